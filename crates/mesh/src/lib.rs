@@ -1,0 +1,12 @@
+//! The mesh's own language: names, records, and the decision over them.
+//!
+//! Everything here is plain data and pure functions. This room knows no other room, no I/O, no
+//! clock and no YAML, so that proxy, command line and dashboard can ask the same questions and
+//! get the same answers.
+
+pub mod call;
+pub mod name;
+pub mod record;
+
+pub use call::{Call, Headers, HttpCall};
+pub use name::{NameError, Principal, SpiffeId, TrustDomain, WorkloadId};

@@ -1,0 +1,19 @@
+//! The messages between control plane and proxy, their codec to and from records, and the head of
+//! the mesh protocol. This room knows no policy and opens no socket.
+
+pub mod bootstrap;
+pub mod head;
+pub mod maker;
+
+/// The generated messages and services, one module a package: `weft::v1` (records and control),
+/// `envoy::service::discovery::v3` (delta xDS), `istio::v1::auth` (certificates).
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; the .proto files are documented"
+)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/proto.rs"));
+}
