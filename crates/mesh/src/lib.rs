@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod decide;
+pub mod explain;
 pub mod name;
 pub mod path;
 mod pattern;
