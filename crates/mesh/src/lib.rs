@@ -5,6 +5,7 @@
 //! get the same answers.
 #![forbid(unsafe_code)]
 
+pub mod balance;
 pub mod call;
 pub mod decide;
 pub mod explain;
