@@ -1,1 +1,25 @@
-fn main() {}
+//! `weft`: the command line. Arguments are read here, each command has a file of its own under
+//! `command/`, and only `print` writes. No logic that another room owns stands here.
+
+mod args;
+mod client;
+mod command;
+mod failure;
+mod home;
+mod print;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Arguments;
+
+fn main() -> ExitCode {
+    match command::run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            print::failure(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What a user can say: clap types only, with help that teaches by example.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::home::STATE_VARIABLE;
+
+mod port;
+
+pub(crate) use port::PortFlag;
+
+/// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
+#[derive(Debug, Parser)]
+#[command(name = "weft", version, arg_required_else_help = true, after_help = "\
+Examples:
+  weft demo --once                         see it all in a few seconds
+  weft up -f manifests/ -d                 start a mesh that follows a folder
+  weft run payments -- ./payments          run an unmodified program in it
+  weft run checkout -- curl http://payments:8080/")]
+pub(crate) struct Arguments {
+    /// The mesh's state folder [default: $XDG_STATE_HOME/weft or ~/.local/state/weft].
+    #[arg(long, global = true, value_name = "DIR", env = STATE_VARIABLE)]
+    pub(crate) state_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the control plane: authority, registry, policy, names.
+    Up(UpArgs),
+    /// Run an unmodified program as a workload of the mesh.
+    Run(RunArgs),
+    /// List the running workloads.
+    Ps(ReadArgs),
+    /// End the mesh: its workloads, then the control plane.
+    Down,
+    /// Show what Weft does, with programs that are not ours.
+    Demo(DemoArgs),
+    /// Ask what the policies decide.
+    #[command(subcommand)]
+    Authz(AuthzCommand),
+    /// Print a shell's completions, such as: weft completions bash > ~/.local/share/bash-completion/completions/weft
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// How a read command answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// An aligned table or lines, for people.
+    #[default]
+    Text,
+    /// JSON, for programs.
+    Json,
+}
+
+/// Arguments of every command that only reads.
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// `weft up`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  weft up -f manifests/        in the foreground; Ctrl-C ends it
+  weft up -f manifests/ -d     in the background; weft down ends it")]
+pub(crate) struct UpArgs {
+    /// A folder of manifests; it is followed while Weft runs.
+    #[arg(short = 'f', long = "folder", value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Go to the background once the mesh is ready.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// The trust domain of the mesh's identities.
+    #[arg(long, default_value = "cluster.local")]
+    pub(crate) trust_domain: String,
+    /// How long certificates live, such as 24h, 90m or 60s.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub(crate) cert_lifetime: Duration,
+}
+
+/// `weft run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  weft run payments --port 8080 -- ./payments
+  weft run checkout -n shop -- ./checkout --payments http://payments.default:8080
+  weft run web --publish 8080:80 -- nginx -g 'daemon off;'")]
+pub(crate) struct RunArgs {
+    /// The workload's name; also its service's, its label app, and its service account's.
+    pub(crate) name: String,
+    /// The namespace.
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// The service account [default: the name].
+    #[arg(long, value_name = "SA")]
+    pub(crate) service_account: Option<String>,
+    /// A port that the program serves, [NAME:]PORT[/appProtocol], such as 8080, grpc:9000 or 5432/tcp; undeclared ones work too.
+    #[arg(long = "port", value_name = "[NAME:]PORT[/PROTOCOL]")]
+    pub(crate) ports: Vec<PortFlag>,
+    /// Let callers outside the mesh reach a port, plainly, as policy allows.
+    #[arg(long = "publish", value_name = "[ADDR:]HOSTPORT:PORT", value_parser = port::published)]
+    pub(crate) publish: Vec<weft_wire::bootstrap::Published>,
+    /// A label, for policies' selectors.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Let the program see $XDG_RUNTIME_DIR (its user's agents live there).
+    #[arg(long)]
+    pub(crate) keep_runtime_dir: bool,
+    /// The program and its arguments.
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// `weft demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Run through once, check every claim, and exit non-zero when one doesn't hold.
+    #[arg(long, required = true)]
+    pub(crate) once: bool,
+}
+
+/// `weft authz`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthzCommand {
+    /// Say whether a call is allowed, and by which rule of which file.
+    Explain(ExplainArgs),
+    /// Check a folder's policies against a list of expectations.
+    Test(TestArgs),
+}
+
+/// `weft authz explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  weft authz explain -f policies/ --from cluster.local/ns/shop/sa/checkout --to default/payments --port 8080
+  weft authz explain --from spiffe://cluster.local/ns/shop/sa/checkout --to default/app=payments,tier=back \\
+      --method POST --path /charge --header x-team=red")]
+pub(crate) struct ExplainArgs {
+    /// A folder of manifests; without it, the running mesh is asked.
+    #[arg(short = 'f', long = "folder", value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Who calls: an identity, with or without spiffe://; left out: a plaintext caller.
+    #[arg(long, value_name = "ID")]
+    pub(crate) from: Option<String>,
+    /// The caller's address.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) from_ip: std::net::IpAddr,
+    /// Whom: NAMESPACE/NAME (the label app) or NAMESPACE/KEY=VALUE,….
+    #[arg(long, value_name = "NS/NAME")]
+    pub(crate) to: String,
+    /// The workload's port.
+    #[arg(long, default_value_t = 80)]
+    pub(crate) port: u16,
+    /// The HTTP method; with --path, --host or --header the call is HTTP, else plain TCP.
+    #[arg(long)]
+    pub(crate) method: Option<String>,
+    /// The HTTP path.
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// The HTTP authority.
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// A header field.
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// The mesh's trust domain, with -f.
+    #[arg(long, default_value = "cluster.local")]
+    pub(crate) trust_domain: String,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// `weft authz test`.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// A folder of manifests.
+    #[arg(short = 'f', long = "folder", value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// A file of cases.
+    #[arg(value_name = "CASES.yaml")]
+    pub(crate) cases: PathBuf,
+    /// The mesh's trust domain.
+    #[arg(long, default_value = "cluster.local")]
+    pub(crate) trust_domain: String,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: ReportFormat,
+}
+
+/// How a test's outcome is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// Lines, for people.
+    #[default]
+    Text,
+    /// JSON, for programs.
+    Json,
+    /// JUnit's XML, for CI systems.
+    Junit,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("expected KEY=VALUE, found {text:?}")),
+    }
+}
+
+/// Reads `24h`, `90m`, `60s`, `500ms`, or a sum such as `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("expected a duration such as 24h, 90m or 60s, found {text:?}");
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u32 = rest[..digits].parse().map_err(|_| wrong())?;
+        let letters = rest[digits..].find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len() - digits);
+        let unit = match &rest[digits..digits + letters] {
+            "h" => Duration::from_secs(3600),
+            "m" => Duration::from_secs(60),
+            "s" => Duration::from_secs(1),
+            "ms" => Duration::from_millis(1),
+            _ => return Err(wrong()),
+        };
+        sum += unit.checked_mul(number).ok_or_else(wrong)?;
+        rest = &rest[digits + letters..];
+    }
+    if sum.is_zero() { Err(wrong()) } else { Ok(sum) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read() {
+        assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "24", "h", "1d", "0s", "-1s", "1h 30m"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The way to the control plane: gRPC over its Unix socket.
+
+use tonic::transport::{Channel, Endpoint};
+use weft_wire::proto::weft::v1::control_client::ControlClient;
+
+use crate::failure::Failure;
+use crate::home::Home;
+
+/// Connects to the mesh that runs on this state folder.
+///
+/// # Errors
+/// When no mesh runs there.
+pub(crate) async fn connect(home: &Home) -> Result<ControlClient<Channel>, Failure> {
+    let socket = home.socket();
+    let none = || {
+        Failure::new(format!("no mesh runs here: nothing answers at {}", socket.display()))
+            .hint("start one with: weft up -f DIR -d")
+    };
+    let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(|_| none())?;
+    let channel = endpoint.connect().await.map_err(|_| none())?;
+    Ok(ControlClient::new(channel))
+}
+
+/// What a call's failure means to a user.
+pub(crate) fn refused(what: &str, status: &tonic::Status) -> Failure {
+    Failure::new(format!("{what}: {}", status.message()))
+}

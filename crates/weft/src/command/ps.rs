@@ -1,0 +1,106 @@
+//! `weft ps`: the running workloads.
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use weft_wire::proto::weft::v1::{ListWorkloadsRequest, Workload, WorkloadState};
+
+use crate::args::{Format, ReadArgs};
+use crate::client;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::print;
+
+/// One workload as it is printed.
+#[derive(Debug, Serialize)]
+struct Row {
+    namespace: String,
+    name: String,
+    workload: String,
+    state: &'static str,
+    identity: String,
+    address: String,
+    mesh_address: String,
+    pid: u32,
+    age_seconds: u64,
+    command: Vec<String>,
+}
+
+/// Lists the workloads.
+pub(crate) fn run(home: &Home, args: &ReadArgs) -> Result<ExitCode, Failure> {
+    let workloads = super::runtime()?.block_on(async {
+        let mut control = client::connect(home).await?;
+        let answer = control.list_workloads(ListWorkloadsRequest {}).await;
+        answer.map(|answer| answer.into_inner().workloads).map_err(|status| client::refused("list workloads", &status))
+    })?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let rows: Vec<Row> = workloads.into_iter().map(|workload| row(workload, now)).collect();
+    match args.output {
+        Format::Json => print::json(&rows),
+        Format::Text if rows.is_empty() => print::line("no workloads; start one with: weft run NAME -- PROGRAM"),
+        Format::Text => print::line(&table(&rows)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(workload: Workload, now: u64) -> Row {
+    let state = match workload.state() {
+        WorkloadState::Starting => "starting",
+        WorkloadState::Ready => "ready",
+        WorkloadState::Unconfirmed => "unconfirmed",
+    };
+    let started_at = u64::try_from(workload.started_at).unwrap_or(now);
+    let spec = workload.spec.unwrap_or_default();
+    let assigned = workload.assigned.unwrap_or_default();
+    Row {
+        namespace: spec.namespace,
+        name: spec.name,
+        workload: assigned.workload,
+        state,
+        identity: assigned.identity,
+        address: assigned.addresses.first().map(|bytes| address(bytes)).unwrap_or_default(),
+        mesh_address: address(&assigned.host_address),
+        pid: spec.pid,
+        age_seconds: now.saturating_sub(started_at),
+        command: spec.command,
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let workload = row.workload.rsplit('/').next().unwrap_or_default().to_owned();
+            let age = age(row.age_seconds);
+            let command = row.command.join(" ");
+            let pid = row.pid.to_string();
+            vec![
+                row.namespace.clone(),
+                workload,
+                row.state.to_owned(),
+                age,
+                row.address.clone(),
+                row.identity.clone(),
+                pid,
+                command,
+            ]
+        })
+        .collect();
+    print::table(&["NAMESPACE", "WORKLOAD", "STATE", "AGE", "ADDRESS", "IDENTITY", "PID", "COMMAND"], &cells)
+}
+
+/// `5s`, `12m`, `3h` or `2d`.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// An address of 4 or 16 bytes as text; nothing for what is none.
+fn address(bytes: &[u8]) -> String {
+    super::run::ip(bytes).map(|ip| ip.to_string()).unwrap_or_default()
+}

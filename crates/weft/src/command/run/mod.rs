@@ -1,0 +1,140 @@
+//! `weft run`: one unmodified program as a workload.
+//!
+//! Order matters: the control plane assigns names and addresses, the sandbox is forked while this
+//! process has a single thread, the proxy starts and serves, and only then does the program.
+
+mod proxy;
+mod register;
+mod supervise;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use weft_capture::{Plan, Program, Sandbox};
+use weft_wire::bootstrap::{Bootstrap, ControlAddress, InheritedSockets, Names, Redirection};
+use weft_wire::proto::weft::v1::{self, WorkloadSpec};
+
+use crate::args::RunArgs;
+use crate::failure::{Context, Failure};
+use crate::home::Home;
+use crate::print;
+use register::Registration;
+
+/// Runs the program and ends as it ends.
+pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
+    let runtime = super::runtime()?;
+    let mut registration = runtime.block_on(Registration::new(home, spec(args)))?;
+    let assigned = Assignment::read(registration.assigned())?;
+    let host = weft_capture::HostResolver::read();
+    let sandbox = sandbox(home, args, &assigned, &host)?;
+    let plan = proxy::Plan {
+        bootstrap: bootstrap(home, args, &assigned, &host),
+        log: home.logs().join(format!("{}.log", assigned.workload.replace('/', "."))),
+    };
+    let proxy = proxy::start(&plan, &sandbox)?;
+    runtime.block_on(async {
+        registration.ready().await?;
+        supervise::supervise(sandbox, registration, proxy, &plan).await
+    })
+}
+
+/// What the control plane assigned, with addresses read.
+struct Assignment {
+    workload: String,
+    identity: String,
+    addresses: Vec<IpAddr>,
+    host_address: IpAddr,
+    nameserver: IpAddr,
+    search: Vec<String>,
+    token: String,
+}
+
+impl Assignment {
+    fn read(assigned: &v1::Assigned) -> Result<Self, Failure> {
+        let wrong = || Failure::new("register the workload: the control plane assigned an address that is none");
+        let addresses: Option<Vec<IpAddr>> = assigned.addresses.iter().map(|bytes| ip(bytes)).collect();
+        Ok(Self {
+            workload: assigned.workload.clone(),
+            identity: assigned.identity.clone(),
+            addresses: addresses.filter(|all| !all.is_empty()).ok_or_else(wrong)?,
+            host_address: ip(&assigned.host_address).ok_or_else(wrong)?,
+            nameserver: ip(&assigned.nameserver).ok_or_else(wrong)?,
+            search: assigned.search.clone(),
+            token: assigned.token.clone(),
+        })
+    }
+}
+
+/// An address of 4 or 16 bytes.
+pub(crate) fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    }
+}
+
+fn spec(args: &RunArgs) -> WorkloadSpec {
+    let port = |flag: &crate::args::PortFlag| v1::Port {
+        port: u32::from(flag.port),
+        name: flag.name.clone().unwrap_or_default(),
+        protocol: weft_wire::record::encode_protocol(flag.protocol).into(),
+        target: u32::from(flag.port),
+    };
+    WorkloadSpec {
+        name: args.name.clone(),
+        namespace: args.namespace.clone(),
+        service_account: args.service_account.clone().unwrap_or_else(|| args.name.clone()),
+        labels: args.labels.iter().cloned().collect(),
+        ports: args.ports.iter().map(port).collect(),
+        pid: std::process::id(),
+        command: args.program.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+    }
+}
+
+fn sandbox(
+    home: &Home,
+    args: &RunArgs,
+    assigned: &Assignment,
+    host: &weft_capture::HostResolver,
+) -> Result<Sandbox, Failure> {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !args.keep_runtime_dir).map(PathBuf::from);
+    let plan = Plan {
+        addresses: assigned.addresses.clone(),
+        nameserver: assigned.nameserver,
+        search: assigned.search.clone(),
+        host: host.clone(),
+        hide: std::iter::once(home.state().to_path_buf()).chain(runtime_dir).collect(),
+        program: Program { argv: args.program.clone() },
+    };
+    let sandbox = weft_capture::prepare(&plan).context("make the workload's sandbox")?;
+    for text in &sandbox.notes {
+        print::note(&format!("weft: {text}"));
+    }
+    Ok(sandbox)
+}
+
+fn bootstrap(home: &Home, args: &RunArgs, assigned: &Assignment, host: &weft_capture::HostResolver) -> Bootstrap {
+    let upstream = host.nameservers.iter().map(|ip| SocketAddr::new(*ip, 53)).collect();
+    let suffix = assigned.search.iter().find(|domain| domain.starts_with("svc.")).cloned();
+    Bootstrap {
+        workload: assigned.workload.clone(),
+        identity: assigned.identity.clone(),
+        addresses: assigned.addresses.clone(),
+        host_address: assigned.host_address,
+        control: ControlAddress { socket: home.socket(), token: assigned.token.clone() },
+        sockets: InheritedSockets {
+            outbound: Vec::new(),
+            redirection: Redirection::Tproxy,
+            dns: Vec::new(),
+            maker: -1,
+            ready: -1,
+        },
+        names: Names {
+            namespace: args.namespace.clone(),
+            suffix: suffix.unwrap_or_else(|| "svc.cluster.local".to_owned()),
+            upstream,
+        },
+        publish: args.publish.clone(),
+    }
+}

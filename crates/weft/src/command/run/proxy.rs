@@ -1,0 +1,120 @@
+//! The proxy beside the program: found, started, and told what it needs over inherited
+//! descriptors.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use weft_capture::Sandbox;
+use weft_wire::bootstrap::{Bootstrap, InheritedSockets};
+
+use crate::failure::{Context, Failure};
+
+/// Everything in a bootstrap but the descriptors.
+pub(super) struct Plan {
+    /// The document; its `sockets` are filled in when the proxy starts.
+    pub(super) bootstrap: Bootstrap,
+    /// Where its log goes.
+    pub(super) log: PathBuf,
+}
+
+/// Starts the proxy and waits until it can serve.
+///
+/// # Errors
+/// When it can't be found or started, or isn't ready in time; the log's last line is told.
+pub(super) fn start(plan: &Plan, sandbox: &Sandbox) -> Result<Child, Failure> {
+    let (ready, ready_writer) = nix::unistd::pipe().context("make a pipe")?;
+    let (document, document_writer) = nix::unistd::pipe().context("make a pipe")?;
+    let mut bootstrap = plan.bootstrap.clone();
+    bootstrap.sockets = sockets(sandbox, &ready_writer);
+    write_document(document_writer, &bootstrap)?;
+
+    let log = File::options().create(true).append(true).open(&plan.log);
+    let log = log.context(format!("open {}", plan.log.display()))?;
+    let inherited: Vec<BorrowedFd<'_>> = sandbox
+        .outbound
+        .iter()
+        .chain(&sandbox.dns)
+        .chain([&sandbox.maker, &ready_writer, &document])
+        .map(AsFd::as_fd)
+        .collect();
+    set_inherited(&inherited, FdFlag::empty())?;
+    let mut command = Command::new(find()?);
+    command.arg("--bootstrap-fd").arg(document.as_raw_fd().to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
+    weft_capture::end_with_parent(&mut command);
+    let child = command.spawn().context("start weft-proxy");
+    set_inherited(&inherited, FdFlag::FD_CLOEXEC)?;
+    let mut child = child?;
+    drop((ready_writer, document));
+    match wait_until_ready(ready) {
+        true => Ok(child),
+        false => Err(not_ready(&mut child, plan)),
+    }
+}
+
+fn sockets(sandbox: &Sandbox, ready: &OwnedFd) -> InheritedSockets {
+    let numbers = |sockets: &[OwnedFd]| sockets.iter().map(AsRawFd::as_raw_fd).collect();
+    InheritedSockets {
+        outbound: numbers(&sandbox.outbound),
+        redirection: sandbox.redirection,
+        dns: numbers(&sandbox.dns),
+        maker: sandbox.maker.as_raw_fd(),
+        ready: ready.as_raw_fd(),
+    }
+}
+
+/// The document fits into a pipe's buffer (64 KiB), so that nobody needs to read it yet.
+fn write_document(writer: OwnedFd, bootstrap: &Bootstrap) -> Result<(), Failure> {
+    let document = serde_json::to_vec(bootstrap).context("write the proxy's bootstrap")?;
+    File::from(writer).write_all(&document).context("write the proxy's bootstrap")
+}
+
+/// `weft-proxy` stands beside `weft`.
+fn find() -> Result<PathBuf, Failure> {
+    let weft = std::env::current_exe().context("find weft's own folder")?;
+    let proxy = weft.with_file_name("weft-proxy");
+    if proxy.is_file() {
+        return Ok(proxy);
+    }
+    Err(Failure::new(format!("expected weft-proxy beside weft, at {}", proxy.display()))
+        .hint("build both with: cargo build --release --workspace"))
+}
+
+fn set_inherited(descriptors: &[BorrowedFd<'_>], flag: FdFlag) -> Result<(), Failure> {
+    for descriptor in descriptors {
+        fcntl(descriptor, FcntlArg::F_SETFD(flag)).context("hand a socket to the proxy")?;
+    }
+    Ok(())
+}
+
+/// The proxy writes one byte; when it dies the pipe just ends.
+fn wait_until_ready(ready: OwnedFd) -> bool {
+    let mut wait = [PollFd::new(ready.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(READY_TIMEOUT).unwrap_or(PollTimeout::MAX);
+    let signalled = loop {
+        match poll(&mut wait, timeout) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => break other,
+        }
+    };
+    signalled.is_ok_and(|count| count > 0) && File::from(ready).read_exact(&mut [0]).is_ok()
+}
+
+fn not_ready(child: &mut Child, plan: &Plan) -> Failure {
+    // It may be dead already; then there is nothing to end.
+    let _ = child.kill();
+    let _ = child.wait();
+    let log = std::fs::read_to_string(&plan.log).unwrap_or_default();
+    let last = log.lines().last().unwrap_or("it said nothing").to_owned();
+    Failure::new(format!("weft-proxy was not ready within {} s: {last}", READY_TIMEOUT.as_secs()))
+        .hint(format!("its whole log: {}", plan.log.display()))
+}
+
+/// A certificate and the first records take milliseconds; a machine under load takes longer.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);

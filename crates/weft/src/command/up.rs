@@ -1,0 +1,111 @@
+//! `weft up`: the control plane, in the foreground or in the background.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use weft_wire::proto::weft::v1::{StatusRequest, StatusResponse};
+
+use crate::args::UpArgs;
+use crate::client;
+use crate::failure::{Context, Failure};
+use crate::home::Home;
+use crate::print;
+
+/// Starts the control plane.
+pub(crate) fn run(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
+    if let Some(folder) = args.folder.as_deref().filter(|folder| !folder.is_dir()) {
+        return Err(Failure::new(format!("folder {}: expected a folder that exists", folder.display()))
+            .hint("weft up without -f starts a mesh without policies"));
+    }
+    fs::create_dir_all(home.logs()).context(format!("make {}", home.logs().display()))?;
+    if args.detach { detached(home, args) } else { foreground(home, args) }
+}
+
+fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
+    start_log();
+    let folder = args.folder.as_deref().map(fs::canonicalize).transpose().context("find the folder")?;
+    let config = weft_control::Config {
+        folder,
+        state_dir: home.state().to_path_buf(),
+        socket: home.socket(),
+        trust_domain: args.trust_domain.parse().context("trust domain")?,
+        cert_lifetime: args.cert_lifetime,
+    };
+    super::runtime()?.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
+        let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;
+        let asked = async move {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        };
+        weft_control::serve(config, asked).await.context("control plane")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What happens goes to standard error; `RUST_LOG` changes how much.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,h2=warn,tonic=warn,hyper=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// Starts this same command without `--detach`, away from the terminal, and waits until it serves.
+fn detached(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
+    let runtime = super::runtime()?;
+    if let Ok(running) = runtime.block_on(status(home)) {
+        return Err(Failure::new(format!("a mesh runs here already (pid {})", running.pid)).hint("end it with: weft down"));
+    }
+    let log = home.logs().join("control.log");
+    let mut child = spawn(home, args, &log)?;
+    let status = runtime.block_on(wait_until_ready(home, &mut child, &log))?;
+    print::line(&format!("mesh {} is up (pid {})", status.trust_domain, status.pid));
+    for problem in &status.problems {
+        print::note(problem);
+    }
+    print::line(&format!("log: {}", log.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn spawn(home: &Home, args: &UpArgs, log: &Path) -> Result<Child, Failure> {
+    let weft = std::env::current_exe().context("find weft itself")?;
+    let output = File::create(log).context(format!("make {}", log.display()))?;
+    let mut command = Command::new(weft);
+    command.arg("--state-dir").arg(home.state()).arg("up");
+    if let Some(folder) = &args.folder {
+        command.arg("-f").arg(fs::canonicalize(folder).context("find the folder")?);
+    }
+    command.args(["--trust-domain", &args.trust_domain]);
+    command.arg("--cert-lifetime").arg(format!("{}ms", args.cert_lifetime.as_millis()));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0).current_dir("/");
+    command.spawn().context("start the control plane")
+}
+
+async fn wait_until_ready(home: &Home, child: &mut Child, log: &Path) -> Result<StatusResponse, Failure> {
+    let deadline = Instant::now() + READY_TIMEOUT;
+    loop {
+        if let Ok(status) = status(home).await {
+            return Ok(status);
+        }
+        let ended = child.try_wait().context("wait for the control plane")?;
+        if ended.is_some() || Instant::now() > deadline {
+            let text = fs::read_to_string(log).unwrap_or_default();
+            let last = text.lines().last().unwrap_or("it said nothing");
+            let message = last.strip_prefix("error: ").unwrap_or(last);
+            return Err(Failure::new(format!("the control plane did not start: {message}"))
+                .hint(format!("its whole log: {}", log.display())));
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+async fn status(home: &Home) -> Result<StatusResponse, Failure> {
+    let answer = client::connect(home).await?.status(StatusRequest {}).await;
+    answer.map(tonic::Response::into_inner).map_err(|status| client::refused("status", &status))
+}
+
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);

@@ -1,0 +1,78 @@
+//! The only place that writes to the terminal.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// A line on standard output. A reader that went away (`weft ps | head`) is no error.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line on standard error.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A value as JSON on standard output.
+pub(crate) fn json(value: &impl Serialize) {
+    // Our own values serialize: strings, numbers, lists and maps with string keys.
+    let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+    line(&text);
+}
+
+/// A failure on standard error: what and why, then what to do.
+pub(crate) fn failure(failure: &Failure) {
+    let red = paint(Stream::Err, "31", "error:");
+    note(&format!("{red} {}", failure.message));
+    if let Some(hint) = &failure.hint {
+        note(&format!("{} {hint}", paint(Stream::Err, "36", "hint:")));
+    }
+}
+
+/// Which stream a colour is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// Colours `text` on a terminal, unless NO_COLOR is set (no-color.org).
+pub(crate) fn paint(stream: Stream, code: &str, text: &str) -> String {
+    let terminal = match stream {
+        Stream::Out => std::io::stdout().is_terminal(),
+        Stream::Err => std::io::stderr().is_terminal(),
+    };
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if terminal && !refused { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// A table whose columns align; the last one isn't padded.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(head.get(column).map(|cell| cell.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let lines = std::iter::once(&head).chain(rows).map(|row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_align() {
+        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["long".to_owned(), "22".to_owned()]];
+        assert_eq!(table(&["NAME", "N"], &rows), "NAME  N\na     1\nlong  22");
+    }
+}

@@ -1,0 +1,3 @@
+//! Everything that needs the built binaries, in one test program.
+
+mod tidy;
