@@ -94,9 +94,7 @@ fn policy_of(file: &File<'_>, spot: &Spot<'_>, (kind, doubt): (PolicyKind, Optio
     let Some((meta, spec)) = head else { return };
     let resource = match kind {
         PolicyKind::AuthorizationPolicy => {
-            let mut policy = authorization_policy::read(meta, spec.as_ref(), &mut notes);
-            policy.defect = defect.or(policy.defect);
-            Resource::AuthorizationPolicy(policy)
+            Resource::AuthorizationPolicy(authorization_policy::read(meta, spec.as_ref(), defect, &mut notes))
         }
         PolicyKind::PeerAuthentication => {
             let (policy, inner) = notes.watched(|notes| peer_authentication::read(meta, spec.as_ref(), notes));

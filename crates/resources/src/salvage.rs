@@ -41,6 +41,9 @@ fn names(node: &Node, word: &str) -> bool {
 pub(crate) fn salvage(text: &str) -> Vec<Remains> {
     // Text in UTF-16 reads well enough once its NULs are gone.
     let text = text.replace('\0', "");
+    if PolicyKind::ALL.iter().all(|kind| !text.contains(kind.name())) {
+        return Vec::new();
+    }
     let lines: Vec<Line<'_>> = text.split_inclusive('\n').filter_map(line).collect();
     let kinds: Vec<&str> = top(&lines, "kind").map(|(_, line)| line.plain().unwrap_or_default()).collect();
     let foreign = |(_, line): (usize, &Line<'_>)| {

@@ -13,6 +13,7 @@ mod values;
 
 use super::selector::{self, Selector, TargetRef};
 use crate::meta::Meta;
+use crate::nearest::nearest;
 use crate::notes::{Fields, Notes, Spot};
 use crate::yaml::Place;
 
@@ -73,19 +74,35 @@ impl AuthorizationPolicy {
     }
 }
 
-/// Reads `spec`. What is wrong is noted; defects are set but for those of `meta`.
-pub(crate) fn read(meta: Meta, spec: Option<&Spot<'_>>, notes: &mut Notes<'_>) -> AuthorizationPolicy {
+/// Reads `spec`. What is wrong is noted; `defect` is one that was found before.
+pub(crate) fn read(
+    meta: Meta,
+    spec: Option<&Spot<'_>>,
+    defect: Option<String>,
+    notes: &mut Notes<'_>,
+) -> AuthorizationPolicy {
     let dry_run = dry_run(&meta, notes);
-    let mut policy = AuthorizationPolicy { dry_run, ..AuthorizationPolicy::unread(meta) };
+    let mut policy = AuthorizationPolicy { dry_run, defect, ..AuthorizationPolicy::unread(meta) };
     let Some(spec) = spec else { return policy };
-    let (fields, defect) = notes.watched(|notes| spec.fields(FIELDS, notes));
-    policy.defect = defect;
+    let (fields, field_defect) = notes.watched(|notes| spec.fields(FIELDS, notes));
+    policy.defect = policy.defect.or(field_defect);
     let Some(fields) = fields else { return policy };
     let (rules, list_defect) = rule::read_all(&fields, policy.meta.namespace.as_deref(), notes);
     policy.rules = rules;
     let ((), head_defect) = notes.watched(|notes| head(&mut policy, &fields, notes));
     policy.defect = policy.defect.or(list_defect).or(head_defect);
+    if policy.defect.is_some() && may_lack_action(&fields) {
+        policy.action = None;
+    }
     policy
+}
+
+/// Whether an action may have been meant although none is written: in a policy with a mistake, that
+/// has no rules either, or whose mistake may be in the word `action`.
+fn may_lack_action(fields: &Fields<'_>) -> bool {
+    let misspelt = |key: &str| !FIELDS.contains(&key) && nearest(key, FIELDS) == Some("action");
+    let unwritten = |name| fields.field(name).is_none();
+    unwritten("action") && (unwritten("rules") || fields.iter().any(|(entry, _)| misspelt(&entry.key)))
 }
 
 /// All of `spec` but the rules.

@@ -94,7 +94,7 @@ fn mistakes_in_rules_name_their_field() {
     ] {
         let text = policy(&format!("action: DENY\nrules:\n{rule}\n")).replace("spec:\n  action: DENY\n", "spec:\n");
         let text = text.replace("spec:\n", "spec: # ALLOW\n");
-        assert_eq!(only(&text), expected.replacen("spec", "spec", 1), "{rule}");
+        assert_eq!(only(&text), expected, "{rule}");
         let policy = authorization(&text);
         assert_eq!((policy.rules.len(), policy.defect), (1, None), "{rule}");
         assert!(policy.rules[0].defect.is_some(), "{rule}");
@@ -123,6 +123,14 @@ fn attributes_that_are_none_are_refused() {
         let text = policy(&format!("rules:\n- when:\n  - key: {key:?}\n    values: [\"a\"]"));
         assert_eq!(problems(&text), [""; 0], "{key}");
     }
+}
+
+#[test]
+fn a_principal_with_a_scheme_is_told() {
+    let text = policy("rules: [{from: [{source: {principals: [\"spiffe://a/ns/b/sa/c\"]}}]}]");
+    let expected = "expected \"a/ns/b/sa/c\" without spiffe://, found it with: it matches nobody";
+    assert!(only(&text).ends_with(expected), "{}", only(&text));
+    assert_eq!(authorization(&text).rules[0].defect, None);
 }
 
 #[test]
@@ -265,7 +273,7 @@ fn peer_authentication_is_checked() {
     let read = peer_authentication(&peer(spec));
     assert_eq!((read.mode, read.ports, read.defect), (Some(Strict), [(8080, Disable)].into(), None));
     for spec in ["{}", "mtls: {}", "mtls: {mode: UNSET}"] {
-        let text = peer(spec).replace("  {}", "  {}");
+        let text = peer(spec);
         assert_eq!((problems(&text).len(), peer_authentication(&text).mode), (0, None), "{spec}");
     }
     for (spec, expected) in [
