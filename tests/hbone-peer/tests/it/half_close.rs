@@ -1,7 +1,10 @@
 //! FIN is END_STREAM, each direction for itself.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use weft_hbone_peer::server::{Rules, pipe_tcp};
 
 use crate::setup::{Server, program, tcp_pair, to};
@@ -26,9 +29,16 @@ async fn tunnelled(test: &str) -> (TcpStream, TcpStream, Server) {
 
 async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).await.unwrap();
+    timeout(BOUND, stream.read_to_end(&mut bytes)).await.expect("an end of stream").unwrap();
     bytes
 }
+
+async fn failure(stream: &mut TcpStream) -> std::io::Error {
+    timeout(BOUND, stream.read(&mut [0; 1])).await.expect("a reset").unwrap_err()
+}
+
+/// A missing FIN or RST must fail a test and not hang it.
+const BOUND: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_caller_that_has_finished_still_hears() {
@@ -63,7 +73,7 @@ async fn a_program_s_reset_reaches_the_caller_as_a_reset() {
     program.read_exact(&mut [0; 8]).await.unwrap();
     program.set_zero_linger().unwrap();
     drop(program);
-    let error = caller.read(&mut [0; 1]).await.unwrap_err();
+    let error = failure(&mut caller).await;
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     assert!(server.event("stream").await["why"].as_str().unwrap().starts_with("plain side"));
 }
@@ -75,7 +85,7 @@ async fn a_caller_s_reset_reaches_the_program_as_a_reset() {
     program.read_exact(&mut [0; 8]).await.unwrap();
     caller.set_zero_linger().unwrap();
     drop(caller);
-    let error = program.read(&mut [0; 1]).await.unwrap_err();
+    let error = failure(&mut program).await;
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     assert!(server.event("stream").await["why"].as_str().unwrap().contains("CANCEL"));
 }
