@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 
 from . import load
+from .process import core_busy_ns
+from .site import PROXY_CORE
 
 GIB = 2**30
 
@@ -66,17 +68,23 @@ def rounds(site, subjects, options, rows, say):
 
 
 def sample(site, subject, row, seconds):
-    """One load on one subject, and what the pair's processes ran meanwhile."""
-    before = [process.cpu_ns() for process in subject.processes]
-    ticks = [process.user_sys_ns() for process in subject.processes]
+    """One load on one subject, what the pair's processes ran meanwhile, and what others took of their core."""
+    begin = time.monotonic_ns(), core_busy_ns(PROXY_CORE), spent(subject)
     said = row.run(site.tools, subject.doors[row.lane], seconds)
-    after = [process.cpu_ns() for process in subject.processes]
-    spent = [end - begin for begin, end in zip(before, after)]
-    later = [process.user_sys_ns() for process in subject.processes]
-    user, system = (sum(b[i] - a[i] for a, b in zip(ticks, later)) for i in (0, 1))
+    end = time.monotonic_ns(), core_busy_ns(PROXY_CORE), spent(subject)
+    elapsed, busy = end[0] - begin[0], end[1] - begin[1]
+    cpu, user, system = (after - before for before, after in zip(begin[2], end[2]))
     units = said["bytes"] / GIB if "bytes" in said else said["requests"] / 1000
-    return {"subject": subject.name, "row": row.key, **said, "cpu_ns": spent, "user_ns": user, "system_ns": system,
-            "cpu_ms_per_unit": sum(spent) / 1e6 / units if subject.processes else None}
+    return {"subject": subject.name, "row": row.key, **said, "cpu_ns": cpu, "user_ns": user, "system_ns": system,
+            "others_share": max(0, busy - cpu) / elapsed,
+            "cpu_ms_per_unit": cpu / 1e6 / units if subject.processes else None}
+
+
+def spent(subject):
+    """Nanoseconds of both processes so far: run time, user, system."""
+    ticks = [process.user_sys_ns() for process in subject.processes]
+    run = sum(process.cpu_ns() for process in subject.processes)
+    return run, sum(user for user, _ in ticks), sum(system for _, system in ticks)
 
 
 def at_rest(subject, seconds, connections=1000):
@@ -124,8 +132,6 @@ def memory(subject):
 
 def rest(subject, seconds):
     """Milliseconds of CPU in each second while nothing happens."""
-    before = sum(process.cpu_ns() for process in subject.processes)
-    begin = time.monotonic()
+    before, begin = spent(subject)[0], time.monotonic()
     time.sleep(seconds)
-    spent = sum(process.cpu_ns() for process in subject.processes) - before
-    return spent / 1e6 / (time.monotonic() - begin)
+    return (spent(subject)[0] - before) / 1e6 / (time.monotonic() - begin)

@@ -74,6 +74,14 @@ def thread_ns(pid, task):
         return 0
 
 
+def core_busy_ns(core):
+    """Nanoseconds that a core was busy since boot, with whatever; to the tick."""
+    with open("/proc/stat") as lines:
+        fields = next(line.split() for line in lines if line.startswith(f"cpu{core} "))
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[1:9])
+    return (user + nice + system + irq + softirq + steal) * TICK_NS
+
+
 def free_ports(count):
     """Loopback ports that were free a moment ago."""
     sockets = [socket.socket() for _ in range(count)]

@@ -10,8 +10,7 @@ def machine():
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     with open("/proc/meminfo") as lines:
         memory = int(next(lines).split()[1]) // 2**20
-    return {"cpu": model, "cores": os.cpu_count(), "memory_gib": memory, "kernel": platform.release(),
-            "load_average": os.getloadavg()[0]}
+    return {"cpu": model, "cores": os.cpu_count(), "memory_gib": memory, "kernel": platform.release()}
 
 
 def summarise(report):
@@ -23,6 +22,7 @@ def summarise(report):
         for name, value in compared(sample, by_key).items():
             figures.setdefault(name, []).append(value)
     short = {key: value for key, value in report.items() if key != "samples"}
+    short["others_share"] = spread([sample["others_share"] for sample in report["samples"]])
     short["rows"] = {subject: {row: {name: spread(values) for name, values in figures.items()}
                                for row, figures in of_subject.items()} for subject, of_subject in rows.items()}
     return short

@@ -2,6 +2,8 @@
 
 from .measure import ROWS
 
+QUIET = 0.10
+
 
 def markdown(short):
     names = list(short["subjects"])
@@ -13,11 +15,12 @@ def markdown(short):
 
 
 def about(short):
-    machine, settings = short["machine"], short["settings"]
+    machine, settings, others = short["machine"], short["settings"], short["others_share"]
     lines = [
         f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}; "
         f"{settings['rounds']} interleaved rounds of {settings['seconds']} s; medians (least–most). "
-        f"Load average at the end: {machine['load_average']:.1f}.", ""]
+        f"Others used {others['median']:.0%} of the proxies' core (median of all loads; {others['max']:.0%} at most)"
+        f"{': **too much for figures to be quoted**' if others['median'] > QUIET else ''}.", ""]
     for name, subject in short["subjects"].items():
         version = f" ({subject['version']})" if subject["version"] else ""
         lines.append(f"- {name}{version}: {subject['wire']}")

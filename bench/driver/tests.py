@@ -36,7 +36,7 @@ class Reading(unittest.TestCase):
 
 def sample(subject, number, cpu, p50=100.0):
     return {"subject": subject, "row": "paced", "round": number, "rate": 1000, "errors": 0, "requests": 1000,
-            "cpu_ms_per_unit": cpu, "user_ns": 1, "system_ns": 3, "p50_us": p50, "p99_us": 500.0}
+            "others_share": 0.25, "cpu_ms_per_unit": cpu, "user_ns": 1, "system_ns": 3, "p50_us": p50, "p99_us": 500.0}
 
 
 class Summary(unittest.TestCase):
@@ -46,7 +46,7 @@ class Summary(unittest.TestCase):
             samples += [sample("direct", number, None, 80.0), sample("floor", number, floor, 180.0),
                         sample("other", number, other, 280.0)]
         subjects = {name: {"wire": "w", "version": "v", "bytes": 1} for name in ("direct", "floor", "other")}
-        return {"machine": {"cpu": "c", "cores": 2, "memory_gib": 1, "kernel": "6", "load_average": 0.0},
+        return {"machine": {"cpu": "c", "cores": 2, "memory_gib": 1, "kernel": "6"},
                 "settings": {"rounds": 3, "seconds": 1}, "versions": {}, "subjects": subjects,
                 "skipped": {"weft": "not built"}, "rest": {}, "after_load": {}, "samples": samples}
 
@@ -59,6 +59,7 @@ class Summary(unittest.TestCase):
 
     def test_the_table_says_what_was_skipped_and_the_ratio(self):
         text = table.markdown(summary.summarise(self.report()))
+        self.assertIn("Others used 25% of the proxies' core (median of all loads; 25% at most): **too much", text)
         self.assertIn("weft: **skipped**, not built", text)
         self.assertIn("30.0 (20.0–40.0) (**1.50** × floor)", text)
         self.assertIn("| p50 | 80 (80–80) | 100 (100–100) | 200 (200–200) |", text)
