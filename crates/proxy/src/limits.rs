@@ -97,3 +97,14 @@ pub const ADMIN_HEAD_BYTES: usize = 8 << 10;
 /// Updates from the control thread that wait for the data thread; the stream's own flow control
 /// holds the rest.
 pub const UPDATES: usize = 256;
+
+// The control thread.
+
+/// How long a certificate is asked to hold (DESIGN, "Identity").
+pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long one request for a certificate may take; `weft_identity::retry_after` counts on it.
+pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(2);
+/// How long the control thread sleeps at most before it looks at the wall clock again.
+pub const LONGEST_SLEEP: Duration = Duration::from_secs(300);
+/// Requests to the control plane that wait to be sent.
+pub const REQUESTS: usize = 64;
