@@ -1,1 +1,31 @@
-//! x
+//! Keys, certificates, trust, and the TLS that verifies identity.
+//!
+//! Pure functions over bytes: this room opens no file and no socket, and time is passed in (only
+//! a running TLS handshake asks a clock, which the caller may choose). It knows no policy and no
+//! Kubernetes: it says who a peer is, never what the peer may do.
+//!
+//! Sources: SPIFFE X.509-SVID and RFC 5280 for certificates, RFC 2986 for requests, RFC 8446 for TLS.
+#![forbid(unsafe_code)]
+
+mod authority;
+mod certificate;
+mod clock;
+mod credential;
+#[cfg(test)]
+mod fixtures;
+mod provider;
+mod reason;
+mod renewal;
+mod request;
+mod tls;
+mod verify;
+
+pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, SignedLeaf};
+pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
+pub use credential::{Credential, CredentialError, LeafKey};
+pub use provider::provider;
+pub use reason::{Reason, describe};
+pub use renewal::{renew_at, retry_after};
+pub use request::RequestError;
+pub use tls::{MeshTls, TlsSettings, TrustError, server_name};
+pub use verify::PeerError;

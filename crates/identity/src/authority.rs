@@ -1,0 +1,292 @@
+//! The certificate authority of one machine or cluster: root → issuer → leaf.
+//!
+//! It signs whatever identity it is told to: who may ask for which is the caller's question. It
+//! writes no file; [`AuthorityPem`] is what the caller keeps.
+
+mod signer;
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
+use zeroize::Zeroize;
+
+use self::signer::Signer;
+use crate::certificate::{self, Certificate, Malformed};
+use crate::request::{Request, RequestError};
+use weft_mesh::{SpiffeId, TrustDomain};
+
+/// A root, the issuer that it signed, and both private keys.
+///
+/// The anchors are a list everywhere, so that a second root can stand beside the first.
+pub struct Authority {
+    root: Signer,
+    issuer: Signer,
+    domain: Option<TrustDomain>,
+}
+
+impl Authority {
+    /// Makes new keys and certificates, all ECDSA P-256.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], when a lifetime reaches beyond what a certificate can say or randomness fails.
+    pub fn generate(
+        domain: &TrustDomain,
+        now: SystemTime,
+        lifetimes: AuthorityLifetimes,
+    ) -> Result<Self, AuthorityError> {
+        let root = Signer::root(domain, now, lifetimes.root)?;
+        let issuer = Signer::issuer(&root, domain, now, lifetimes.issuer)?;
+        Ok(Self { root, issuer, domain: Some(domain.clone()) })
+    }
+
+    /// Takes up an authority that was kept, and checks that it can still sign at `now`.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] says which of the four texts can't be used, and why.
+    pub fn from_pem(pem: AuthorityPem, now: SystemTime) -> Result<Self, AuthorityError> {
+        let root = Signer::from_pem(Role::Root, &pem.root_certificate, &pem.root_key, now)?;
+        let issuer = Signer::from_pem(Role::Issuer, &pem.issuer_certificate, &pem.issuer_key, now)?;
+        issuer.check_signed_by(&root)?;
+        let domain = issuer.domain();
+        Ok(Self { root, issuer, domain })
+    }
+
+    /// What must be kept so that [`Authority::from_pem`] makes the same authority again.
+    pub fn to_pem(&self) -> AuthorityPem {
+        AuthorityPem {
+            root_certificate: self.root.pem().to_owned(),
+            root_key: self.root.key_pem(),
+            issuer_certificate: self.issuer.pem().to_owned(),
+            issuer_key: self.issuer.key_pem(),
+        }
+    }
+
+    /// The roots that vouch for what this authority signs, DER.
+    pub fn anchors(&self) -> Vec<Vec<u8>> {
+        vec![self.root.der().to_vec()]
+    }
+
+    /// What the root says of itself.
+    pub fn root(&self) -> &Certificate {
+        self.root.certificate()
+    }
+
+    /// What the issuer says of itself.
+    pub fn issuer(&self) -> &Certificate {
+        self.issuer.certificate()
+    }
+
+    /// Certifies the key of a request as `id`, for `lifetime` or for as long as the issuer itself lives.
+    ///
+    /// The certificate holds from [`CLOCK_SKEW`] before `now`. Of the request only the key counts;
+    /// a URI in it must be `id`.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], when the request is refused, `id` is of another trust domain, `lifetime` is
+    /// below a second, or the issuer has expired.
+    pub fn sign(
+        &self,
+        csr_pem: &str,
+        id: &SpiffeId,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<SignedLeaf, AuthorityError> {
+        if let Some(domain) = self.domain.as_ref().filter(|domain| domain.as_str() != id.trust_domain()) {
+            return Err(AuthorityError::TrustDomain { expected: domain.clone(), found: id.clone() });
+        }
+        let request = Request::parse(csr_pem, id)?;
+        self.root.check_dates(now)?;
+        self.issuer.check_dates(now)?;
+        let end = self.root.certificate().not_after.min(self.issuer.certificate().not_after);
+        let mut params = signer::dated_params(now, lifetime, Some(end))?;
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![signer::uri(id.as_str())?];
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.signed_leaf(&params, &request)
+    }
+
+    fn signed_leaf(&self, params: &CertificateParams, request: &Request) -> Result<SignedLeaf, AuthorityError> {
+        let leaf = self.issuer.sign(params, &request.key)?;
+        let chain_pem = vec![certificate::to_pem(&leaf), self.issuer.pem().to_owned(), self.root.pem().to_owned()];
+        Ok(SignedLeaf { chain_pem, not_after: SystemTime::from(params.not_after) })
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("root", self.root()).field("issuer", self.issuer()).finish_non_exhaustive()
+    }
+}
+
+/// How long the certificates of a new authority live. The issuer's never outlives the root's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthorityLifetimes {
+    /// The root's life.
+    pub root: Duration,
+    /// The issuer's life.
+    pub issuer: Duration,
+}
+
+impl Default for AuthorityLifetimes {
+    /// Ten years and one year, of 365 days each.
+    fn default() -> Self {
+        Self { root: 10 * YEAR, issuer: YEAR }
+    }
+}
+
+/// An authority as text, to be kept. The keys (PKCS #8) are wiped from memory when this is dropped.
+pub struct AuthorityPem {
+    /// The root's certificate.
+    pub root_certificate: String,
+    /// The root's private key: secret.
+    pub root_key: String,
+    /// The issuer's certificate.
+    pub issuer_certificate: String,
+    /// The issuer's private key: secret.
+    pub issuer_key: String,
+}
+
+impl fmt::Debug for AuthorityPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorityPem")
+            .field("root_certificate", &self.root_certificate)
+            .field("issuer_certificate", &self.issuer_certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for AuthorityPem {
+    fn drop(&mut self) {
+        self.root_key.zeroize();
+        self.issuer_key.zeroize();
+    }
+}
+
+/// A certificate as it goes to the workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedLeaf {
+    /// Leaf, issuer, root: PEM, one certificate each.
+    pub chain_pem: Vec<String>,
+    /// The last second at which the leaf holds.
+    pub not_after: SystemTime,
+}
+
+/// Which of an authority's two certificates is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Root,
+    Issuer,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Issuer => "issuer",
+        })
+    }
+}
+
+/// Why an authority can't be made, taken up or used. `role` is `root` or `issuer`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorityError {
+    /// A certificate's text is no PEM of one certificate.
+    #[error("{role} certificate: expected one certificate in PEM, found {found}")]
+    Pem {
+        /// Whose.
+        role: String,
+        /// What the text holds.
+        found: String,
+    },
+    /// A certificate's bytes are none.
+    #[error("{role} certificate: {source}")]
+    Certificate {
+        /// Whose.
+        role: String,
+        /// What was wrong.
+        source: Malformed,
+    },
+    /// A key's text is no private key that can sign.
+    #[error("{role} key: expected a private key in PEM, found text that isn't one")]
+    Key {
+        /// Whose.
+        role: String,
+    },
+    /// Key and certificate don't belong together.
+    #[error("{role} key: expected the private key of the {role} certificate, found another one")]
+    KeyMismatch {
+        /// Whose.
+        role: String,
+    },
+    /// The certificate may not sign others (RFC 5280: basicConstraints and keyCertSign).
+    #[error("{role} certificate: expected one that may sign others, found one that may not")]
+    NoAuthority {
+        /// Whose.
+        role: String,
+    },
+    /// The certificate isn't signed by the root.
+    #[error("{role} certificate: expected the signature of the root, found one of {issuer:?} that doesn't verify")]
+    Unsigned {
+        /// Whose.
+        role: String,
+        /// Who is said to have signed it.
+        issuer: String,
+    },
+    /// The certificate has expired.
+    #[error("{role} certificate: expected one that still holds, found one that expired at {not_after}")]
+    Expired {
+        /// Whose.
+        role: String,
+        /// When, RFC 3339.
+        not_after: String,
+    },
+    /// The certificate doesn't hold yet: a clock is wrong.
+    #[error("{role} certificate: expected one that holds by now, found one that holds from {not_before}")]
+    NotYetValid {
+        /// Whose.
+        role: String,
+        /// From when on, RFC 3339.
+        not_before: String,
+    },
+    /// The identity belongs to another mesh.
+    #[error("expected an identity of trust domain {expected}, found {found}")]
+    TrustDomain {
+        /// The authority's own.
+        expected: TrustDomain,
+        /// The identity to be certified.
+        found: SpiffeId,
+    },
+    /// The lifetime is below what a certificate can express.
+    #[error("expected a lifetime of at least 1 s, found {0:?}")]
+    Lifetime(Duration),
+    /// The clock or the lifetime reaches beyond the years 1970 to 9999.
+    #[error("expected dates between 1970 and 9999, found {now:?} and a lifetime of {lifetime:?}")]
+    Date {
+        /// The time given.
+        now: SystemTime,
+        /// The lifetime given.
+        lifetime: Duration,
+    },
+    /// The certificate signing request is refused.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The cryptographic library failed, or there is no randomness.
+    #[error("expected to sign a certificate, found {0}")]
+    Signing(String),
+}
+
+impl From<rcgen::Error> for AuthorityError {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Signing(error.to_string())
+    }
+}
+
+/// By how much a certificate's life begins before it is signed, since clocks differ.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;
