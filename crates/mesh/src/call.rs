@@ -39,6 +39,10 @@ pub struct HttpCall<'a> {
 /// Header fields of any representation.
 pub trait Headers {
     /// Calls `visit` with each value of the field `name` (lower case), in order.
+    ///
+    /// Policies may ask for `:path`, which is the target with its query: who has it answers; where
+    /// nobody does, [`HttpCall::path`] stands for it. `:authority`, `host` and `:method` aren't
+    /// asked for.
     fn visit(&self, name: &str, visit: &mut dyn FnMut(&[u8]));
 }
 

@@ -225,7 +225,9 @@ impl Cidr {
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address.to_canonical(), ip.to_canonical()) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {
-                let shift = 32u32.saturating_sub(u32::from(self.bits));
+                // A block that was written as mapped IPv6 counts its bits from there.
+                let bits = if self.address.is_ipv6() { self.bits.saturating_sub(96) } else { self.bits };
+                let shift = 32u32.saturating_sub(u32::from(bits));
                 (u64::from(a.to_bits()) >> shift) == (u64::from(b.to_bits()) >> shift)
             }
             (IpAddr::V6(a), IpAddr::V6(b)) => {
