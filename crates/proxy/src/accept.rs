@@ -13,7 +13,7 @@ use crate::limits::ACCEPT_PAUSE;
 
 /// Hands each accepted connection to `serve` with a permit that it keeps while it lasts. While all
 /// permits are out, callers wait in the kernel's queue. Ends when draining begins.
-pub async fn each(
+pub(crate) async fn each(
     drain: &Rc<Drain>,
     listener: TcpListener,
     permits: Arc<Semaphore>,

@@ -82,7 +82,12 @@ impl AccessLog {
     /// A log that `out` gets, line by line; `None`: nothing is logged.
     pub fn new(out: Option<Box<dyn Write + Send>>) -> std::io::Result<Self> {
         let writer = out.map(Writer::start).transpose()?;
-        Ok(Self { ring: RefCell::default(), armed: Cell::new(false), dropped: Cell::new(0), writer: RefCell::new(writer) })
+        Ok(Self {
+            ring: RefCell::default(),
+            armed: Cell::new(false),
+            dropped: Cell::new(0),
+            writer: RefCell::new(writer),
+        })
     }
 
     /// Logs a connection that ended. Never waits. Must be called within a `LocalSet`.

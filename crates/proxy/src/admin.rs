@@ -14,7 +14,7 @@ use crate::data::Data;
 use crate::limits::{ADMIN_CLIENTS, ADMIN_HEAD_BYTES, ADMIN_WAIT};
 
 /// Serves `/ready`, `/live` and `/metrics` until the proxy drains.
-pub async fn listen(data: Rc<Data>, listener: TcpListener) {
+pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
     let permits = Arc::new(Semaphore::new(ADMIN_CLIENTS));
     accept::each(&data.drain.clone(), listener, permits, |socket, _, permit| {
         let data = data.clone();
@@ -63,6 +63,8 @@ fn answer(data: &Data, head: &[u8]) -> String {
 }
 
 fn page(data: &Data) -> String {
-    data.metrics.process.access_dropped.set(data.access.dropped());
+    let process = &data.metrics.process;
+    process.access_dropped.set(data.access.dropped());
+    process.tunnels_spare.set(data.pool.spare() as u64);
     data.metrics.render()
 }

@@ -14,7 +14,7 @@ use crate::metrics::{Labels, Meter};
 use crate::why::{Cause, Failure, Hop};
 
 /// The account of one connection.
-pub struct Account {
+pub(crate) struct Account {
     data: Rc<Data>,
     start: SystemTime,
     began: Instant,
@@ -28,24 +28,24 @@ pub struct Account {
 
 impl Account {
     /// Opens an account, when a connection was accepted.
-    pub fn new(data: &Rc<Data>, source: SocketAddr, destination: SocketAddr, labels: Labels) -> Self {
+    pub(crate) fn new(data: &Rc<Data>, source: SocketAddr, destination: SocketAddr, labels: Labels) -> Self {
         let (start, began) = (SystemTime::now(), Instant::now());
         Self { data: data.clone(), start, began, source, destination, labels, verdict: None }
     }
 
     /// The connection is open at both ends. Labels don't change any more.
-    pub fn open(&self) -> Meter {
+    pub(crate) fn open(&self) -> Meter {
         self.data.metrics.open(&self.labels)
     }
 
     /// The connection ended before it was open at both ends.
-    pub fn refused(self, failure: Failure) {
+    pub(crate) fn refused(self, failure: Failure) {
         self.data.metrics.open(&self.labels);
         self.close((0, 0), Some(failure));
     }
 
     /// An open connection ended.
-    pub fn ended(self, meter: &Meter, failure: Option<Failure>) {
+    pub(crate) fn ended(self, meter: &Meter, failure: Option<Failure>) {
         self.close(meter.bytes(), failure);
     }
 
@@ -71,7 +71,7 @@ impl Account {
 }
 
 /// What a copy that broke means: the side that broke is where the connection ended.
-pub fn broken(Broken { end, error }: Broken) -> Failure {
+pub(crate) fn broken(Broken { end, error }: Broken) -> Failure {
     let hop = match end {
         End::Caller => Hop::Caller,
         End::Callee => Hop::Callee,

@@ -16,7 +16,7 @@ use crate::stream::Stream;
 
 /// Which of the two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The one that called.
     Caller,
     /// The one that was called.
@@ -26,7 +26,7 @@ pub enum End {
 /// One end broke.
 #[derive(Debug, thiserror::Error)]
 #[error("{end:?} broke: {error}")]
-pub struct Broken {
+pub(crate) struct Broken {
     /// Which.
     pub end: End,
     /// How.
@@ -37,7 +37,7 @@ pub struct Broken {
 ///
 /// # Errors
 /// [`Broken`]: one end was reset, or ended without saying so. Both should be reset then.
-pub async fn copy(caller: &mut Stream, callee: &mut Stream, meter: &Meter) -> Result<(), Broken> {
+pub(crate) async fn copy(caller: &mut Stream, callee: &mut Stream, meter: &Meter) -> Result<(), Broken> {
     let mut sending = Direction::default();
     let mut receiving = Direction::default();
     std::future::poll_fn(|cx| {

@@ -27,7 +27,7 @@ use crate::tunnel::Pool;
 use crate::{admin, dns, inbound, outbound};
 
 /// What the tasks of one data thread share.
-pub struct Data {
+pub(crate) struct Data {
     /// Which workload this is.
     pub workload: WorkloadId,
     /// Its own addresses.
@@ -59,7 +59,7 @@ pub struct Data {
 
 impl Data {
     /// The workload itself, as labels name it.
-    pub fn own_party(&self) -> Party {
+    pub(crate) fn own_party(&self) -> Party {
         if let Some(party) = &*self.own.borrow() {
             return party.clone();
         }

@@ -5,14 +5,14 @@ use weft_mesh::record::AppProtocol;
 
 /// What a connection is treated as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spoken {
+pub(crate) enum Spoken {
     /// Opaque bytes.
     Tcp,
 }
 
 impl Spoken {
     /// What is settled by declaration alone. Everything is carried as opaque bytes so far.
-    pub fn declared(_protocol: AppProtocol) -> Self {
+    pub(crate) fn declared(_protocol: AppProtocol) -> Self {
         Self::Tcp
     }
 }

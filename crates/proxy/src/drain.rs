@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 /// Counts what is open, and says when to end. Shared by all tasks of the data thread.
 #[derive(Default)]
-pub struct Drain {
+pub(crate) struct Drain {
     draining: Cell<bool>,
     began: Notify,
     open: Cell<usize>,
@@ -16,23 +16,23 @@ pub struct Drain {
 }
 
 /// Something that is open; the proxy waits for it. Dropping it says that it has ended.
-pub struct Open(Rc<Drain>);
+pub(crate) struct Open(Rc<Drain>);
 
 impl Drain {
     /// Counts one more that is open.
-    pub fn open(self: &Rc<Self>) -> Open {
+    pub(crate) fn open(self: &Rc<Self>) -> Open {
         self.open.set(self.open.get() + 1);
         Open(self.clone())
     }
 
     /// From now on nothing new is accepted.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.draining.set(true);
         self.began.notify_waiters();
     }
 
     /// Waits until draining begins.
-    pub async fn begun(&self) {
+    pub(crate) async fn begun(&self) {
         let began = self.began.notified();
         if !self.draining.get() {
             began.await;
@@ -40,12 +40,12 @@ impl Drain {
     }
 
     /// Whether draining has begun.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
     /// Waits until nothing is open, for at most `limit`. Returns how many are left.
-    pub async fn finish(&self, limit: Duration) -> usize {
+    pub(crate) async fn finish(&self, limit: Duration) -> usize {
         let all_ended = async {
             loop {
                 let ended = self.ended.notified();

@@ -24,7 +24,7 @@ use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
 
 /// Serves the mesh's port until the proxy drains.
-pub async fn listen(data: Rc<Data>, listener: TcpListener) {
+pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
     let permits = data.inbound_permits.clone();
     accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
         let data = data.clone();
@@ -46,7 +46,7 @@ pub async fn listen(data: Rc<Data>, listener: TcpListener) {
 }
 
 /// Serves a published port, whose callers prove nothing, until the proxy drains.
-pub async fn listen_published(data: Rc<Data>, listener: TcpListener, port: u16) {
+pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port: u16) {
     let permits = data.inbound_permits.clone();
     accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
         let data = data.clone();

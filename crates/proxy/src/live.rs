@@ -17,14 +17,14 @@ use crate::access::{Judged, RulePlace};
 
 /// The open connections of callers.
 #[derive(Default)]
-pub struct Live {
+pub(crate) struct Live {
     next: Cell<u64>,
     open: RefCell<HashMap<u64, Rc<Entry>>>,
 }
 
 /// What is judged of a TCP connection.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Who calls, as proved by mTLS.
     pub peer: Option<SpiffeId>,
     /// The caller's address.
@@ -34,7 +34,7 @@ pub struct Facts {
 }
 
 /// A connection that was admitted; it is judged again until this is dropped.
-pub struct Admitted {
+pub(crate) struct Admitted {
     live: Rc<Live>,
     id: u64,
     entry: Rc<Entry>,
@@ -49,7 +49,7 @@ struct Entry {
 impl Live {
     /// Judges a connection. The verdict is returned either way; only an admitted one comes with a
     /// registration.
-    pub fn admit(self: &Rc<Self>, inbound: &Inbound, facts: Facts) -> (Judged, Option<Admitted>) {
+    pub(crate) fn admit(self: &Rc<Self>, inbound: &Inbound, facts: Facts) -> (Judged, Option<Admitted>) {
         let id = self.next.get();
         self.next.set(id + 1);
         let entry = Rc::new(Entry { facts, denied: RefCell::default(), changed: Notify::new() });
@@ -60,7 +60,7 @@ impl Live {
     }
 
     /// Judges every open connection by a new record.
-    pub fn judge_again(&self, inbound: &Inbound) {
+    pub(crate) fn judge_again(&self, inbound: &Inbound) {
         for entry in self.open.borrow().values() {
             let verdict = decide(inbound, &entry.facts.call());
             if verdict.decision == Decision::Deny {
@@ -69,16 +69,11 @@ impl Live {
             }
         }
     }
-
-    /// How many connections are open.
-    pub fn open(&self) -> usize {
-        self.open.borrow().len()
-    }
 }
 
 impl Admitted {
     /// Waits until policy no longer admits the connection, and returns the verdict.
-    pub async fn denied(&self) -> Judged {
+    pub(crate) async fn denied(&self) -> Judged {
         loop {
             let changed = self.entry.changed.notified();
             if let Some(judged) = self.entry.denied.borrow().clone() {
@@ -110,7 +105,7 @@ impl Facts {
 }
 
 /// A verdict as it is logged. Only a denial is explained: that takes time and text.
-pub fn judged(inbound: &Inbound, verdict: &Verdict<'_>) -> Judged {
+pub(crate) fn judged(inbound: &Inbound, verdict: &Verdict<'_>) -> Judged {
     match verdict.decision {
         Decision::Allow => Judged { verdict: "allow", rule: None, reason: None },
         Decision::Deny => {

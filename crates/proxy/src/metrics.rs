@@ -37,6 +37,8 @@ pub struct Process {
     pub handshakes_failed: Cell<u64>,
     /// Exchanges that found a warm connection.
     pub tunnels_warm: Cell<u64>,
+    /// Connections to other proxies that wait.
+    pub tunnels_spare: Cell<u64>,
     /// Denials by policy.
     pub denied: Cell<u64>,
     /// DNS questions.
@@ -213,6 +215,7 @@ impl Process {
             ("weft_server_handshakes_total", "counter", "TLS handshakes made as a server.", &self.handshakes_server),
             ("weft_failed_handshakes_total", "counter", "TLS handshakes that failed.", &self.handshakes_failed),
             ("weft_warm_tunnels_total", "counter", "Exchanges that found a warm connection.", &self.tunnels_warm),
+            ("weft_spare_tunnels", "gauge", "Connections to other proxies that wait.", &self.tunnels_spare),
             ("weft_denied_total", "counter", "Connections and requests that policy denied.", &self.denied),
             ("weft_dns_questions_total", "counter", "DNS questions.", &self.dns_questions),
             ("weft_access_dropped_total", "counter", "Access records that were dropped.", &self.access_dropped),

@@ -26,7 +26,7 @@ use crate::why::{Cause, Failure};
 use crate::{accept, dns, range};
 
 /// Serves one listener of the program's connections until the proxy drains.
-pub async fn listen(data: Rc<Data>, listener: TcpListener, original: OriginalDestination) {
+pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: OriginalDestination) {
     let permits = data.outbound_permits.clone();
     accept::each(&data.drain.clone(), listener, permits, |socket, caller, permit| {
         let data = data.clone();

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address is one of the mesh's own.
-pub fn is_mesh(ip: IpAddr) -> bool {
+pub(crate) fn is_mesh(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.octets()[..2] == V4.octets()[..2],
         IpAddr::V6(ip) => ip.segments()[..3] == V6.segments()[..3],

@@ -238,7 +238,7 @@ impl Records {
         let parts = (credential.or(old.0), trust.or(old.1));
         if let (Some(credential), Some(trust)) = &parts {
             let tls = MeshTls::new(credential.clone(), trust).map_err(|e| e.to_string())?;
-            let server = tls.server_config(&[head::ALPN]).map_err(|e| e.to_string())?;
+            let server = tls.server_config(&[head::ALPN]);
             let generation = self.generation.get() + 1;
             self.generation.set(generation);
             *self.identity.borrow_mut() = Some(Rc::new(MeshIdentity { tls, server, generation }));
@@ -335,22 +335,28 @@ impl Destinations {
     }
 
     fn settle(&mut self, key: &Key, state: State) {
-        if let Some(asked) = self.asked.get_mut(key) {
-            if let State::Waiting(arrived) = std::mem::replace(&mut asked.state, state) {
-                arrived.notify_waiters();
-            }
+        if let Some(asked) = self.asked.get_mut(key)
+            && let State::Waiting(arrived) = std::mem::replace(&mut asked.state, state)
+        {
+            arrived.notify_waiters();
         }
     }
 
-    /// Removes what is unused, and returns the names that were asked for.
+    /// Removes what is unused, and returns the names under which it was asked for or known.
     fn unused(&mut self, now: Instant) -> Vec<Key> {
         let idle = |used: Instant| now.saturating_duration_since(used) > DESTINATION_IDLE;
-        // A connection that is open holds its service.
-        self.by_host.retain(|_, service| !idle(service.used.get()) || Rc::strong_count(service) > 1);
+        let mut unused = Vec::new();
+        self.by_host.retain(|host, service| {
+            // A connection that is open holds its service.
+            let keep = !idle(service.used.get()) || Rc::strong_count(service) > 1;
+            if !keep {
+                unused.push(Key::Host(host.to_string()));
+            }
+            keep
+        });
         let by_host = &self.by_host;
         self.by_address.retain(|_, host| by_host.contains_key(host));
         let by_address = &self.by_address;
-        let mut unused = Vec::new();
         self.asked.retain(|key, asked| {
             let served = match key {
                 Key::Host(host) => by_host.contains_key(host.as_str()),

@@ -39,11 +39,8 @@ pub struct Underway(Rc<Target>);
 impl Service {
     /// A service that was just learnt.
     pub fn new(record: Destination, now: Instant) -> Self {
-        let service = Self {
-            record: RefCell::new(Rc::new(record)),
-            targets: RefCell::new(Rc::from([])),
-            used: Cell::new(now),
-        };
+        let service =
+            Self { record: RefCell::new(Rc::new(record)), targets: RefCell::new(Rc::from([])), used: Cell::new(now) };
         service.renew_targets(now);
         service
     }

@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use socket2::{SockAddr, Socket};
-use tokio::io::unix::AsyncFd;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::Interest;
+use tokio::net::{TcpSocket, TcpStream, UnixDatagram};
 use tokio::sync::Mutex;
 use weft_wire::maker::{ANSWER, Family, MAX_BATCH, Request};
 
@@ -19,7 +19,7 @@ use crate::fds;
 use crate::limits::{PROGRAM_CONNECT, SOCKET_BATCH, SOCKET_REFILL};
 
 /// Where sockets come from.
-pub enum SocketSource {
+pub(crate) enum SocketSource {
     /// Made inside the program's network namespace.
     Maker(Rc<Maker>),
     /// Plain sockets of the host: for a proxy run from a file, whose program is on loopback.
@@ -32,7 +32,7 @@ impl SocketSource {
     ///
     /// # Errors
     /// The last address's error, or `TimedOut`.
-    pub async fn connect(&self, addresses: &[IpAddr], port: u16, caller: IpAddr) -> io::Result<TcpStream> {
+    pub(crate) async fn connect(&self, addresses: &[IpAddr], port: u16, caller: IpAddr) -> io::Result<TcpStream> {
         let own = match self {
             Self::Maker(_) => addresses,
             Self::Host => &[],
@@ -57,7 +57,7 @@ impl SocketSource {
     async fn connect_one(&self, to: SocketAddr, caller: IpAddr) -> io::Result<TcpStream> {
         let stream = match self {
             Self::Maker(maker) => {
-                let socket = Socket::from(maker.stream(to.is_ipv4()).await?);
+                let socket = Socket::from(maker.stream(family(to)).await?);
                 if caller.is_ipv4() == to.is_ipv4() {
                     socket.bind(&SockAddr::from(SocketAddr::new(caller, 0)))?;
                 }
@@ -71,8 +71,9 @@ impl SocketSource {
 }
 
 /// The socket maker's client. Sockets are asked for in batches, ahead of need.
-pub struct Maker {
-    channel: AsyncFd<OwnedFd>,
+pub(crate) struct Maker {
+    /// Packets both ways: `SOCK_SEQPACKET` behaves as connected datagrams do.
+    channel: UnixDatagram,
     /// One request at a time: answers come in the order of the requests.
     asking: Mutex<()>,
     v4: Stock,
@@ -86,60 +87,60 @@ struct Stock {
 }
 
 impl Maker {
-    /// Speaks with the socket maker at the other end of `channel`, which must be non-blocking.
+    /// Speaks with the socket maker at the other end of `channel`.
     ///
     /// # Errors
     /// When the descriptor can't be watched.
-    pub fn new(channel: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            channel: AsyncFd::new(channel)?,
-            asking: Mutex::new(()),
-            v4: Stock::default(),
-            v6: Stock::default(),
-        })
+    pub(crate) fn new(channel: OwnedFd) -> io::Result<Self> {
+        let channel = std::os::unix::net::UnixDatagram::from(channel);
+        channel.set_nonblocking(true)?;
+        let channel = UnixDatagram::from_std(channel)?;
+        Ok(Self { channel, asking: Mutex::new(()), v4: Stock::default(), v6: Stock::default() })
     }
 
     /// A UDP socket bound to `address` inside the namespace.
     ///
     /// # Errors
     /// When the socket maker is gone or couldn't make one.
-    pub async fn dns_reply(&self, address: SocketAddr) -> io::Result<OwnedFd> {
+    pub(crate) async fn dns_reply(&self, address: SocketAddr) -> io::Result<OwnedFd> {
         let mut made = self.ask(Request::DnsReply(address)).await?;
         made.pop().ok_or_else(none_made)
     }
 
-    async fn stream(self: &Rc<Self>, v4: bool) -> io::Result<OwnedFd> {
-        let taken = self.stock(v4).ready.borrow_mut().pop_front();
-        if self.stock(v4).ready.borrow().len() < SOCKET_REFILL && !self.stock(v4).refilling.replace(true) {
+    async fn stream(self: &Rc<Self>, family: Family) -> io::Result<OwnedFd> {
+        let taken = self.stock(family).ready.borrow_mut().pop_front();
+        if self.stock(family).ready.borrow().len() < SOCKET_REFILL && !self.stock(family).refilling.replace(true) {
             let maker = self.clone();
             tokio::task::spawn_local(async move {
-                if let Err(error) = maker.refill(v4).await {
+                if let Err(error) = maker.refill(family).await {
                     tracing::warn!(%error, "no sockets from the socket maker");
                 }
-                maker.stock(v4).refilling.set(false);
+                maker.stock(family).refilling.set(false);
             });
         }
         if let Some(socket) = taken {
             return Ok(socket);
         }
-        self.refill(v4).await?;
-        let refilled = self.stock(v4).ready.borrow_mut().pop_front();
+        self.refill(family).await?;
+        let refilled = self.stock(family).ready.borrow_mut().pop_front();
         refilled.ok_or_else(none_made)
     }
 
-    async fn refill(&self, v4: bool) -> io::Result<()> {
-        let family = if v4 { Family::V4 } else { Family::V6 };
+    async fn refill(&self, family: Family) -> io::Result<()> {
         let asking = self.asking.lock().await;
-        if self.stock(v4).ready.borrow().len() < SOCKET_REFILL {
+        if self.stock(family).ready.borrow().len() < SOCKET_REFILL {
             let made = self.exchange(Request::Streams(family, SOCKET_BATCH)).await?;
-            self.stock(v4).ready.borrow_mut().extend(made);
+            self.stock(family).ready.borrow_mut().extend(made);
         }
         drop(asking);
         Ok(())
     }
 
-    fn stock(&self, v4: bool) -> &Stock {
-        if v4 { &self.v4 } else { &self.v6 }
+    fn stock(&self, family: Family) -> &Stock {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
     }
 
     async fn ask(&self, request: Request) -> io::Result<Vec<OwnedFd>> {
@@ -148,25 +149,12 @@ impl Maker {
     }
 
     async fn exchange(&self, request: Request) -> io::Result<Vec<OwnedFd>> {
-        let packet = request.encode();
-        loop {
-            let mut ready = self.channel.writable().await?;
-            let sent = ready.try_io(|fd| Ok(send(fd.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL)?));
-            if let Ok(sent) = sent {
-                sent?;
-                break;
-            }
-        }
-        loop {
-            let mut ready = self.channel.readable().await?;
-            if let Ok(made) = ready.try_io(|fd| receive(fd.get_ref())) {
-                return made;
-            }
-        }
+        self.channel.send(&request.encode()).await?;
+        self.channel.async_io(Interest::READABLE, || receive(&self.channel)).await
     }
 }
 
-fn receive(channel: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
+fn receive(channel: &UnixDatagram) -> io::Result<Vec<OwnedFd>> {
     let mut byte = [0; 1];
     let mut control = nix::cmsg_space!([i32; MAX_BATCH as usize]);
     let mut iov = [IoSliceMut::new(&mut byte)];
@@ -185,6 +173,10 @@ fn receive(channel: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
         return Err(io::Error::other("the socket maker has ended"));
     }
     Ok(made)
+}
+
+fn family(address: SocketAddr) -> Family {
+    if address.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
 fn none_made() -> io::Error {

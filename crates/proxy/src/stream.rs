@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::tls_stream::TlsStream;
 
 /// One end of a connection that is copied.
-pub enum Stream {
+pub(crate) enum Stream {
     /// Bytes as they are.
     Plain(TcpStream),
     /// A connection of the mesh protocol's own, after its head.
@@ -19,7 +19,7 @@ pub enum Stream {
 
 impl Stream {
     /// Ends the connection abruptly: the peer's kernel sees a reset, which its proxy passes on.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         let socket = match &self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.socket(),

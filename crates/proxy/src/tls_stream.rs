@@ -26,7 +26,7 @@ use crate::limits::{CIPHER_BYTES, PLAIN_BYTES};
 ///
 /// Reading ends with 0 bytes only after the peer's `close_notify`; an end without it is
 /// `UnexpectedEof`. Dropping sends no `close_notify`: only `poll_shutdown` does.
-pub struct TlsStream {
+pub(crate) struct TlsStream {
     socket: TcpStream,
     session: Session,
     flow: Flow,
@@ -39,7 +39,7 @@ pub struct TlsStream {
 
 /// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
+pub(crate) enum HandshakeError {
     /// The socket broke.
     #[error("connection lost during the TLS handshake: {0}")]
     Io(#[from] io::Error),
@@ -53,7 +53,7 @@ impl TlsStream {
     ///
     /// # Errors
     /// [`HandshakeError`], after the peer was told why.
-    pub async fn connect(socket: TcpStream, config: Arc<ClientConfig>) -> Result<Self, HandshakeError> {
+    pub(crate) async fn connect(socket: TcpStream, config: Arc<ClientConfig>) -> Result<Self, HandshakeError> {
         let session = Session::Client(UnbufferedClientConnection::new(config, server_name())?);
         Self::new(socket, session).handshake().await
     }
@@ -62,7 +62,7 @@ impl TlsStream {
     ///
     /// # Errors
     /// [`HandshakeError`], after the peer was told why.
-    pub async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> Result<Self, HandshakeError> {
+    pub(crate) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> Result<Self, HandshakeError> {
         let session = Session::Server(UnbufferedServerConnection::new(config)?);
         Self::new(socket, session).handshake().await
     }
@@ -73,7 +73,7 @@ impl TlsStream {
     }
 
     /// The protocol that both sides agreed upon.
-    pub fn alpn(&self) -> Option<&[u8]> {
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
         match &self.session {
             Session::Client(session) => session.alpn_protocol(),
             Session::Server(session) => session.alpn_protocol(),
@@ -81,7 +81,7 @@ impl TlsStream {
     }
 
     /// The peer's certificates, the leaf first; verified.
-    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+    pub(crate) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         match &self.session {
             Session::Client(session) => session.peer_certificates(),
             Session::Server(session) => session.peer_certificates(),
@@ -90,7 +90,7 @@ impl TlsStream {
     }
 
     /// The socket below.
-    pub fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }
 

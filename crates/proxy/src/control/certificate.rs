@@ -16,7 +16,7 @@ use crate::records::Update;
 
 /// Keeps a certificate that holds. Ends when nobody takes it.
 pub(super) async fn keep(channel: Channel, config: &ControlConfig, told: mpsc::Sender<Update>) {
-    let mut attempt = 0;
+    let mut attempt = 0u32;
     loop {
         let asked = tokio::time::timeout(CERTIFICATE_WAIT, ask(channel.clone(), config)).await;
         match asked.unwrap_or_else(|_| Err(format!("no answer within {} s", CERTIFICATE_WAIT.as_secs()))) {

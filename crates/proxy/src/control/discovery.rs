@@ -26,7 +26,7 @@ pub(super) async fn follow(
     orders: mpsc::UnboundedReceiver<Order>,
 ) {
     let mut discovery = Discovery::new(config, told, orders);
-    let mut attempt = 0;
+    let mut attempt = 0u32;
     loop {
         match discovery.session(channel.clone(), config).await {
             Ok(Ended::NobodyListens) => return,

@@ -51,10 +51,10 @@ pub(super) fn host(name: &str, names: &Names) -> Asked {
     if name == suffix || name == domain || strip(name, domain).is_some() {
         return Asked::Nobody;
     }
-    if let Some(rest) = strip(name, first) {
-        if rest.split('.').count() == 2 {
-            return Asked::Mesh(format!("{rest}.{suffix}"));
-        }
+    if let Some(rest) = strip(name, first)
+        && rest.split('.').count() == 2
+    {
+        return Asked::Mesh(format!("{rest}.{suffix}"));
     }
     match name.split('.').count() {
         _ if name.is_empty() => Asked::Outside,

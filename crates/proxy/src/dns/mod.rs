@@ -23,10 +23,10 @@ use message::{Answer, Asked, Question};
 use reply::Replies;
 
 /// The port of DNS over TCP.
-pub const PORT: u16 = 53;
+pub(crate) const PORT: u16 = 53;
 
 /// Answers datagrams until the proxy drains.
-pub async fn serve_datagrams(data: Rc<Data>, socket: UdpSocket) {
+pub(crate) async fn serve_datagrams(data: Rc<Data>, socket: UdpSocket) {
     if let Err(error) = reply::tell_destinations(&socket) {
         tracing::error!(%error, "DNS datagrams without their original destination");
         return;
@@ -63,7 +63,7 @@ pub async fn serve_datagrams(data: Rc<Data>, socket: UdpSocket) {
 }
 
 /// Answers one connection to port 53 (RFC 7766: messages with their length before them).
-pub async fn serve_stream(data: &Rc<Data>, mut socket: TcpStream, asked: SocketAddr) {
+pub(crate) async fn serve_stream(data: &Rc<Data>, mut socket: TcpStream, asked: SocketAddr) {
     loop {
         match tokio::time::timeout(DNS_CLIENT_IDLE, serve_message(data, &mut socket)).await {
             Ok(Ok(true)) => {}
@@ -96,10 +96,10 @@ async fn serve_message(data: &Rc<Data>, socket: &mut TcpStream) -> io::Result<bo
 async fn answer(data: &Data, query: &[u8], over: upstream::Over) -> Option<Vec<u8>> {
     count(&data.metrics.process.dns_questions);
     let names = data.names.as_ref()?;
-    if let Some(question) = Question::parse(query) {
-        if let Some(answer) = mesh_answer(data, names, &question).await {
-            return question.reply(answer);
-        }
+    if let Some(question) = Question::parse(query)
+        && let Some(answer) = mesh_answer(data, names, &question).await
+    {
+        return question.reply(answer);
     }
     upstream::ask(&names.upstream, query, over).await
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use weft_mesh::record::{Endpoint, Tunnel};
 use weft_wire::head::{Answer, Head, Refusal};
 
-pub use pool::Pool;
+pub(crate) use pool::Pool;
 
 use crate::data::Data;
 use crate::limits::TUNNEL_CONNECT;
@@ -24,7 +24,7 @@ use crate::why::{Cause, Failure};
 ///
 /// # Errors
 /// [`Failure`]: nothing that the caller's program said was delivered to anybody.
-pub async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Result<Stream, Failure> {
+pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Result<Stream, Failure> {
     match endpoint.tunnel {
         Tunnel::Mesh(at) => {
             let tunnel = exchange(data, endpoint, at, head).await?;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -25,7 +25,7 @@ use crate::why::Failure;
 
 /// The warm connections of one data thread, by where they go and who must answer there.
 #[derive(Default)]
-pub struct Pool {
+pub(crate) struct Pool {
     entries: RefCell<HashMap<(SocketAddr, SpiffeId), Rc<Warm>>>,
 }
 
@@ -51,7 +51,7 @@ impl Pool {
         match entries.get(&key) {
             Some(warm) if warm.generation == identity.generation => warm.clone(),
             _ => {
-                let config = identity.tls.client_config(&[expected.clone()], &[head::ALPN]);
+                let config = identity.tls.client_config(std::slice::from_ref(expected), &[head::ALPN]);
                 let warm = Rc::new(Warm::new(at, config, identity.generation));
                 entries.insert(key, warm.clone());
                 warm
@@ -60,19 +60,19 @@ impl Pool {
     }
 
     /// Closes what has waited too long. Returns whether any are left.
-    pub fn sweep(&self, now: Instant) -> bool {
+    pub(crate) fn sweep(&self, now: Instant) -> bool {
         let mut entries = self.entries.borrow_mut();
         entries.retain(|_, warm| warm.sweep(now));
         !entries.is_empty()
     }
 
     /// Closes all that wait: the proxy ends.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.entries.borrow_mut().clear();
     }
 
     /// How many connections wait.
-    pub fn spare(&self) -> usize {
+    pub(crate) fn spare(&self) -> usize {
         self.entries.borrow().values().map(|warm| warm.spare.borrow().len()).sum()
     }
 }
@@ -135,7 +135,9 @@ impl Warm {
     fn sweep(&self, now: Instant) -> bool {
         let taken = self.taken.replace(0);
         self.wanted.set(self.wanted.get().min(taken));
-        self.spare.borrow_mut().retain_mut(|(tunnel, since)| is_quiet(tunnel) && now.saturating_duration_since(*since) < WARM_IDLE);
+        self.spare
+            .borrow_mut()
+            .retain_mut(|(tunnel, since)| is_quiet(tunnel) && now.saturating_duration_since(*since) < WARM_IDLE);
         taken > 0 || self.dialling.get() > 0 || !self.spare.borrow().is_empty()
     }
 }
@@ -144,8 +146,5 @@ impl Warm {
 fn is_quiet(tunnel: &mut TlsStream) -> bool {
     let mut byte = [0];
     let mut cx = Context::from_waker(Waker::noop());
-    match Pin::new(tunnel).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)) {
-        Poll::Pending => true,
-        Poll::Ready(_) => false,
-    }
+    Pin::new(tunnel).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
 }
