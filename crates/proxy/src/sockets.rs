@@ -43,6 +43,8 @@ impl SocketSource {
             for ip in own.iter().chain(&loopback) {
                 match self.connect_one(SocketAddr::new(*ip, port), caller).await {
                     Ok(stream) => return Ok(stream),
+                    // It accepted, and has ended the connection since.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(error),
                     Err(error) => last = error,
                 }
             }
