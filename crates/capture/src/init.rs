@@ -44,10 +44,14 @@ pub(crate) fn run(blueprint: &Blueprint<'_>, launcher: &Channel) -> i32 {
 }
 
 fn prepare(blueprint: &Blueprint<'_>, launcher: &Channel) -> Result<(), Failure> {
-    end_with_parent()?;
     untraceable()?;
-    if blueprint.processes == Processes::Shared {
-        prctl::set_child_subreaper(true).map_err(|errno| Failure::new(Step::Supervise, errno, "subreaper"))?;
+    match blueprint.processes {
+        Processes::Own => end_with_parent()?,
+        // It must outlive a killed launcher for the moment that ending the program's descendants takes; that
+        // nobody is at the other end of the channel tells it.
+        Processes::Shared => {
+            prctl::set_child_subreaper(true).map_err(|errno| Failure::new(Step::Supervise, errno, "subreaper"))?
+        }
     }
     let hand_over = |errno| Failure::new(Step::HandOver, errno, "");
     for note in mounts::arrange(blueprint)? {

@@ -90,31 +90,33 @@ fn prepare(blueprint: &Blueprint<'_>, ends: &Ends) -> Result<Pid, Failure> {
 fn set_up_network(blueprint: &Blueprint<'_>, setup: &Channel) -> Result<(), Failure> {
     let plan = blueprint.plan;
     let hand_over = |errno| Failure::new(Step::HandOver, errno, "");
-    let mut own = plan.addresses.clone();
-    if plan.has_ipv6() && !network::has_ipv6() {
-        own.retain(IpAddr::is_ipv4);
-        let note = "the kernel has no IPv6: programs see IPv4 only";
-        setup.send(&Message::Note(note.into())).map_err(hand_over)?;
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = plan.addresses.iter().copied().partition(IpAddr::is_ipv4);
+    network::connect(&v4)?;
+    let mut own = v4;
+    match network::connect(&v6) {
+        Ok(()) => own.extend(v6),
+        Err(refused) => {
+            let note = format!("programs see IPv4 only: {refused}");
+            setup.send(&Message::Note(note)).map_err(hand_over)?;
+        }
     }
-    network::connect(&own)?;
     let listeners = network::listen(&own)?;
-    let loopback_nameservers = loopback_nameservers(blueprint);
-    let addresses = Addresses { own: &own, loopback_nameservers: &loopback_nameservers };
+    let near_nameservers = near_nameservers(blueprint, &own);
+    let addresses = Addresses { own: &own, near_nameservers: &near_nameservers };
     let redirection = network::steer(plan.redirection, addresses)?;
     let numbers: Vec<RawFd> = listeners.outbound.iter().chain(&listeners.dns).map(AsRawFd::as_raw_fd).collect();
     setup.send_with(&Message::Sockets(redirection), &numbers).map_err(hand_over)
 }
 
-/// Name servers on loopback must be steered to the proxy by themselves. Without a resolv.conf, which can't
-/// be made in a folder of root's, resolvers ask at 127.0.0.1.
-fn loopback_nameservers(blueprint: &Blueprint<'_>) -> Vec<IpAddr> {
-    let mut servers: Vec<IpAddr> = blueprint.plan.nameservers.iter().copied().filter(|ip| ip.is_loopback()).collect();
+/// Name servers at addresses that stay inside must be steered to the proxy by themselves. Without a resolv.conf,
+/// which can't be made in a folder of root's, resolvers ask at 127.0.0.1.
+fn near_nameservers(blueprint: &Blueprint<'_>, own: &[IpAddr]) -> Vec<IpAddr> {
+    let is_near = |ip: &IpAddr| ip.is_loopback() || own.contains(ip);
+    let mut servers: Vec<IpAddr> = blueprint.plan.nameservers.iter().copied().filter(is_near).collect();
     if blueprint.resolv_conf.is_none() {
         servers.push(IpAddr::from([127, 0, 0, 1]));
     }
-    if !blueprint.plan.has_ipv6() || !network::has_ipv6() {
-        servers.retain(IpAddr::is_ipv4);
-    }
+    servers.retain(|server| own.iter().any(|ip| ip.is_ipv4() == server.is_ipv4()));
     servers
 }
 

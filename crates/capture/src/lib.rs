@@ -13,8 +13,8 @@
 //!
 //! [`prepare`] makes all that and holds the program back; [`HeldProgram::start`] lets it go. When the
 //! launcher dies, however it dies, the others follow. Rules and addresses are the network
-//! namespace's own; `nsenter -t PID -U --preserve-credentials -n nft list ruleset` shows them, in a
-//! table `weft` with a comment for each rule.
+//! namespace's own; `nsenter -t PID -n nft list ruleset`, as root, shows them in a table `weft` with a
+//! comment for each rule.
 
 mod capability;
 mod channel;

@@ -57,7 +57,8 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     fn new() -> Result<Self, Failure> {
         let failed = |errno| Failure::new(Step::MountNamespace, errno, "a folder in memory");
-        let folders = ["/tmp", "/run", "/var/tmp", "/mnt", "/dev"].map(Path::new);
+        // None that anything below binds from or over.
+        let folders = ["/tmp", "/var/tmp", "/mnt", "/home", "/srv"].map(Path::new);
         let folder = folders.into_iter().find(|folder| folder.is_dir()).ok_or(Errno::ENOENT).map_err(failed)?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
         mount(Some("weft"), folder, Some("tmpfs"), flags, Some("mode=0755,size=1m")).map_err(failed)?;

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use nix::errno::Errno;
 use nix::sys::socket::{SockProtocol, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use weft_wire::bootstrap::Redirection;
@@ -70,11 +69,6 @@ pub(crate) fn listen(own: &[IpAddr]) -> Result<Listeners, Failure> {
         listeners.dns.push(dns(loopback).map_err(failed("UDP"))?);
     }
     Ok(listeners)
-}
-
-/// Whether the kernel speaks IPv6 at all.
-pub(crate) fn has_ipv6() -> bool {
-    !matches!(Socket::new(Domain::IPV6, Type::DGRAM, None), Err(error) if errno_of(&error) == Errno::EAFNOSUPPORT)
 }
 
 fn outbound(loopback: IpAddr) -> std::io::Result<OwnedFd> {

@@ -49,9 +49,4 @@ impl Plan {
             other => Err(CaptureError::Addresses(other.to_vec())),
         }
     }
-
-    /// The workload's IPv6 address, when it has one.
-    pub(crate) fn has_ipv6(&self) -> bool {
-        self.addresses.iter().any(IpAddr::is_ipv6)
-    }
 }

@@ -19,7 +19,9 @@ use crate::sys::{self, NoProcess};
 /// proxy can take over.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// Listeners on port 15001, non-blocking: IPv4, then IPv6 when the workload has it.
+    /// Listeners on port 15001, non-blocking: IPv4, then IPv6 when the workload has it. A program can also connect
+    /// to port 15001 itself: such a connection has no other destination, and is to be closed. A program may bind
+    /// any address before it connects, so the peer's address proves nothing.
     pub outbound: Vec<OwnedFd>,
     /// UDP sockets on port 15053, non-blocking, likewise. With TPROXY each query comes with its original
     /// destination, and is answered from a socket that [`weft_wire::maker::Request::DnsReply`] makes. With

@@ -23,8 +23,8 @@ pub(crate) const DNS_PORT: u16 = 15053;
 pub(crate) struct Addresses<'a> {
     /// The workload's own.
     pub(crate) own: &'a [IpAddr],
-    /// Loopback addresses at which the resolver asks, though nothing listens there.
-    pub(crate) loopback_nameservers: &'a [IpAddr],
+    /// Addresses at which the resolver asks, though nothing listens there, among those that stay inside.
+    pub(crate) near_nameservers: &'a [IpAddr],
 }
 
 /// The whole table, as one batch.
@@ -33,7 +33,7 @@ pub(crate) fn ruleset(redirection: Redirection, addresses: Addresses<'_>) -> Vec
         Redirection::Tproxy => (PREROUTING, vec![later_packets()]),
         Redirection::Redirect => (OUTPUT, Vec::new()),
     };
-    for ip in addresses.loopback_nameservers {
+    for ip in addresses.near_nameservers {
         for protocol in [libc::IPPROTO_UDP, libc::IPPROTO_TCP] {
             let rule =
                 Rule::new(chain, format!("name server {ip}")).protocol(protocol).transport(DESTINATION_PORT, &DNS);
@@ -128,7 +128,7 @@ mod tests {
     fn texts(redirection: Redirection, own: &[&str], nameservers: &[&str]) -> Vec<String> {
         let parse = |ips: &[&str]| ips.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
         let (own, loopback) = (parse(own), parse(nameservers));
-        let requests = ruleset(redirection, Addresses { own: &own, loopback_nameservers: &loopback });
+        let requests = ruleset(redirection, Addresses { own: &own, near_nameservers: &loopback });
         requests.into_iter().map(|request| request.what).filter(|what| what.starts_with("rule")).collect()
     }
 

@@ -1,6 +1,6 @@
 //! Capture: what reaches the proxy, and how the proxy reaches the program.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{TcpStream, UdpSocket};
 
 use weft_capture::{Ended, Sandbox};
@@ -15,12 +15,13 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("redirect_tells_the_destination_too", redirect),
     ("own_traffic_stays_inside", own_traffic_stays_inside),
     ("dns_reaches_the_proxy_and_is_answered", dns),
-    ("a_name_server_on_loopback_is_captured", loopback_nameserver),
+    ("a_name_server_that_stays_inside_is_captured", near_nameserver),
     ("redirected_dns_is_answered_from_the_listener", redirected_dns),
     ("datagrams_to_elsewhere_are_refused", datagrams),
     ("a_program_sees_its_caller", program_sees_its_caller),
     ("the_maker_serves_batches_and_refuses_nonsense", batches),
     ("many_connections_at_once", many_connections),
+    ("a_port_is_used_again_at_once", same_port_again),
 ];
 
 const CONNECT: &str = "
@@ -108,14 +109,20 @@ for i in range(3):
     s.send(b'question'); print(s.recv(100).decode())
 ";
 
-fn loopback_nameserver() {
-    let mut scene = Scene::python(ASK, &["127.0.0.53"]);
-    scene.plan.nameservers = vec!["127.0.0.53".parse().unwrap()];
+fn near_nameserver() {
+    for server in ["127.0.0.53", OWN[1]] {
+        ask_near_nameserver(server);
+    }
+}
+
+fn ask_near_nameserver(server: &str) {
+    let mut scene = Scene::python(ASK, &[server]);
+    scene.plan.nameservers = vec![server.parse().unwrap()];
     let Sandbox { dns, maker, program, .. } = scene.prepare();
     let mut program = program.start().unwrap();
     for _ in 0..3 {
         let (_, query, from, asked) = receive_query(&dns);
-        assert_eq!((query.as_slice(), asked), (&b"question"[..], Some(socket("127.0.0.53", 53))));
+        assert_eq!((query.as_slice(), asked), (&b"question"[..], Some(socket(server, 53))));
         let reply = UdpSocket::from(make(&maker, Request::DnsReply(asked.unwrap())).pop().unwrap());
         reply.send_to(b"answer", from).unwrap();
     }
@@ -233,5 +240,21 @@ print(ok)
         count += accepted.try_iter().count();
         count == 1500
     });
-    std::io::stdout().flush().unwrap();
+}
+
+/// The proxy closes first, so that its side of the old connection is in TIME_WAIT when the new one comes.
+fn same_port_again() {
+    let code = "
+import socket, sys
+for ip in sys.argv[1:]:
+    for i in range(20):
+        s = socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.settimeout(5)
+        s.bind(('', 33333)); s.connect((ip, 80)); s.sendall(b'x')
+        while s.recv(1000): pass
+        s.close()
+";
+    let (_, accepted) = Scene::python(code, &[PEER[0], PEER[1]]).run_with_proxy();
+    assert_eq!(accepted.len(), 40);
+    assert!(accepted.iter().all(|accepted| accepted.peer.port() == 33333));
 }

@@ -2,11 +2,13 @@
 
 use std::io::Read;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use nix::unistd::geteuid;
-use weft_capture::Ended;
+use weft_capture::{Ended, Sandbox};
 
-use crate::rig::Scene;
+use crate::rig::{Scene, receive_query, wait_until};
 
 pub(crate) const ALL: &[(&str, fn())] = &[
     ("a_program_has_no_power_over_its_sandbox", no_power),
@@ -15,6 +17,8 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("the_hosts_loopback_is_out_of_reach", host_loopback),
     ("root_finds_the_kernels_settings_read_only", root_finds_read_only),
     ("root_keeps_what_daemons_need", root_keeps),
+    ("root_without_power_over_the_host_is_caged_too", lesser_root),
+    ("nscd_is_not_asked", no_nscd),
 ];
 
 fn no_power() {
@@ -139,3 +143,47 @@ print(os.getuid(), os.stat(sys.argv[1]).st_uid, open('/proc/self/status').read()
     std::fs::File::open("/etc/resolv.conf").unwrap().read_to_string(&mut text).unwrap();
     assert!(!text.contains(crate::rig::NAMESERVER), "the host's own file was covered");
 }
+
+/// As in a container: user 0, but without CAP_SYS_ADMIN, so that it needs a user namespace.
+fn lesser_root() {
+    if !geteuid().is_root() {
+        return;
+    }
+    for name in ["a_program_has_no_power_over_its_sandbox", "root_finds_the_kernels_settings_read_only"] {
+        let exe = std::env::current_exe().unwrap();
+        let drop = ["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
+        let output = Command::new("setpriv").args(drop).arg(exe).args(["--case", name]).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// In a `/run` of this test's own, so that the host's programs don't see the false nscd.
+fn no_nscd() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let script = format!("mount -t tmpfs none /run && mkdir /run/nscd && exec {} --case {FALSE_NSCD}", exe.display());
+    let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+pub(crate) fn false_nscd() {
+    let nscd = UnixListener::bind("/run/nscd/socket").unwrap();
+    nscd.set_nonblocking(true).unwrap();
+    // The control: outside of a sandbox it is asked.
+    let mut getent = Command::new("getent").args(["hosts", "payments"]).spawn().unwrap();
+    wait_until("nscd is asked", || nscd.accept().is_ok());
+    getent.kill().unwrap();
+    getent.wait().unwrap();
+    while nscd.accept().is_ok() {}
+
+    let scene = Scene::new(&["getent", "hosts", "payments"]);
+    let Sandbox { dns, program, .. } = scene.prepare();
+    let _program = program.start().unwrap();
+    receive_query(&dns);
+    assert!(nscd.accept().is_err());
+}
+
+/// A case that only [`no_nscd`] runs.
+pub(crate) const FALSE_NSCD: &str = "false_nscd";

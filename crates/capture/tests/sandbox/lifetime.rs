@@ -166,15 +166,19 @@ os.read(0, 1)
 }
 
 fn killed_launcher() {
-    let code = "
+    kill_launcher(launcher("group", FORKING));
+}
+
+const FORKING: &str = "
 import os, time
 if os.fork() == 0: os.setsid()
-if os.getpid() == 2: print('runs', flush=True)
+else: print('runs', flush=True)
 while True: time.sleep(100)
 ";
-    let mut child = launcher("group", code);
+
+fn kill_launcher(mut child: Child) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "runs");
+    wait_until("the program runs", || lines.next().is_some_and(|line| line.unwrap() == "runs"));
     let pids = descendants(child.id());
     assert!(pids.len() >= 4, "socket maker, PID 1, program, its child: {pids:?}");
     child.kill().unwrap();
@@ -211,13 +215,7 @@ fn covered_proc() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    let exe = std::env::current_exe().unwrap();
-    let script = format!(
-        "mount -t tmpfs none /proc/fs && mount -o bind,ro /proc/sys /proc/sys && \
-         exec setpriv --reuid=65534 --regid=65534 --clear-groups {} --launch covered",
-        exe.display()
-    );
-    let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let output = under_covered_proc(CODE_THAT_LEAVES_A_CHILD).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(said.contains("note: the program sees the processes around it"), "{said}");
@@ -225,7 +223,30 @@ fn covered_proc() {
     assert!(said.contains("note: cannot set /proc/sys/net/ipv4/ip_unprivileged_port_start"), "{said}");
     let left: i32 = said.lines().find_map(|line| line.strip_prefix("child ")).unwrap().parse().unwrap();
     assert!(!exists(left), "{said}");
+    kill_launcher(under_covered_proc(FORKING).stdout(Stdio::piped()).spawn().unwrap());
 }
+
+fn under_covered_proc(code: &str) -> Command {
+    let exe = std::env::current_exe().unwrap();
+    let script = format!(
+        "mount -t tmpfs none /proc/fs && mount -o bind,ro /proc/sys /proc/sys && \
+         exec setpriv --reuid=65534 --regid=65534 --clear-groups {} --launch covered",
+        exe.display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script]).env("CODE", code);
+    command
+}
+
+const CODE_THAT_LEAVES_A_CHILD: &str = "
+import os, time
+pid = os.fork()
+if pid == 0:
+    os.setsid()
+    while True: time.sleep(100)
+print('child', pid, flush=True)
+raise SystemExit(5)
+";
 
 fn hundred() {
     let begin = Instant::now();
@@ -248,15 +269,12 @@ fn launcher(what: &str, code: &str) -> Child {
 
 /// That process's `main`: runs the python code of `$CODE` with the streams it has.
 pub(crate) fn launch(what: &str) -> ExitCode {
-    let code = std::env::var("CODE").unwrap_or_else(|_| {
-        "import os, time\npid = os.fork()\nif pid == 0:\n    os.setsid()\n    while True: time.sleep(100)\n\
-         print('child', pid, flush=True)\nraise SystemExit(5)"
-            .into()
-    });
+    let code = std::env::var("CODE").unwrap();
     let mut scene = Scene::new(&[]);
     if what == "group" {
         // The launcher's own part of job control; read above, so the program gets defaults.
-        [Signal::SIGINT, Signal::SIGTSTP].map(ignore);
+        ignore(Signal::SIGINT);
+        ignore(Signal::SIGTSTP);
     }
     scene.plan.program.argv = [PYTHON, "-c", &code].map(Into::into).to_vec();
     let mut program = scene.prepare().program.start().unwrap();

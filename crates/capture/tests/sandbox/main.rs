@@ -31,6 +31,10 @@ fn case(name: &str) -> ExitCode {
     if name == PROBE {
         return show_probe();
     }
+    if name == isolation::FALSE_NSCD {
+        isolation::false_nscd();
+        return ExitCode::SUCCESS;
+    }
     let (_, run) = all().into_iter().find(|(known, _)| *known == name).expect("a known case");
     run();
     ExitCode::SUCCESS
@@ -45,6 +49,10 @@ fn run_all(filter: &str) -> ExitCode {
     let program = folder.path().join("sandbox");
     std::fs::copy(std::env::current_exe().expect("the test's path"), &program).expect("a copy that all users reach");
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("a folder that all users reach");
+    // What a killed launcher leaves here goes with the folder.
+    let scratch = folder.path().join("scratch");
+    std::fs::create_dir(&scratch).expect("a folder for the cases");
+    std::fs::set_permissions(&scratch, PermissionsExt::from_mode(0o1777)).expect("a folder that all users write to");
 
     let root = nix::unistd::geteuid().is_root();
     let mut failed = 0;
@@ -65,7 +73,11 @@ fn run_all(filter: &str) -> ExitCode {
 
 fn run(program: &Path, case: &str, user: Option<u32>) -> Output {
     let mut command = Command::new(program);
-    command.args(["--case", case]).current_dir("/").env("HOME", "/nonexistent");
+    command
+        .args(["--case", case])
+        .current_dir("/")
+        .env("HOME", "/nonexistent")
+        .env("TMPDIR", program.with_file_name("scratch"));
     // No folder among them that the ordinary user can't search.
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     if let Some(id) = user {
