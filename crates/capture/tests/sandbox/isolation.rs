@@ -23,7 +23,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
 
 fn no_power() {
     let code = "
-import ctypes, os, socket, subprocess
+import ctypes, os, socket, struct
 libc = ctypes.CDLL(None, use_errno=True)
 status = dict(l.split(':\\t', 1) for l in open('/proc/self/status').read().splitlines() if ':\\t' in l)
 print('caps', status['CapEff'], status['CapPrm'], status['CapInh'], status['CapAmb'])
@@ -31,10 +31,17 @@ def refused(what, result): print('refused' if result else 'ALLOWED', what)
 refused('umount resolv.conf', libc.umount2(os.path.realpath('/etc/resolv.conf').encode(), 2))
 refused('umount proc', libc.umount2(b'/proc', 2))
 refused('mount', libc.mount(b'x', b'/tmp', b'tmpfs', 0, None))
-def run(*command): return subprocess.run(command, capture_output=True).returncode
-refused('lo down', run('ip', 'link', 'set', 'lo', 'down'))
-refused('route', run('ip', 'route', 'add', '10.0.0.0/8', 'dev', 'lo'))
-refused('nft', run('nft', 'flush', 'ruleset'))
+def netlink(protocol, *requests):
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol); s.bind((0, 0)); s.settimeout(3)
+    s.send(b''.join(struct.pack('IHHII', 16 + len(body), kind, 5, 1, 0) + body for kind, body in requests))
+    return struct.unpack('i', s.recv(4096)[16:20])[0]
+def lo_down(): return netlink(0, (16, struct.pack('BxHiII', 0, 0, 1, 0, 1)))
+def delete_table():
+    edge = struct.pack('>BBH', 0, 0, 10)
+    return netlink(12, (16, edge), (0xa02, b'\\1\\0\\0\\0' + struct.pack('HH', 9, 1) + b'weft\\0\\0\\0\\0'), (17, edge))
+refused('lo down', lo_down())
+refused('no lo up either', netlink(0, (16, struct.pack('BxHiII', 0, 0, 1, 1, 1))))
+refused('delete table', delete_table())
 try: open('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'w').write('1024'); print('ALLOWED sysctl')
 except OSError: print('refused sysctl')
 pid = 1
@@ -45,8 +52,8 @@ for name in ('environ', 'mem', 'ns/net', 'root', 'fd/0'):
 if libc.unshare(0x10000000 | 0x20000) == 0:
     refused('nested umount', libc.umount2(os.path.realpath('/etc/resolv.conf').encode(), 2))
     refused('nested umount proc', libc.umount2(b'/proc', 2))
-    refused('nested lo down', run('ip', 'link', 'set', 'lo', 'down'))
-    refused('nested nft', run('nft', 'flush', 'ruleset'))
+    refused('nested lo down', lo_down())
+    refused('nested delete table', delete_table())
 ";
     let (ended, output) = Scene::python(code, &[]).run();
     assert_eq!(ended, Ended::Code(0), "{output}");
