@@ -22,6 +22,7 @@ mod descriptors;
 mod error;
 mod init;
 mod inside;
+mod launcher;
 mod maker;
 mod message;
 mod mounts;
@@ -38,6 +39,7 @@ mod signals;
 mod sys;
 
 pub use error::{CaptureError, Failure, Step};
+pub use launcher::{end_by_signal, end_with_parent, enter_private_network};
 pub use plan::{Plan, Program};
 pub use probe::{Finding, Outcome, probe};
 pub use program::{Ended, HeldProgram, RunningProgram};

@@ -80,7 +80,7 @@ pub(crate) fn await_children() {
 /// SIGKILL, SIGSTOP and the two signals that glibc keeps to itself can't be set, and need not.
 #[allow(unsafe_code, reason = "sigaction with realtime signals, which nix doesn't know")]
 fn set_disposition(signal: i32, handler: libc::sighandler_t) {
-    // SAFETY: `handler` is SIG_IGN or SIG_DFL (both callers are above), no function that could be unfit.
+    // SAFETY: `handler` is SIG_IGN or SIG_DFL (the callers are in this file), no function that could be unfit.
     unsafe { libc::signal(signal, handler) };
 }
 
@@ -98,6 +98,16 @@ fn add(set: &mut SigSet, signal: i32) {
 pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
     // SAFETY: kill touches no memory of ours.
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
+}
+
+/// Sends this process a signal whose disposition is the default and that isn't blocked.
+pub(crate) fn end_by(signal: i32) {
+    set_disposition(signal, libc::SIG_DFL);
+    let mut set = SigSet::empty();
+    add(&mut set, signal);
+    // A signal that stays blocked doesn't end the process; the caller goes on and exits.
+    let _ = set.thread_unblock();
+    let _ = kill(Pid::this(), signal);
 }
 
 /// Waits for a child without blocking: who ended, and the status as wait(2) gives it.

@@ -23,6 +23,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Down => down::run(&home()?),
         Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
+        Command::Authz(_) => Err(Failure::new("authz")),
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use weft_capture::{InheritedSignals, Plan, Program, ResolvConf, Sandbox};
+use weft_mesh::record::PortProtocol;
 use weft_wire::bootstrap::{Bootstrap, ControlAddress, InheritedSockets, Names, Redirection};
 use weft_wire::proto::weft::v1::{self, WorkloadSpec};
 
@@ -83,11 +84,8 @@ pub(crate) fn ip(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 fn spec(args: &RunArgs) -> WorkloadSpec {
-    let port = |flag: &crate::args::PortFlag| v1::Port {
-        port: u32::from(flag.port),
-        name: flag.name.clone().unwrap_or_default(),
-        protocol: weft_wire::record::encode_protocol(flag.protocol).into(),
-        target: u32::from(flag.port),
+    let port = |flag: &crate::args::PortFlag| {
+        v1::Port::from(&PortProtocol { port: flag.port, name: flag.name.clone(), protocol: flag.protocol })
     };
     WorkloadSpec {
         name: args.name.clone(),

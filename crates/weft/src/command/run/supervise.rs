@@ -1,13 +1,14 @@
 //! While the program runs: signals from outside are passed on, a proxy that dies is replaced, and
 //! when the program ends, so does `weft run`, in the same way.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, ExitCode};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
 use weft_capture::{Ended, HeldProgram, RunningProgram};
 
 use super::proxy::{self, Sockets};
@@ -32,7 +33,7 @@ pub(super) struct Beside<'a> {
 /// # Errors
 /// When the program can't be started, or its proxy can't be replaced.
 pub(super) async fn supervise(program: HeldProgram, mut beside: Beside<'_>) -> Result<ExitCode, Failure> {
-    let signals = AsyncFd::new(block_signals()?).context("wait for signals")?;
+    let signals = Signals::block()?;
     let mut running = program.start().context("start the program")?;
     let stay = stay(&mut running, &signals, &mut beside).await;
     // It drains on SIGTERM and ends by itself; nobody needs to wait for it.
@@ -42,19 +43,18 @@ pub(super) async fn supervise(program: HeldProgram, mut beside: Beside<'_>) -> R
 
 async fn stay(
     running: &mut RunningProgram,
-    signals: &AsyncFd<SignalFd>,
+    signals: &Signals,
     beside: &mut Beside<'_>,
 ) -> Result<Ended, Failure> {
+    let channel = readiness(running.as_fd())?;
     let mut stopping = false;
     loop {
         if let Some(ended) = running.try_wait().context("wait for the program")? {
             return Ok(ended);
         }
-        let channel = AsyncFd::with_interest(&*running, tokio::io::Interest::READABLE);
-        let channel = channel.context("wait for the program")?;
         tokio::select! {
-            _ = channel.readable() => {}
-            signal = next_signal(signals) => match signal? {
+            ready = channel.readable() => forget(&channel, ready.is_ok()),
+            signal = signals.next() => match signal? {
                 info if info.ssi_signo == Signal::SIGCHLD as u32 => beside.replace_dead_proxy()?,
                 info => pass_on(&info, running),
             },
@@ -90,20 +90,49 @@ const SIGNALS: [Signal; 9] = [
     Signal::SIGCHLD,
 ];
 
-fn block_signals() -> Result<SignalFd, Failure> {
-    let set: SigSet = SIGNALS.into_iter().collect();
-    set.thread_block().context("block signals")?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).context("wait for signals")
+/// Signals as they come, each with who sent it.
+struct Signals {
+    source: SignalFd,
+    ready: UnixDatagram,
 }
 
-async fn next_signal(signals: &AsyncFd<SignalFd>) -> Result<siginfo, Failure> {
-    loop {
-        let mut ready = signals.readable().await.context("wait for signals")?;
-        match signals.get_ref().read_signal() {
-            Ok(Some(info)) => return Ok(info),
-            Ok(None) | Err(Errno::EAGAIN) => ready.clear_ready(),
-            Err(error) => return Err(Failure::new(format!("wait for signals: {error}"))),
+impl Signals {
+    fn block() -> Result<Self, Failure> {
+        let set: SigSet = SIGNALS.into_iter().collect();
+        set.thread_block().context("block signals")?;
+        let source = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
+        let source = source.context("wait for signals")?;
+        let ready = readiness(source.as_fd())?;
+        Ok(Self { source, ready })
+    }
+
+    async fn next(&self) -> Result<siginfo, Failure> {
+        loop {
+            match self.source.read_signal() {
+                Ok(Some(info)) => return Ok(info),
+                Ok(None) | Err(Errno::EAGAIN) => {}
+                Err(error) => return Err(Failure::new(format!("wait for signals: {error}"))),
+            }
+            let ready = self.ready.readable().await;
+            forget(&self.ready, ready.is_ok());
         }
+    }
+}
+
+/// The runtime's eye on a descriptor that it has no type for. Only readiness is asked of it, so
+/// that it may pass for any kind of socket; `AsyncFd` would ask for unsafe code.
+fn readiness(descriptor: BorrowedFd<'_>) -> Result<UnixDatagram, Failure> {
+    let copy = descriptor.try_clone_to_owned().context("copy a descriptor")?;
+    let socket = std::os::unix::net::UnixDatagram::from(copy);
+    socket.set_nonblocking(true).context("watch a descriptor")?;
+    UnixDatagram::from_std(socket).context("watch a descriptor")
+}
+
+/// Readiness was acted upon: the next one is a new one.
+fn forget(watched: &UnixDatagram, ready: bool) {
+    if ready {
+        // Saying that the operation would block is what clears readiness.
+        let _ = watched.try_io(tokio::io::Interest::READABLE, || Err::<(), _>(std::io::ErrorKind::WouldBlock.into()));
     }
 }
 
