@@ -92,11 +92,10 @@ impl<'a> Facts<'a> {
                 }
                 self.chunked = true;
             }
-            FieldKind::Host => {
-                if self.host.replace(value).is_some() {
-                    return Err(HeadError::RepeatedHost);
-                }
-            }
+            FieldKind::Host => match self.host.replace(value) {
+                None => {}
+                Some(_) => return Err(HeadError::RepeatedHost),
+            },
             FieldKind::Expect => {
                 self.expects_continue |= elements(value).any(|item| item.eq_ignore_ascii_case(b"100-continue"));
             }
