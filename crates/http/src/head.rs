@@ -2,7 +2,7 @@
 //!
 //! A head is read where it lies; what this module gives back are places in the caller's buffer
 //! and facts derived from them. `httparse` makes the tokens and refuses control bytes, folded
-//! lines and blanks around names; [`fields`] and [`facts`] refuse what it lets through.
+//! lines and blanks around names; `fields` and `facts` refuse what it lets through.
 
 mod error;
 mod facts;

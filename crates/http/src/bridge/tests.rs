@@ -174,7 +174,7 @@ fn responses_cross_to_h1() {
 fn what_h2_lets_through_is_refused() {
     use BridgeError::{Authority, ConnectionField, ContentLength, Field, HostMismatch, Path, Scheme};
     type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], BridgeError);
-    let cases: [Case<'_>; 25] = [
+    let cases: [Case<'_>; 26] = [
         ("GET", "http://a/", &[("connection", "close")], ConnectionField),
         ("GET", "http://a/", &[("keep-alive", "5")], ConnectionField),
         ("GET", "http://a/", &[("proxy-connection", "x")], ConnectionField),
@@ -184,6 +184,7 @@ fn what_h2_lets_through_is_refused() {
         ("GET", "http://a/", &[("te", "gzip")], ConnectionField),
         ("GET", "http://a/", &[("te", "trailers"), ("te", "gzip")], ConnectionField),
         ("GET", "http://a/", &[("x", " y")], Field),
+        ("GET", "http://a/", &[("transfer_encoding", "chunked")], Field),
         ("GET", "http://a/", &[("x", "y\t")], Field),
         ("GET", "http://a/", &[("host", "b")], HostMismatch),
         ("GET", "http://a/", &[("host", "a:80")], HostMismatch),

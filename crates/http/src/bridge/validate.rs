@@ -92,7 +92,8 @@ fn check_fields(fields: &HeaderMap) -> Result<(), BridgeError> {
         if is_connection_field(FieldKind::of(bytes)) || (name == TE && value != "trailers") {
             return Err(BridgeError::ConnectionField);
         }
-        if !is_token(bytes) || !is_field_value(value.as_bytes()) {
+        let is_disguised = FieldKind::of(bytes) == FieldKind::Disguised;
+        if is_disguised || !is_token(bytes) || !is_field_value(value.as_bytes()) {
             return Err(BridgeError::Field);
         }
     }

@@ -26,8 +26,8 @@ pub enum HeadError {
     /// A line that ends otherwise than by CRLF, or more than one empty line before the first.
     #[error("expected lines that end in CRLF, found another end")]
     LineEnd,
-    /// A name that is no token, is empty, is folded, or has a blank before its colon
-    /// (RFC 9112, 5.1 and 5.2).
+    /// A name that is no token, is empty, is folded, has a blank before its colon (RFC 9112, 5.1
+    /// and 5.2), or is a framing field's with `_` for `-`.
     #[error("expected a field name and a colon right after it, found something else")]
     FieldName,
     /// A value with control bytes (RFC 9110, 5.5).
@@ -46,7 +46,7 @@ pub enum HeadError {
     #[error("expected a message without content, found one that announces some")]
     Content,
     /// A connection option that is no token, or names a field that frames or routes messages
-    /// (RFC 9110, 7.6.1).
+    /// (RFC 9110, 7.6.1); or more than 1 KiB of options.
     #[error("expected connection options that are tokens and touch no framing, found another")]
     ConnectionOption,
     /// No `Host` where there must be one (RFC 9112, 3.2).

@@ -10,6 +10,7 @@ pub(super) struct Facts<'a> {
     pub(super) chunked: bool,
     pub(super) host: Option<&'a [u8]>,
     pub(super) expects_continue: bool,
+    option_bytes: usize,
     close: bool,
     keep_alive: bool,
     upgrade_option: bool,
@@ -24,6 +25,7 @@ impl<'a> Facts<'a> {
             chunked: false,
             host: None,
             expects_continue: false,
+            option_bytes: 0,
             close: false,
             keep_alive: false,
             upgrade_option: false,
@@ -100,12 +102,18 @@ impl<'a> Facts<'a> {
                 self.expects_continue |= elements(value).any(|item| item.eq_ignore_ascii_case(b"100-continue"));
             }
             FieldKind::Upgrade => self.note_protocols(value),
+            FieldKind::Disguised => return Err(HeadError::FieldName),
             _ => {}
         }
         Ok(())
     }
 
     fn note_options(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        // Rewriting looks each field up among the options, so that their number must be bounded.
+        self.option_bytes += value.len();
+        if self.option_bytes > MAX_OPTION_BYTES {
+            return Err(HeadError::ConnectionOption);
+        }
         for option in elements(value) {
             if !is_token(option) {
                 return Err(HeadError::ConnectionOption);
@@ -144,6 +152,9 @@ pub(crate) fn parse_length(value: &[u8]) -> Option<u64> {
     let length: u64 = str::from_utf8(value).ok()?.parse().ok()?;
     (length <= i64::MAX as u64).then_some(length)
 }
+
+/// The most bytes of all `Connection` values of a head.
+const MAX_OPTION_BYTES: usize = 1024;
 
 /// Protocols inside which requests would pass unseen.
 const HIDING_PROTOCOLS: [&str; 4] = ["h2c", "h2", "http", "tls"];

@@ -1,6 +1,7 @@
 //! Fields as places in the bytes of a head, and the proof that its lines are whole.
 
 use super::HeadError;
+use crate::token::is_same_name;
 
 /// The fields of a head or a trailer section, in order, as sent.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +110,8 @@ pub(crate) enum FieldKind {
     Other,
     Connection,
     ContentLength,
+    /// A framing field's name with `_` for `-`, which CGI-like servers take for the field itself.
+    Disguised,
     Expect,
     Host,
     Http2Settings,
@@ -135,7 +138,14 @@ impl FieldKind {
             17 => (Self::TransferEncoding, b"transfer-encoding"),
             _ => return Self::Other,
         };
-        if name.eq_ignore_ascii_case(known) { kind } else { Self::Other }
+        let frames = matches!(kind, Self::ContentLength | Self::TransferEncoding);
+        if name.eq_ignore_ascii_case(known) {
+            kind
+        } else if frames && is_same_name(name, known) {
+            Self::Disguised
+        } else {
+            Self::Other
+        }
     }
 }
 

@@ -48,6 +48,21 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// The target's text with another path, for [`crate::rewrite::Edits::target`]; a fragment in
+    /// the query is cut. `None` where the form has no path.
+    pub fn with_path(&self, path: &str) -> Option<String> {
+        let mut text = match *self {
+            Self::Origin { .. } => path.to_owned(),
+            Self::Absolute { scheme, authority, .. } => format!("{scheme}://{authority}{path}"),
+            Self::Authority(_) | Self::Asterisk => return None,
+        };
+        if let Some(query) = self.query() {
+            text.push('?');
+            text.push_str(query.split('#').next().unwrap_or_default());
+        }
+        Some(text)
+    }
+
     pub(super) fn parse(method: &str, text: &'a str) -> Result<Self, HeadError> {
         if method == "CONNECT" {
             let has_port = Authority::parse(text.as_bytes()).is_some_and(|authority| authority.port.is_some());
@@ -70,6 +85,9 @@ impl<'a> Target<'a> {
         }
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         Authority::parse(authority.as_bytes())?;
+        if rest.starts_with('#') {
+            return None;
+        }
         let (path, query) = split_query(rest);
         Some(Self::Absolute { scheme, authority, path: if path.is_empty() { "/" } else { path }, query })
     }

@@ -98,6 +98,19 @@ fn targets_have_four_forms() {
 }
 
 #[test]
+fn targets_take_another_path() {
+    let with_path = |text: &str, method: &str| {
+        let bytes = format!("{method} {text} HTTP/1.1\r\nHost: a:1\r\n\r\n");
+        with_request(bytes.as_bytes(), |head| head.target.with_path("/p"))
+    };
+    assert_eq!(with_path("/x//y?q=/#f", "GET").as_deref(), Some("/p?q=/"));
+    assert_eq!(with_path("/x#f?q", "GET").as_deref(), Some("/p"));
+    assert_eq!(with_path("HTTP://A:1?q", "GET").as_deref(), Some("HTTP://A:1/p?q"));
+    assert_eq!(with_path("*", "OPTIONS"), None);
+    assert_eq!(with_path("a:1", "CONNECT"), None);
+}
+
+#[test]
 fn one_empty_line_before_a_request_is_skipped() {
     let bytes = b"\r\nGET / HTTP/1.0\r\n\r\n";
     with_request(bytes, |head| {
