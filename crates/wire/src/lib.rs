@@ -4,6 +4,7 @@
 pub mod bootstrap;
 pub mod head;
 pub mod maker;
+pub mod record;
 
 /// The generated messages and services, one module a package: `weft::v1` (records and control),
 /// `envoy::service::discovery::v3` (delta xDS), `istio::v1::auth` (certificates).
@@ -12,6 +13,7 @@ pub mod maker;
     unreachable_pub,
     clippy::all,
     clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
     reason = "generated; the .proto files are documented"
 )]
 pub mod proto {

@@ -1,0 +1,131 @@
+//! The codec of destinations.
+
+use std::net::{IpAddr, SocketAddr};
+
+use weft_mesh::record::{AppProtocol, Destination, Endpoint, ServicePort, Tunnel, Undeclared};
+
+use super::RecordError;
+use super::field::{Read, address, addresses, ascending, bytes, choice, list, name, port, text};
+use crate::proto::weft::v1 as proto;
+
+impl From<&Destination> for proto::Destination {
+    fn from(destination: &Destination) -> Self {
+        Self {
+            host: destination.host.clone(),
+            service: destination.service.clone(),
+            namespace: destination.namespace.clone(),
+            addresses: destination.addresses.iter().copied().map(bytes).collect(),
+            ports: destination.ports.iter().map(write_port).collect(),
+            forward_undeclared: destination.undeclared == Undeclared::Forward,
+            endpoints: destination.endpoints.iter().map(write_endpoint).collect(),
+        }
+    }
+}
+
+impl TryFrom<proto::Destination> for Destination {
+    type Error = RecordError;
+
+    fn try_from(message: proto::Destination) -> Result<Self, RecordError> {
+        let ports = list("ports", message.ports, read_port)?;
+        ascending("ports", &ports, |p| p.port)?;
+        Ok(Self {
+            host: text("host", message.host)?,
+            service: text("service", message.service)?,
+            namespace: text("namespace", message.namespace)?,
+            addresses: addresses("addresses", message.addresses)?,
+            ports,
+            undeclared: if message.forward_undeclared { Undeclared::Forward } else { Undeclared::Refuse },
+            endpoints: list("endpoints", message.endpoints, read_endpoint)?,
+        })
+    }
+}
+
+fn write_port(port: &ServicePort) -> proto::Port {
+    proto::Port {
+        port: port.port.into(),
+        name: String::new(),
+        protocol: write_protocol(port.protocol).into(),
+        target: port.target.into(),
+    }
+}
+
+fn read_port(message: proto::Port) -> Read<ServicePort> {
+    Ok(ServicePort {
+        port: port("port", message.port)?,
+        target: port("target", message.target)?,
+        protocol: read_protocol("protocol", message.protocol)?,
+    })
+}
+
+fn write_endpoint(endpoint: &Endpoint) -> proto::Endpoint {
+    let (tunnel, ends) = match endpoint.tunnel {
+        Tunnel::Mesh(at) => (proto::TunnelKind::Mesh, Some(at)),
+        Tunnel::Hbone(at) => (proto::TunnelKind::Hbone, Some(at)),
+        Tunnel::Plain => (proto::TunnelKind::Plain, None),
+    };
+    proto::Endpoint {
+        workload: endpoint.workload.to_string(),
+        address: bytes(endpoint.address),
+        identity: endpoint.identity.to_string(),
+        tunnel: tunnel.into(),
+        tunnel_address: ends.map(|at| bytes(at.ip())).unwrap_or_default(),
+        tunnel_port: ends.map(|at| at.port().into()).unwrap_or_default(),
+        weight: endpoint.weight,
+    }
+}
+
+fn read_endpoint(message: proto::Endpoint) -> Read<Endpoint> {
+    if message.weight == 0 {
+        return Err(RecordError::field("weight", "a weight of at least 1", 0));
+    }
+    Ok(Endpoint {
+        workload: name("workload", "NAMESPACE/NAME", &message.workload)?,
+        address: address("address", &message.address)?,
+        identity: name("identity", "a SPIFFE ID", &message.identity)?,
+        tunnel: read_tunnel(&message)?,
+        weight: message.weight,
+    })
+}
+
+fn read_tunnel(message: &proto::Endpoint) -> Read<Tunnel> {
+    let ends = || -> Read<SocketAddr> {
+        let ip: IpAddr = address("tunnel_address", &message.tunnel_address)?;
+        Ok(SocketAddr::new(ip, port("tunnel_port", message.tunnel_port)?))
+    };
+    let kind = choice("tunnel", message.tunnel, |kind| match kind {
+        proto::TunnelKind::TunnelUnspecified => None,
+        known => Some(known),
+    })?;
+    match kind {
+        proto::TunnelKind::Mesh => Ok(Tunnel::Mesh(ends()?)),
+        proto::TunnelKind::Hbone => Ok(Tunnel::Hbone(ends()?)),
+        _ if !message.tunnel_address.is_empty() || message.tunnel_port != 0 => {
+            Err(RecordError::field("tunnel_address", "no address beside PLAIN", "one"))
+        }
+        _ => Ok(Tunnel::Plain),
+    }
+}
+
+/// The protocol as the messages number it.
+pub(super) fn write_protocol(protocol: AppProtocol) -> proto::AppProtocol {
+    match protocol {
+        AppProtocol::Detect => proto::AppProtocol::Detect,
+        AppProtocol::Http => proto::AppProtocol::Http,
+        AppProtocol::Http2 => proto::AppProtocol::Http2,
+        AppProtocol::Grpc => proto::AppProtocol::Grpc,
+        AppProtocol::Tcp => proto::AppProtocol::Tcp,
+    }
+}
+
+/// The protocol that a message's number means.
+pub(super) fn read_protocol(field: &str, value: i32) -> Read<AppProtocol> {
+    choice(field, value, |protocol| {
+        Some(match protocol {
+            proto::AppProtocol::Detect => AppProtocol::Detect,
+            proto::AppProtocol::Http => AppProtocol::Http,
+            proto::AppProtocol::Http2 => AppProtocol::Http2,
+            proto::AppProtocol::Grpc => AppProtocol::Grpc,
+            proto::AppProtocol::Tcp => AppProtocol::Tcp,
+        })
+    })
+}
