@@ -1,1 +1,48 @@
-//! x
+//! How the traffic of an unmodified program reaches the proxy, on one machine, without root:
+//! namespaces, redirection by netlink, sockets made inside and handed out. It knows neither HTTP
+//! nor policy, nor what becomes of the traffic.
+//!
+//! ```text
+//! launcher ── fork ─> socket maker ── fork ─> PID 1 ── fork, exec ─> program
+//!    │                 user + network          PID + mount namespaces
+//!    │                 namespaces: rules,      /proc, resolv.conf, hidden folders;
+//!    │                 listeners, later        reaps, passes signals on
+//!    │                 sockets on demand
+//!    └── listeners, the maker's socket ──> proxy (outside of all of them)
+//! ```
+//!
+//! [`prepare`] makes all that and holds the program back; [`HeldProgram::start`] lets it go. When the
+//! launcher dies, however it dies, the others follow. Rules and addresses are the network
+//! namespace's own; `nsenter -t PID -n nft list ruleset`, as root, shows them in a table `weft` with a
+//! comment for each rule.
+
+mod capability;
+mod channel;
+mod descriptors;
+mod error;
+mod init;
+mod inside;
+mod launcher;
+mod maker;
+mod message;
+mod mounts;
+mod namespace;
+mod netlink;
+mod network;
+mod plan;
+mod probe;
+mod program;
+mod resolv;
+mod root;
+mod sandbox;
+mod signals;
+mod sys;
+
+pub use error::{CaptureError, Failure, Step};
+pub use launcher::{end_by_signal, end_with_parent, enter_private_network};
+pub use plan::{Plan, Program};
+pub use probe::{Finding, Outcome, probe};
+pub use program::{Ended, HeldProgram, RunningProgram};
+pub use resolv::ResolvConf;
+pub use sandbox::{Sandbox, prepare};
+pub use signals::InheritedSignals;

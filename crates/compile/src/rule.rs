@@ -7,7 +7,7 @@ use weft_mesh::record as mesh;
 use weft_mesh::record::{Matches, Pattern};
 use weft_resources as written;
 
-use crate::pattern::{has_inner_star, path, pattern};
+use crate::pattern::has_inner_star;
 use crate::trust_domain::{Domains, Expanded};
 
 /// A compiled rule and what is to be said about it.
@@ -103,7 +103,7 @@ impl Compiler<'_> {
                         "expected the mesh's trust domain, an alias or cluster.local, found {domain}: taken as it is"
                     )
                 }));
-                for found in expanded.values.iter().map(|value| pattern(value)) {
+                for found in expanded.values.iter().map(|value| Pattern::parse(value)) {
                     if !patterns.contains(&found) {
                         patterns.push(found);
                     }
@@ -122,23 +122,22 @@ impl Compiler<'_> {
                 self.refuse(&format!("{value:?} as namespace ('*' is understood at one end only)"));
                 Vec::new()
             }
-            None => values.iter().map(|value| pattern(value)).collect(),
+            None => values.iter().map(|value| Pattern::parse(value)).collect(),
         };
         Matches { any: list(&values.any), not: list(&values.not) }
     }
 }
 
 fn operation(operation: &written::Operation) -> mesh::Operation {
-    let paths = |values: &[String]| values.iter().map(|value| path(value)).collect();
     mesh::Operation {
         hosts: patterns(&operation.hosts),
         ports: operation.ports.clone(),
         methods: patterns(&operation.methods),
-        paths: Matches { any: paths(&operation.paths.any), not: paths(&operation.paths.not) },
+        paths: operation.paths.clone(),
     }
 }
 
 fn patterns(values: &Matches<String>) -> Matches<Pattern> {
-    let list = |values: &[String]| values.iter().map(|value| pattern(value)).collect();
+    let list = |values: &[String]| values.iter().map(|value| Pattern::parse(value)).collect();
     Matches { any: list(&values.any), not: list(&values.not) }
 }

@@ -1,1 +1,36 @@
-//! x
+//! The control plane of one machine: the folder of manifests as a source, the registry of
+//! workloads, their names and addresses, the certificate service, and the distribution of records.
+//!
+//! ```text
+//! folder ──────> Source ──> resources ┐                         ┌─> discovery: proxies' streams
+//! launchers ───> launch ──> registry ─┴─> plane ──> distribute ─┘
+//! proxies ─────> certificates ──> authority (state folder)
+//! ```
+//!
+//! Entry point: [`serve`]. `plane` and what it holds (`registry`, `addresses`, `distribute`) are
+//! pure; one task for each concern moves data in and out. This room knows no data plane and no
+//! Kubernetes.
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod authority;
+mod certificates;
+mod discovery;
+mod distribute;
+mod folder;
+mod hash;
+mod launch;
+mod messages;
+mod persist;
+mod plane;
+mod records;
+mod registry;
+mod serve;
+mod shared;
+mod socket;
+mod store;
+
+pub use serve::{Config, ControlError, ControlPlane, serve};
+pub use socket::SocketError;
+pub use store::StoreError;

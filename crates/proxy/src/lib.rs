@@ -1,1 +1,32 @@
-//! x
+//! The data plane: accepts what a program sends and what others send it, decides, encrypts, copies
+//! and counts. A library, so that a pair of proxies can be run in one process; the binary is small.
+//!
+//! Two threads: one serves data (see [`data`]), the other speaks with the control plane (see
+//! [`control`]). Nothing here knows YAML or Kubernetes.
+#![deny(unsafe_code)]
+
+mod accept;
+pub mod access;
+mod admin;
+pub mod config;
+mod connection;
+pub mod control;
+mod copy;
+pub mod data;
+mod detect;
+mod dns;
+mod drain;
+mod fds;
+mod inbound;
+pub mod limits;
+mod live;
+pub mod metrics;
+mod outbound;
+mod range;
+pub mod records;
+mod service;
+mod sockets;
+mod stream;
+mod tls_stream;
+mod tunnel;
+pub mod why;

@@ -28,13 +28,10 @@ pub(crate) fn run(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
 fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     start_log();
     let folder = args.folder.as_deref().map(fs::canonicalize).transpose().context("find the folder")?;
-    let config = weft_control::Config {
-        folder,
-        state_dir: home.state().to_path_buf(),
-        socket: home.socket(),
-        trust_domain: args.trust_domain.parse().context("trust domain")?,
-        cert_lifetime: args.cert_lifetime,
-    };
+    let mut config = weft_control::Config::new(home.state().to_path_buf(), home.socket());
+    config.folder = folder;
+    config.trust_domain = args.trust_domain.parse().context("trust domain")?;
+    config.cert_lifetime = args.cert_lifetime;
     super::runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;

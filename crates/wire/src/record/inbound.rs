@@ -15,7 +15,7 @@ impl From<&Inbound> for proto::Inbound {
             identity: inbound.identity.to_string(),
             service: inbound.service.clone(),
             addresses: inbound.addresses.iter().copied().map(bytes).collect(),
-            ports: inbound.ports.iter().map(write_port).collect(),
+            ports: inbound.ports.iter().map(proto::Port::from).collect(),
             peer_authentication: Some(write_authentication(&inbound.peer_authentication)),
             policies: inbound.policies.iter().map(write_policy).collect(),
         }
@@ -26,7 +26,7 @@ impl TryFrom<proto::Inbound> for Inbound {
     type Error = RecordError;
 
     fn try_from(message: proto::Inbound) -> Result<Self, RecordError> {
-        let ports = list("ports", message.ports, read_port)?;
+        let ports = list("ports", message.ports, PortProtocol::try_from)?;
         ascending("ports", &ports, |p| p.port)?;
         let authentication = required("peer_authentication", message.peer_authentication)?;
         Ok(Self {
@@ -42,21 +42,27 @@ impl TryFrom<proto::Inbound> for Inbound {
     }
 }
 
-fn write_port(port: &PortProtocol) -> proto::Port {
-    proto::Port {
-        port: port.port.into(),
-        name: port.name.clone().unwrap_or_default(),
-        protocol: write_protocol(port.protocol).into(),
-        target: 0,
+impl From<&PortProtocol> for proto::Port {
+    fn from(port: &PortProtocol) -> Self {
+        Self {
+            port: port.port.into(),
+            name: port.name.clone().unwrap_or_default(),
+            protocol: write_protocol(port.protocol).into(),
+            target: 0,
+        }
     }
 }
 
-fn read_port(message: proto::Port) -> Read<PortProtocol> {
-    Ok(PortProtocol {
-        port: port("port", message.port)?,
-        name: Some(message.name).filter(|name| !name.is_empty()),
-        protocol: read_protocol("protocol", message.protocol)?,
-    })
+impl TryFrom<proto::Port> for PortProtocol {
+    type Error = RecordError;
+
+    fn try_from(message: proto::Port) -> Result<Self, RecordError> {
+        Ok(Self {
+            port: port("port", message.port)?,
+            name: Some(message.name).filter(|name| !name.is_empty()),
+            protocol: read_protocol("protocol", message.protocol)?,
+        })
+    }
 }
 
 fn write_authentication(authentication: &PeerAuthentication) -> proto::PeerAuthentication {

@@ -8,7 +8,6 @@ mod condition;
 mod operation;
 mod rule;
 mod source;
-mod template;
 mod values;
 
 use super::selector::{self, Selector, TargetRef};

@@ -1,8 +1,7 @@
 //! `to[].operation`: what is called.
 
-use weft_mesh::record::Matches;
+use weft_mesh::record::{Matches, PathPattern};
 
-use super::template;
 use super::values::{matches, port_text, text};
 use crate::notes::{Fields, Notes, Spot};
 
@@ -16,7 +15,7 @@ pub struct Operation {
     /// `methods` of HTTP.
     pub methods: Matches<String>,
     /// `paths`: texts, or valid templates where they hold `{*}` or `{**}`.
-    pub paths: Matches<String>,
+    pub paths: Matches<PathPattern>,
 }
 
 /// Reads an item of `to`. What isn't understood restricts nothing.
@@ -43,13 +42,14 @@ fn read_fields(fields: &Fields<'_>, notes: &mut Notes<'_>) -> Operation {
     }
 }
 
-fn path(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<String> {
-    let text = spot.filled(notes)?;
-    if let Err(expected) = template::check(text) {
-        notes.expected(spot, expected);
-        return None;
+fn path(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<PathPattern> {
+    match PathPattern::parse(spot.filled(notes)?) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            notes.error(spot.node.at, &spot.path, error.to_string());
+            None
+        }
     }
-    Some(text.to_owned())
 }
 
 const FIELDS: &[&str] = &["hosts", "notHosts", "ports", "notPorts", "methods", "notMethods", "paths", "notPaths"];

@@ -72,7 +72,7 @@ fn mistakes_in_rules_name_their_field() {
         ),
         (
             "- to: [{operation: {paths: [\"/{**}/{*}\"]}}]",
-            "7: spec.rules[0].to[0].operation.paths[0]: expected a template with nothing but texts after {**}, found \"/{**}/{*}\"",
+            "7: spec.rules[0].to[0].operation.paths[0]: expected {**} to be the last operator, found another after it in \"/{**}/{*}\"",
         ),
         ("- when: [{values: [\"a\"]}]", "7: spec.rules[0].when[0].key: expected an attribute, found none"),
         (

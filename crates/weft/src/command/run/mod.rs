@@ -11,7 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use weft_capture::{Plan, Program, Sandbox};
+use weft_capture::{InheritedSignals, Plan, Program, ResolvConf, Sandbox};
+use weft_mesh::record::PortProtocol;
 use weft_wire::bootstrap::{Bootstrap, ControlAddress, InheritedSockets, Names, Redirection};
 use weft_wire::proto::weft::v1::{self, WorkloadSpec};
 
@@ -19,23 +20,31 @@ use crate::args::RunArgs;
 use crate::failure::{Context, Failure};
 use crate::home::Home;
 use crate::print;
+use proxy::Sockets;
 use register::Registration;
+use supervise::{Beside, supervise};
 
 /// Runs the program and ends as it ends.
 pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
+    let signals = InheritedSignals::of_this_process();
     let runtime = super::runtime()?;
     let mut registration = runtime.block_on(Registration::new(home, spec(args)))?;
     let assigned = Assignment::read(registration.assigned())?;
-    let host = weft_capture::HostResolver::read();
-    let sandbox = sandbox(home, args, &assigned, &host)?;
+    let host = ResolvConf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let Sandbox { outbound, dns, redirection, maker, notes, program } =
+        weft_capture::prepare(&sandbox(home, args, &assigned, (&host, signals))).context("make the workload's sandbox")?;
+    for text in &notes {
+        print::note(&format!("weft: {text}"));
+    }
+    let sockets = Sockets { outbound, dns, maker, redirection };
     let plan = proxy::Plan {
         bootstrap: bootstrap(home, args, &assigned, &host),
         log: home.logs().join(format!("{}.log", assigned.workload.replace('/', "."))),
     };
-    let proxy = proxy::start(&plan, &sandbox)?;
+    let proxy = proxy::start(&plan, &sockets)?;
     runtime.block_on(async {
         registration.ready().await?;
-        supervise::supervise(sandbox, registration, proxy, &plan).await
+        supervise(program, Beside { registration, proxy, plan: &plan, sockets: &sockets }).await
     })
 }
 
@@ -75,11 +84,8 @@ pub(crate) fn ip(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 fn spec(args: &RunArgs) -> WorkloadSpec {
-    let port = |flag: &crate::args::PortFlag| v1::Port {
-        port: u32::from(flag.port),
-        name: flag.name.clone().unwrap_or_default(),
-        protocol: weft_wire::record::encode_protocol(flag.protocol).into(),
-        target: u32::from(flag.port),
+    let port = |flag: &crate::args::PortFlag| {
+        v1::Port::from(&PortProtocol { port: flag.port, name: flag.name.clone(), protocol: flag.protocol })
     };
     WorkloadSpec {
         name: args.name.clone(),
@@ -96,25 +102,21 @@ fn sandbox(
     home: &Home,
     args: &RunArgs,
     assigned: &Assignment,
-    host: &weft_capture::HostResolver,
-) -> Result<Sandbox, Failure> {
+    (host, signals): (&ResolvConf, InheritedSignals),
+) -> Plan {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !args.keep_runtime_dir).map(PathBuf::from);
-    let plan = Plan {
+    Plan {
         addresses: assigned.addresses.clone(),
-        nameserver: assigned.nameserver,
+        nameservers: vec![assigned.nameserver],
         search: assigned.search.clone(),
-        host: host.clone(),
+        host_resolv: host.clone(),
         hide: std::iter::once(home.state().to_path_buf()).chain(runtime_dir).collect(),
-        program: Program { argv: args.program.clone() },
-    };
-    let sandbox = weft_capture::prepare(&plan).context("make the workload's sandbox")?;
-    for text in &sandbox.notes {
-        print::note(&format!("weft: {text}"));
+        redirection: None,
+        program: Program { argv: args.program.clone(), signals },
     }
-    Ok(sandbox)
 }
 
-fn bootstrap(home: &Home, args: &RunArgs, assigned: &Assignment, host: &weft_capture::HostResolver) -> Bootstrap {
+fn bootstrap(home: &Home, args: &RunArgs, assigned: &Assignment, host: &ResolvConf) -> Bootstrap {
     let upstream = host.nameservers.iter().map(|ip| SocketAddr::new(*ip, 53)).collect();
     let suffix = assigned.search.iter().find(|domain| domain.starts_with("svc.")).cloned();
     Bootstrap {

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use weft_capture::Sandbox;
-use weft_wire::bootstrap::{Bootstrap, InheritedSockets};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use weft_wire::bootstrap::{Bootstrap, InheritedSockets, Redirection};
 
 use crate::failure::{Context, Failure};
 
@@ -23,24 +24,33 @@ pub(super) struct Plan {
     pub(super) log: PathBuf,
 }
 
+/// What a proxy serves: sockets made inside the workload's network namespace. The launcher keeps
+/// them, so that a proxy that died can be replaced.
+pub(super) struct Sockets {
+    pub(super) outbound: Vec<OwnedFd>,
+    pub(super) dns: Vec<OwnedFd>,
+    pub(super) maker: OwnedFd,
+    pub(super) redirection: Redirection,
+}
+
 /// Starts the proxy and waits until it can serve.
 ///
 /// # Errors
 /// When it can't be found or started, or isn't ready in time; the log's last line is told.
-pub(super) fn start(plan: &Plan, sandbox: &Sandbox) -> Result<Child, Failure> {
+pub(super) fn start(plan: &Plan, sockets: &Sockets) -> Result<Child, Failure> {
     let (ready, ready_writer) = nix::unistd::pipe().context("make a pipe")?;
     let (document, document_writer) = nix::unistd::pipe().context("make a pipe")?;
     let mut bootstrap = plan.bootstrap.clone();
-    bootstrap.sockets = sockets(sandbox, &ready_writer);
+    bootstrap.sockets = sockets.numbers(&ready_writer);
     write_document(document_writer, &bootstrap)?;
 
     let log = File::options().create(true).append(true).open(&plan.log);
     let log = log.context(format!("open {}", plan.log.display()))?;
-    let inherited: Vec<BorrowedFd<'_>> = sandbox
+    let inherited: Vec<BorrowedFd<'_>> = sockets
         .outbound
         .iter()
-        .chain(&sandbox.dns)
-        .chain([&sandbox.maker, &ready_writer, &document])
+        .chain(&sockets.dns)
+        .chain([&sockets.maker, &ready_writer, &document])
         .map(AsFd::as_fd)
         .collect();
     set_inherited(&inherited, FdFlag::empty())?;
@@ -58,14 +68,24 @@ pub(super) fn start(plan: &Plan, sandbox: &Sandbox) -> Result<Child, Failure> {
     }
 }
 
-fn sockets(sandbox: &Sandbox, ready: &OwnedFd) -> InheritedSockets {
-    let numbers = |sockets: &[OwnedFd]| sockets.iter().map(AsRawFd::as_raw_fd).collect();
-    InheritedSockets {
-        outbound: numbers(&sandbox.outbound),
-        redirection: sandbox.redirection,
-        dns: numbers(&sandbox.dns),
-        maker: sandbox.maker.as_raw_fd(),
-        ready: ready.as_raw_fd(),
+impl Sockets {
+    fn numbers(&self, ready: &OwnedFd) -> InheritedSockets {
+        let numbers = |sockets: &[OwnedFd]| sockets.iter().map(AsRawFd::as_raw_fd).collect();
+        InheritedSockets {
+            outbound: numbers(&self.outbound),
+            redirection: self.redirection,
+            dns: numbers(&self.dns),
+            maker: self.maker.as_raw_fd(),
+            ready: ready.as_raw_fd(),
+        }
+    }
+}
+
+/// Asks a proxy to drain and end.
+pub(super) fn end(proxy: &Child) {
+    if let Ok(pid) = i32::try_from(proxy.id()) {
+        // It may have died already.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
 }
 

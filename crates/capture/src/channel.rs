@@ -1,0 +1,111 @@
+//! A pair of connected sockets that carry one [`Message`] a packet, with descriptors.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::PassCred;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recvmsg,
+    sendmsg, setsockopt, socketpair,
+};
+use nix::unistd::Pid;
+
+use crate::message::Message;
+use crate::sys;
+
+/// One end.
+#[derive(Debug)]
+pub(crate) struct Channel(OwnedFd);
+
+/// A message and what came with it.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    pub(crate) message: Message,
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// Who sent it, as this process's PID namespace numbers it; the kernel says so, not the sender.
+    pub(crate) sender: Option<Pid>,
+}
+
+/// A pair of raw ends, for packets of another kind.
+pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Sends bytes and descriptors as one packet.
+pub(crate) fn send_packet(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[RawFd]) -> Result<(), Errno> {
+    let rights = [ControlMessage::ScmRights(descriptors)];
+    let rights = if descriptors.is_empty() { &[][..] } else { &rights };
+    let bytes = [IoSlice::new(bytes)];
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), &bytes, rights, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            sent => return sent.map(drop),
+        }
+    }
+}
+
+impl Channel {
+    /// The launcher's end, which learns who sends, and the other.
+    pub(crate) fn pair() -> Result<(Self, Self), Errno> {
+        let (here, there) = socket_pair()?;
+        setsockopt(&here, PassCred, &true)?;
+        Ok((Self(here), Self(there)))
+    }
+
+    /// Sends a message.
+    pub(crate) fn send(&self, message: &Message) -> Result<(), Errno> {
+        self.send_with(message, &[])
+    }
+
+    /// Sends a message with descriptors, of which the receiver gets copies.
+    pub(crate) fn send_with(&self, message: &Message, descriptors: &[RawFd]) -> Result<(), Errno> {
+        send_packet(self.0.as_fd(), &message.encode(), descriptors)
+    }
+
+    /// Waits for a message. `None`: the other end is closed.
+    pub(crate) fn receive(&self) -> Result<Option<Packet>, Errno> {
+        self.receive_flagged(MsgFlags::empty())
+    }
+
+    /// A message that is there already, else EAGAIN.
+    pub(crate) fn try_receive(&self) -> Result<Option<Packet>, Errno> {
+        self.receive_flagged(MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn receive_flagged(&self, flags: MsgFlags) -> Result<Option<Packet>, Errno> {
+        let mut bytes = [0; 4096];
+        let mut control = cmsg_space!([RawFd; MAX_DESCRIPTORS], UnixCredentials);
+        let mut buffer = [IoSliceMut::new(&mut bytes)];
+        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
+        let received = loop {
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut buffer, Some(&mut control), flags) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECONNRESET) => return Ok(None),
+                other => break other?,
+            }
+        };
+        let (mut descriptors, mut sender) = (Vec::new(), None);
+        for control in received.cmsgs()? {
+            match control {
+                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(Pid::from_raw(credentials.pid())),
+                other => descriptors.extend(sys::adopt(&other)),
+            }
+        }
+        let length = received.bytes;
+        if length == 0 {
+            return Ok(None);
+        }
+        Message::decode(&bytes[..length]).map(|message| Some(Packet { message, descriptors, sender }))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Two listeners for each of two families.
+const MAX_DESCRIPTORS: usize = 4;

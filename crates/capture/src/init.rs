@@ -1,0 +1,175 @@
+//! PID 1 of a sandbox: arranges what the program sees, waits for the word, runs it, reaps, and ends when the
+//! program has ended. Then the kernel ends whatever the program left behind.
+
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signalfd::SignalFd;
+use nix::unistd::{Pid, execvp, pipe2};
+
+use crate::channel::Channel;
+use crate::error::{Failure, Step};
+use crate::inside::{Blueprint, Processes, end_with_parent, untraceable};
+use crate::maker::child_signals;
+use crate::message::Message;
+use crate::plan::Program;
+use crate::sys::NoProcess;
+use crate::{capability, descriptors, mounts, sys};
+
+/// PID 1's life; its exit code tells nothing.
+pub(crate) fn run(blueprint: &Blueprint<'_>, launcher: &Channel) -> i32 {
+    if let Err(failure) = prepare(blueprint, launcher) {
+        // If the launcher is gone, nobody wants to know.
+        let _ = launcher.send(&Message::Failed(failure));
+        return 1;
+    }
+    if !is_told_to_go(launcher) {
+        return 0;
+    }
+    let ended = match start(blueprint, launcher) {
+        Ok(program) => supervise(launcher, program),
+        Err(errno) => launcher.send(&Message::NotRunning(errno as i32)),
+    };
+    if blueprint.processes == Processes::Shared {
+        end_descendants();
+    }
+    i32::from(ended.is_err())
+}
+
+fn prepare(blueprint: &Blueprint<'_>, launcher: &Channel) -> Result<(), Failure> {
+    untraceable()?;
+    match blueprint.processes {
+        Processes::Own => end_with_parent()?,
+        // It must outlive a killed launcher for the moment that ending the program's descendants takes; that
+        // nobody is at the other end of the channel tells it.
+        Processes::Shared => {
+            prctl::set_child_subreaper(true).map_err(|errno| Failure::new(Step::Supervise, errno, "subreaper"))?
+        }
+    }
+    let hand_over = |errno| Failure::new(Step::HandOver, errno, "");
+    for note in mounts::arrange(blueprint)? {
+        launcher.send(&Message::Note(note)).map_err(hand_over)?;
+    }
+    capability::restrict()?;
+    launcher.send(&Message::Ready).map_err(hand_over)
+}
+
+fn is_told_to_go(launcher: &Channel) -> bool {
+    loop {
+        match launcher.receive() {
+            Ok(Some(packet)) if packet.message == Message::Go => return true,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return false,
+        }
+    }
+}
+
+/// Runs the program. A pipe that exec closes tells whether exec succeeded.
+fn start(blueprint: &Blueprint<'_>, launcher: &Channel) -> Result<Pid, Errno> {
+    let (failed, fails) = pipe2(OFlag::O_CLOEXEC)?;
+    let mut fails = fs::File::from(fails);
+    let program = sys::spawn(|| {
+        let errno = become_program(blueprint, launcher);
+        // If PID 1 is gone, this process is as well.
+        let _ = fails.write_all(&(errno as i32).to_ne_bytes());
+        127
+    });
+    let program = program.map_err(|reason| match reason {
+        NoProcess::Refused(errno) => errno,
+        NoProcess::Threads(_) => Errno::EPROTO,
+    })?;
+    drop(fails);
+    let mut errno = [0; 4];
+    match fs::File::from(failed).read_exact(&mut errno) {
+        Ok(()) => Err(Errno::from_raw(i32::from_ne_bytes(errno))),
+        Err(_) => launcher.send(&Message::Running).map(|()| program),
+    }
+}
+
+/// Only comes back when it fails.
+fn become_program(blueprint: &Blueprint<'_>, launcher: &Channel) -> Errno {
+    let Program { argv, signals } = &blueprint.plan.program;
+    let run = || {
+        if blueprint.processes == Processes::Shared {
+            prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        }
+        launcher.send(&Message::Hello)?;
+        let argv = argv.iter().map(c_string).collect::<Result<Vec<CString>, Errno>>()?;
+        sys::restore_signals(*signals)?;
+        execvp(argv.first().ok_or(Errno::ENOENT)?, &argv)
+    };
+    match run() {
+        Err(errno) => errno,
+        Ok(never) => match never {},
+    }
+}
+
+fn c_string(word: &OsString) -> Result<CString, Errno> {
+    CString::new(word.as_bytes()).map_err(|_| Errno::EINVAL)
+}
+
+/// Passes signals on and reaps until the program has ended, or the launcher.
+fn supervise(launcher: &Channel, program: Pid) -> Result<(), Errno> {
+    descriptors::close_all(&[launcher.as_fd()])?;
+    let children = child_signals()?;
+    loop {
+        // The program may have ended before its end could be signalled here.
+        if let Some(status) = reap(&children, program)? {
+            return launcher.send(&Message::Ended(status));
+        }
+        let mut watched =
+            [PollFd::new(children.as_fd(), PollFlags::POLLIN), PollFd::new(launcher.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut watched, PollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            other => other?,
+        };
+        if watched[1].any() == Some(true) {
+            match launcher.try_receive() {
+                Ok(Some(packet)) => pass_on(&packet.message, program),
+                Err(Errno::EAGAIN) => {}
+                Ok(None) | Err(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+fn pass_on(message: &Message, program: Pid) {
+    if let Message::Signal(signal) = message {
+        // It isn't reaped yet, so the number is still its own; a signal that doesn't exist is the sender's fault.
+        let _ = sys::kill(program, *signal);
+    }
+}
+
+/// Reaps all that have ended; the program's status when it is among them.
+fn reap(children: &SignalFd, program: Pid) -> Result<Option<i32>, Errno> {
+    while children.read_signal()?.is_some() {}
+    let mut status = None;
+    loop {
+        match sys::ended_child() {
+            Ok(Some((pid, ended))) if pid == program => status = Some(ended),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(Errno::ECHILD) => return Ok(status),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Without a PID namespace: orphans come to this process, which ends them, and theirs, until none is left.
+fn end_descendants() {
+    let children = || fs::read_to_string(format!("/proc/self/task/{}/children", Pid::this())).unwrap_or_default();
+    loop {
+        for pid in children().split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let _ = sys::kill(Pid::from_raw(pid), libc::SIGKILL);
+        }
+        if nix::sys::wait::waitpid(None::<Pid>, None) == Err(Errno::ECHILD) {
+            return;
+        }
+    }
+}

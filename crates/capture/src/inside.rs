@@ -1,0 +1,143 @@
+//! The first process of a sandbox: makes the network namespace, hands its listeners out, starts PID 1,
+//! and then stays as the socket maker, outside of the program's PID and mount namespaces.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getppid};
+
+use crate::channel::Channel;
+use crate::error::{Failure, Step};
+use crate::message::Message;
+use crate::netlink::rules::Addresses;
+use crate::plan::Plan;
+use crate::sys::NoProcess;
+use crate::{capability, descriptors, init, maker, namespace, network, sys};
+
+/// A plan, and what its launcher found out before.
+#[derive(Debug, Clone)]
+pub(crate) struct Blueprint<'a> {
+    pub(crate) plan: &'a Plan,
+    /// The file behind `/etc/resolv.conf`, when there is one.
+    pub(crate) resolv_conf: Option<PathBuf>,
+    pub(crate) processes: Processes,
+    pub(crate) launcher: Pid,
+}
+
+/// Which processes a program sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Processes {
+    /// Its own: a PID namespace.
+    Own,
+    /// The launcher's, where a PID namespace with its `/proc` can't be had.
+    Shared,
+}
+
+/// The ends that the first process was given.
+pub(crate) struct Ends {
+    /// To the launcher, for the first process.
+    pub(crate) setup: Channel,
+    /// From the proxy: requests for sockets.
+    pub(crate) maker: OwnedFd,
+    /// To the launcher, for PID 1.
+    pub(crate) program: Channel,
+}
+
+/// The first process's life; its exit code tells nothing.
+pub(crate) fn run(blueprint: &Blueprint<'_>, ends: Ends) -> i32 {
+    match prepare(blueprint, &ends) {
+        Ok(init) => {
+            let Ends { setup, maker, program } = ends;
+            drop((setup, program));
+            maker::serve(&maker, init)
+        }
+        Err(failure) => {
+            // If the launcher is gone, nobody wants to know.
+            let _ = ends.setup.send(&Message::Failed(failure));
+            1
+        }
+    }
+}
+
+fn prepare(blueprint: &Blueprint<'_>, ends: &Ends) -> Result<Pid, Failure> {
+    sys::await_children();
+    end_with_parent()?;
+    if getppid() != blueprint.launcher {
+        return Err(Failure::new(Step::Fork, Errno::ESRCH, "the launcher has ended"));
+    }
+    descriptors::close_private(&[ends.setup.as_fd(), ends.maker.as_fd(), ends.program.as_fd()]);
+    namespace::enter()?;
+    // Entering a user namespace may have undone it.
+    end_with_parent()?;
+    untraceable()?;
+    set_up_network(blueprint, &ends.setup)?;
+    if blueprint.processes == Processes::Own {
+        namespace::into(CloneFlags::CLONE_NEWPID, Step::PidNamespace)?;
+    }
+    let init = start_init(blueprint, ends)?;
+    descriptors::close_all(&[ends.maker.as_fd(), ends.setup.as_fd(), ends.program.as_fd()])
+        .and_then(|()| nix::unistd::chdir("/"))
+        .map_err(|errno| Failure::new(Step::Supervise, errno, "open files"))?;
+    capability::keep(capability::NET_BIND_SERVICE)?;
+    Ok(init)
+}
+
+fn set_up_network(blueprint: &Blueprint<'_>, setup: &Channel) -> Result<(), Failure> {
+    let plan = blueprint.plan;
+    let hand_over = |errno| Failure::new(Step::HandOver, errno, "");
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = plan.addresses.iter().copied().partition(IpAddr::is_ipv4);
+    network::connect(&v4)?;
+    let mut own = v4;
+    match network::connect(&v6) {
+        Ok(()) => own.extend(v6),
+        Err(refused) => {
+            let note = format!("programs see IPv4 only: {refused}");
+            setup.send(&Message::Note(note)).map_err(hand_over)?;
+        }
+    }
+    let listeners = network::listen(&own)?;
+    let near_nameservers = near_nameservers(blueprint, &own);
+    let addresses = Addresses { own: &own, near_nameservers: &near_nameservers };
+    let redirection = network::steer(plan.redirection, addresses)?;
+    let numbers: Vec<RawFd> = listeners.outbound.iter().chain(&listeners.dns).map(AsRawFd::as_raw_fd).collect();
+    setup.send_with(&Message::Sockets(redirection), &numbers).map_err(hand_over)
+}
+
+/// Name servers at addresses that stay inside must be steered to the proxy by themselves. Without a resolv.conf,
+/// which can't be made in a folder of root's, resolvers ask at 127.0.0.1.
+fn near_nameservers(blueprint: &Blueprint<'_>, own: &[IpAddr]) -> Vec<IpAddr> {
+    let is_near = |ip: &IpAddr| ip.is_loopback() || own.contains(ip);
+    let mut servers: Vec<IpAddr> = blueprint.plan.nameservers.iter().copied().filter(is_near).collect();
+    if blueprint.resolv_conf.is_none() {
+        servers.push(IpAddr::from([127, 0, 0, 1]));
+    }
+    servers.retain(|server| own.iter().any(|ip| ip.is_ipv4() == server.is_ipv4()));
+    servers
+}
+
+fn start_init(blueprint: &Blueprint<'_>, ends: &Ends) -> Result<Pid, Failure> {
+    let kept = [ends.program.as_fd()];
+    let body = || {
+        descriptors::close_private(&kept);
+        init::run(blueprint, &ends.program)
+    };
+    sys::spawn(body).map_err(|reason| match reason {
+        NoProcess::Refused(errno) => Failure::new(Step::Fork, errno, ""),
+        NoProcess::Threads(count) => Failure::new(Step::Fork, Errno::EPROTO, format!("{count} threads")),
+    })
+}
+
+/// When the parent dies, so does this process.
+pub(crate) fn end_with_parent() -> Result<(), Failure> {
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| Failure::new(Step::Supervise, errno, "death signal"))
+}
+
+/// Programs of the same user can't trace this process nor read its memory.
+pub(crate) fn untraceable() -> Result<(), Failure> {
+    prctl::set_dumpable(false).map_err(|errno| Failure::new(Step::Supervise, errno, "dumpable"))
+}

@@ -1,0 +1,38 @@
+//! What a launcher does to processes other than the sandbox's: its own network, its proxy's end,
+//! and its own end.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use nix::sys::prctl::set_pdeathsig;
+
+use crate::error::CaptureError;
+use crate::{namespace, network, sys};
+
+/// Moves this process, which must have one thread, into a network namespace of its own with
+/// nothing but loopback; an ordinary user gets a user namespace for it. There the process may
+/// capture packets, until it runs another program.
+///
+/// # Errors
+/// [`CaptureError::Failed`] with the step that the kernel refused.
+pub fn enter_private_network() -> Result<(), CaptureError> {
+    namespace::enter()?;
+    network::connect(&[])?;
+    Ok(())
+}
+
+/// Makes a child that `command` starts end, by SIGTERM, when the thread that started it ends.
+#[allow(unsafe_code, reason = "pre_exec")]
+pub fn end_with_parent(command: &mut Command) {
+    // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe, and
+    // nothing is allocated: an errno converts to an io::Error without allocation.
+    unsafe { command.pre_exec(|| set_pdeathsig(Signal::SIGTERM).map_err(std::io::Error::from)) };
+}
+
+/// Ends this process by `signal`, without another core dump. Returns when the signal can't end it.
+pub fn end_by_signal(signal: i32) {
+    // A limit that can't be lowered costs a second core file, no more.
+    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
+    sys::end_by(signal);
+}

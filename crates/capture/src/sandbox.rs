@@ -1,0 +1,118 @@
+//! The launcher's side: prepares a sandbox and receives what the proxy needs from it.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::unistd::{Pid, getpid};
+use weft_wire::bootstrap::Redirection;
+
+use crate::channel::{Channel, Packet, socket_pair};
+use crate::error::{CaptureError, Failure, Step};
+use crate::inside::{self, Blueprint, Ends, Processes};
+use crate::message::Message;
+use crate::plan::Plan;
+use crate::program::{HeldProgram, Tree};
+use crate::sys::{self, NoProcess};
+
+/// A sandbox whose program waits to be started. Sockets go to the proxy; the launcher keeps copies, so that another
+/// proxy can take over.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Listeners on port 15001, non-blocking: IPv4, then IPv6 when the workload has it. A program can also connect
+    /// to port 15001 itself: such a connection has no other destination, and is to be closed. A program may bind
+    /// any address before it connects, so the peer's address proves nothing.
+    pub outbound: Vec<OwnedFd>,
+    /// UDP sockets on port 15053, non-blocking, likewise. With TPROXY each query comes with its original
+    /// destination, and is answered from a socket that [`weft_wire::maker::Request::DnsReply`] makes. With
+    /// REDIRECT it comes as if to port 15053, and is answered from this very socket: the kernel translates back.
+    pub dns: Vec<OwnedFd>,
+    /// How accepted sockets tell their original destination.
+    pub redirection: Redirection,
+    /// The socket maker's end; see [`weft_wire::maker`].
+    pub maker: OwnedFd,
+    /// What is less than it should be on this machine, a sentence each.
+    pub notes: Vec<String>,
+    /// What will run.
+    pub program: HeldProgram,
+}
+
+/// Makes a workload's namespaces, rules and listeners, and holds its program back. The caller must have one thread
+/// (it forks and goes on), and is the sandbox's life: when it ends, all of it ends.
+///
+/// # Errors
+/// [`CaptureError`]; nothing is left over then.
+pub fn prepare(plan: &Plan) -> Result<Sandbox, CaptureError> {
+    plan.check()?;
+    match attempt(plan, Processes::Own) {
+        Err(CaptureError::Failed(refused)) if matches!(refused.step, Step::PidNamespace | Step::Proc) => {
+            let mut sandbox = attempt(plan, Processes::Shared)?;
+            let hint = refused.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            sandbox.notes.push(format!("the program sees the processes around it: {refused}{hint}"));
+            Ok(sandbox)
+        }
+        other => other,
+    }
+}
+
+fn attempt(plan: &Plan, processes: Processes) -> Result<Sandbox, CaptureError> {
+    let failed = |errno| Failure::new(Step::Fork, errno, "sockets");
+    let (setup, their_setup) = Channel::pair().map_err(failed)?;
+    let (maker, their_maker) = socket_pair().map_err(failed)?;
+    let (channel, their_channel) = Channel::pair().map_err(failed)?;
+    // canonicalize fails where there is no such file; the rules then cover what resolvers do without one.
+    let resolv_conf = fs::canonicalize("/etc/resolv.conf").ok();
+    let blueprint = Blueprint { plan, resolv_conf, processes, launcher: getpid() };
+    let ends = Ends { setup: their_setup, maker: their_maker, program: their_channel };
+    let first = spawn(&blueprint, ends)?;
+    let tree = Tree::new(channel, first);
+
+    let mut notes = Vec::new();
+    let (redirection, descriptors) = listeners(&setup, &mut notes)?;
+    await_ready(&tree, &setup, &mut notes)?;
+    let mut outbound = descriptors;
+    let dns = outbound.split_off(outbound.len() / 2);
+    let name = plan.program.argv[0].to_string_lossy().into_owned();
+    Ok(Sandbox { outbound, dns, redirection, maker, notes, program: HeldProgram::new(tree, name) })
+}
+
+fn spawn(blueprint: &Blueprint<'_>, ends: Ends) -> Result<Pid, CaptureError> {
+    sys::spawn(|| inside::run(blueprint, ends)).map_err(|reason| match reason {
+        NoProcess::Threads(count) => CaptureError::Threads(count),
+        NoProcess::Refused(errno) => Failure::new(Step::Fork, errno, "").into(),
+    })
+}
+
+/// Waits for the first process to hand its listeners over.
+fn listeners(setup: &Channel, notes: &mut Vec<String>) -> Result<(Redirection, Vec<OwnedFd>), CaptureError> {
+    let step = Step::NetworkNamespace;
+    loop {
+        let received = setup.receive().map_err(|errno| Failure::new(Step::HandOver, errno, ""))?;
+        let Packet { message, descriptors, .. } = received.ok_or(CaptureError::Killed(step))?;
+        match message {
+            Message::Sockets(redirection) => return Ok((redirection, descriptors)),
+            Message::Failed(failure) => return Err(failure.into()),
+            Message::Note(note) => notes.push(note),
+            _ => return Err(Failure::new(Step::HandOver, Errno::EPROTO, "").into()),
+        }
+    }
+}
+
+/// Waits for PID 1. When it never comes to be, the first process says why.
+fn await_ready(tree: &Tree, setup: &Channel, notes: &mut Vec<String>) -> Result<(), CaptureError> {
+    loop {
+        let message = match tree.receive(Step::MountNamespace) {
+            Ok(packet) => packet.message,
+            Err(error) => match setup.try_receive() {
+                Ok(Some(Packet { message: Message::Failed(failure), .. })) => return Err(failure.into()),
+                _ => return Err(error),
+            },
+        };
+        match message {
+            Message::Ready => return Ok(()),
+            Message::Failed(failure) => return Err(failure.into()),
+            Message::Note(note) => notes.push(note),
+            _ => return Err(Failure::new(Step::HandOver, Errno::EPROTO, "").into()),
+        }
+    }
+}

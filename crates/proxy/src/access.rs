@@ -1,0 +1,221 @@
+//! The access log: one line of JSON for each connection that ended. Records go through a bounded
+//! ring that loses the newest when nobody reads, and are written by a thread of their own, many at
+//! a time, so that neither a slow reader nor a wake-up for each record is felt by traffic.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::limits::{ACCESS_DELAY, ACCESS_RECORDS};
+use crate::metrics::{Labels, NO_FLAG, Party};
+use crate::why::Failure;
+
+/// One connection that ended.
+#[derive(Debug, Clone)]
+pub struct AccessRecord {
+    /// When it was accepted.
+    pub start: SystemTime,
+    /// How long it lasted.
+    pub duration: Duration,
+    /// Who called whom.
+    pub labels: Labels,
+    /// The caller's address.
+    pub source: SocketAddr,
+    /// The address that was called.
+    pub destination: SocketAddr,
+    /// Bytes of the caller.
+    pub from_caller: u64,
+    /// Bytes of the callee.
+    pub from_callee: u64,
+    /// What policy said; `None` where nobody judged.
+    pub verdict: Option<Judged>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+}
+
+/// A verdict, as it is logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    /// `allow` or `deny`.
+    pub verdict: &'static str,
+    /// The rule that denied; `None` when no rule did.
+    pub rule: Option<RulePlace>,
+    /// Why it was denied, in words.
+    pub reason: Option<String>,
+}
+
+/// Where a rule stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RulePlace {
+    /// `<namespace>/<name>`.
+    pub policy: String,
+    /// The rule's place in the policy, from 0.
+    pub index: u32,
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+/// The data thread's end of the log.
+pub struct AccessLog {
+    ring: RefCell<Vec<AccessRecord>>,
+    armed: Cell<bool>,
+    dropped: Cell<u64>,
+    writer: RefCell<Option<Writer>>,
+}
+
+struct Writer {
+    batches: SyncSender<Vec<AccessRecord>>,
+    thread: JoinHandle<()>,
+}
+
+impl AccessLog {
+    /// A log that `out` gets, line by line; `None`: nothing is logged.
+    pub fn new(out: Option<Box<dyn Write + Send>>) -> std::io::Result<Self> {
+        let writer = out.map(Writer::start).transpose()?;
+        Ok(Self {
+            ring: RefCell::default(),
+            armed: Cell::new(false),
+            dropped: Cell::new(0),
+            writer: RefCell::new(writer),
+        })
+    }
+
+    /// Logs a connection that ended. Never waits. Must be called within a `LocalSet`.
+    pub fn push(self: &Rc<Self>, record: AccessRecord) {
+        if self.writer.borrow().is_none() {
+            return;
+        }
+        let mut ring = self.ring.borrow_mut();
+        if ring.len() == ACCESS_RECORDS {
+            self.dropped.set(self.dropped.get() + 1);
+            return;
+        }
+        ring.push(record);
+        if !self.armed.replace(true) {
+            let log = self.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(ACCESS_DELAY).await;
+                log.armed.set(false);
+                log.flush();
+            });
+        }
+    }
+
+    /// How many records were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.get()
+    }
+
+    /// Hands over what waits.
+    fn flush(&self) {
+        let batch = std::mem::take(&mut *self.ring.borrow_mut());
+        let lost = batch.len() as u64;
+        let Some(writer) = &*self.writer.borrow() else { return };
+        if writer.batches.try_send(batch).is_err() {
+            self.dropped.set(self.dropped.get() + lost);
+        }
+    }
+
+    /// Writes what waits and ends the thread; waits for the reader of the log.
+    pub fn finish(&self) {
+        self.flush();
+        if let Some(Writer { batches, thread }) = self.writer.take() {
+            drop(batches);
+            // It only panics when a line can't be formatted, which the hook has reported.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+impl Writer {
+    fn start(out: Box<dyn Write + Send>) -> std::io::Result<Self> {
+        let (batches, receiver) = sync_channel(2);
+        let thread = std::thread::Builder::new()
+            .name("access".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || write_batches(&receiver, out))?;
+        Ok(Self { batches, thread })
+    }
+}
+
+fn write_batches(batches: &Receiver<Vec<AccessRecord>>, mut out: Box<dyn Write + Send>) {
+    while let Ok(batch) = batches.recv() {
+        let mut text = Vec::new();
+        for record in &batch {
+            if serde_json::to_writer(&mut text, &Line::from(record)).is_ok() {
+                text.push(b'\n');
+            }
+        }
+        // A log that nobody can take is no reason to end connections.
+        let _lost = out.write_all(&text).and_then(|()| out.flush());
+    }
+}
+
+/// The fields of a line, in their order. They are stable: new ones are added at the end.
+#[derive(Serialize)]
+struct Line<'a> {
+    start: String,
+    duration_ms: u64,
+    reporter: &'static str,
+    protocol: &'static str,
+    source_workload: &'a str,
+    source_namespace: &'a str,
+    source_principal: Option<&'a str>,
+    source_address: SocketAddr,
+    destination_workload: &'a str,
+    destination_namespace: &'a str,
+    destination_principal: Option<&'a str>,
+    destination_service: &'a str,
+    destination_address: SocketAddr,
+    bytes_received: u64,
+    bytes_sent: u64,
+    #[serde(flatten)]
+    judged: Option<&'a Judged>,
+    flag: &'static str,
+    hop: Option<String>,
+    why: Option<&'static str>,
+    detail: Option<&'a str>,
+}
+
+impl<'a> From<&'a AccessRecord> for Line<'a> {
+    fn from(record: &'a AccessRecord) -> Self {
+        let labels = &record.labels;
+        let failure = record.failure.as_ref();
+        Self {
+            start: OffsetDateTime::from(record.start).format(&Rfc3339).unwrap_or_default(),
+            duration_ms: u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
+            reporter: labels.reporter.as_str(),
+            protocol: labels.protocol,
+            source_workload: &labels.source.workload,
+            source_namespace: &labels.source.namespace,
+            source_principal: principal(&labels.source),
+            source_address: record.source,
+            destination_workload: &labels.destination.workload,
+            destination_namespace: &labels.destination.namespace,
+            destination_principal: principal(&labels.destination),
+            destination_service: &labels.service.host,
+            destination_address: record.destination,
+            bytes_received: record.from_caller,
+            bytes_sent: record.from_callee,
+            judged: record.verdict.as_ref(),
+            flag: failure.map_or(NO_FLAG, |f| f.cause.flag()),
+            hop: failure.map(|f| f.hop.to_string()),
+            why: failure.map(|f| f.cause.as_str()),
+            detail: failure.map(|f| f.detail.as_str()),
+        }
+    }
+}
+
+fn principal(party: &Party) -> Option<&str> {
+    party.principal.as_ref().map(|id| id.as_str())
+}

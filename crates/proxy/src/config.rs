@@ -1,0 +1,134 @@
+//! What one proxy is told: listeners, addresses, where its sockets, its log and its records come
+//! from. Made from the launcher's bootstrap, or by whoever runs a proxy from a file.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+
+use weft_mesh::{SpiffeId, WorkloadId};
+use weft_wire::bootstrap::{Bootstrap, ControlAddress, Names, Published, Redirection};
+
+use crate::fds;
+
+/// The data thread's configuration. Its sockets are non-blocking and not yet watched.
+pub struct Config {
+    /// Which workload this is.
+    pub workload: WorkloadId,
+    /// The workload's own addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Where the program's connections arrive.
+    pub outbound: Vec<OutboundListener>,
+    /// Where other proxies call.
+    pub mesh: Option<TcpListener>,
+    /// Where metrics are read.
+    pub admin: Option<TcpListener>,
+    /// Where callers outside the mesh arrive, and at which of the workload's ports they are meant.
+    pub published: Vec<(TcpListener, u16)>,
+    /// Where DNS questions arrive, each with the address that was asked.
+    pub dns: Vec<UdpSocket>,
+    /// How names are resolved.
+    pub names: Option<Names>,
+    /// The socket maker's end; `None`: the program is on the host's loopback.
+    pub maker: Option<OwnedFd>,
+    /// Gets one byte when the proxy serves.
+    pub ready: Option<OwnedFd>,
+    /// Gets the access log.
+    pub access: Option<Box<dyn Write + Send>>,
+}
+
+/// A listener of the program's connections.
+pub struct OutboundListener {
+    /// The listener.
+    pub listener: TcpListener,
+    /// How an accepted socket tells where its program wanted to go.
+    pub original: OriginalDestination,
+}
+
+/// How an accepted socket tells where its program wanted to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OriginalDestination {
+    /// It is its local address (TPROXY).
+    LocalAddress,
+    /// The kernel's connection tracking remembers it (REDIRECT).
+    Tracked,
+    /// Always the same: a proxy run from a file.
+    Fixed(SocketAddr),
+}
+
+/// What the control thread needs.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// Where the control plane answers.
+    pub address: ControlAddress,
+    /// The name of the inbound record.
+    pub workload: WorkloadId,
+    /// The identity that a certificate is asked for.
+    pub identity: SpiffeId,
+}
+
+/// Why a bootstrap is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It can't be read.
+    #[error("expected a bootstrap, found: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A name in it isn't one.
+    #[error(transparent)]
+    Name(#[from] weft_mesh::NameError),
+    /// A socket in it can't be used.
+    #[error("{0}: {1}")]
+    Socket(&'static str, io::Error),
+}
+
+/// Reads a bootstrap and takes the sockets that it names.
+///
+/// # Errors
+/// [`ConfigError`]; the proxy can't start then.
+pub fn from_bootstrap(bootstrap: Bootstrap) -> Result<(Config, ControlConfig), ConfigError> {
+    let workload: WorkloadId = bootstrap.workload.parse()?;
+    let identity: SpiffeId = bootstrap.identity.parse()?;
+    let sockets = &bootstrap.sockets;
+    let original = match sockets.redirection {
+        Redirection::Tproxy => OriginalDestination::LocalAddress,
+        Redirection::Redirect => OriginalDestination::Tracked,
+    };
+    let take = |number| fds::own(number).map_err(|e| ConfigError::Socket("inherited socket", e));
+    let config = Config {
+        workload: workload.clone(),
+        addresses: bootstrap.addresses,
+        outbound: (sockets.outbound.iter())
+            .map(|number| Ok(OutboundListener { listener: take(*number)?.into(), original }))
+            .collect::<Result<_, ConfigError>>()?,
+        mesh: Some(listen(SocketAddr::new(bootstrap.host_address, MESH_PORT))?),
+        admin: Some(listen(SocketAddr::new(bootstrap.host_address, ADMIN_PORT))?),
+        published: (bootstrap.publish.iter())
+            .map(|Published { listen: at, port }| Ok((listen(*at)?, *port)))
+            .collect::<Result<_, ConfigError>>()?,
+        dns: sockets.dns.iter().map(|number| Ok(take(*number)?.into())).collect::<Result<_, ConfigError>>()?,
+        names: Some(bootstrap.names),
+        maker: Some(take(sockets.maker)?),
+        ready: Some(take(sockets.ready)?),
+        access: Some(Box::new(io::stderr())),
+    };
+    Ok((config, ControlConfig { address: bootstrap.control, workload, identity }))
+}
+
+/// Reads the bootstrap's JSON from an inherited descriptor.
+///
+/// # Errors
+/// [`ConfigError`], when it can't be read or is none.
+pub fn read_bootstrap(number: i32) -> Result<Bootstrap, ConfigError> {
+    let file = File::from(fds::own(number).map_err(|e| ConfigError::Socket("bootstrap", e))?);
+    Ok(serde_json::from_reader(io::BufReader::new(file))?)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ConfigError> {
+    let bound = TcpListener::bind(address).and_then(|l| l.set_nonblocking(true).map(|()| l));
+    bound.map_err(|e| ConfigError::Socket("listener", io::Error::new(e.kind(), format!("{address}: {e}"))))
+}
+
+/// The mesh protocol's port.
+const MESH_PORT: u16 = 15008;
+/// The port of metrics and readiness.
+const ADMIN_PORT: u16 = 15020;

@@ -1,0 +1,60 @@
+//! This proxy's certificate: asked for at the start and renewed in time. The key is made here and
+//! never leaves the process.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tonic::transport::Channel;
+use weft_identity::{Credential, LeafKey, retry_after};
+use weft_wire::proto::istio::v1::auth::IstioCertificateRequest;
+use weft_wire::proto::istio::v1::auth::istio_certificate_service_client::IstioCertificateServiceClient;
+
+use super::{authorized, jitter};
+use crate::config::ControlConfig;
+use crate::limits::{CERTIFICATE_VALIDITY, CERTIFICATE_WAIT, LONGEST_SLEEP};
+use crate::records::Update;
+
+/// Keeps a certificate that holds. Ends when nobody takes it.
+pub(super) async fn keep(channel: Channel, config: &ControlConfig, told: mpsc::Sender<Update>) {
+    let mut attempt = 0u32;
+    loop {
+        let asked = tokio::time::timeout(CERTIFICATE_WAIT, ask(channel.clone(), config)).await;
+        match asked.unwrap_or_else(|_| Err(format!("no answer within {} s", CERTIFICATE_WAIT.as_secs()))) {
+            Ok(credential) => {
+                attempt = 0;
+                let renewal = credential.renew_at(jitter());
+                tracing::info!(identity = %credential.id(), serial = credential.serial(), "a certificate came");
+                if told.send(Update::Credential(credential.into())).await.is_err() {
+                    return;
+                }
+                sleep_until(renewal).await;
+            }
+            Err(problem) => {
+                tracing::warn!(problem, attempt, "no certificate");
+                tokio::time::sleep(retry_after(attempt, jitter())).await;
+                attempt = attempt.saturating_add(1);
+            }
+        }
+    }
+}
+
+async fn ask(channel: Channel, config: &ControlConfig) -> Result<Credential, String> {
+    let key = LeafKey::generate().map_err(|e| e.to_string())?;
+    let csr = key.csr_pem(&config.identity).map_err(|e| e.to_string())?;
+    let validity_duration = CERTIFICATE_VALIDITY.as_secs() as i64; // a day
+    let request = IstioCertificateRequest { csr, validity_duration };
+    let request = authorized(request, &config.address.token).map_err(|e| e.to_string())?;
+    let mut client = IstioCertificateServiceClient::new(channel);
+    let response = client.create_certificate(request).await.map_err(|status| status.to_string())?;
+    Credential::new(key, &response.into_inner().cert_chain, SystemTime::now()).map_err(|e| e.to_string())
+}
+
+/// Sleeps in parts: while the machine sleeps, timers stand still and certificates grow old.
+async fn sleep_until(time: SystemTime) {
+    while let Ok(left) = time.duration_since(SystemTime::now()) {
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LONGEST_SLEEP).max(Duration::from_millis(1))).await;
+    }
+}

@@ -1,0 +1,183 @@
+//! Records by the delta xDS transport: subscribed on demand, acknowledged when understood, refused
+//! with the reason when not. After a broken stream the proxy says what it has, so that only what
+//! changed is sent.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use weft_identity::retry_after;
+use weft_wire::proto::envoy::service::discovery::v3 as xds;
+use weft_wire::proto::google::rpc::Status;
+use weft_wire::record::{DESTINATION_TYPE, INBOUND_TYPE, Record, TRUST_NAME, TRUST_TYPE};
+use xds::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+
+use super::{authorized, jitter};
+use crate::config::ControlConfig;
+use crate::limits::REQUESTS;
+use crate::records::{Order, Update};
+
+/// Follows records for as long as anybody takes them.
+pub(super) async fn follow(
+    channel: Channel,
+    config: &ControlConfig,
+    told: mpsc::Sender<Update>,
+    orders: mpsc::UnboundedReceiver<Order>,
+) {
+    let mut discovery = Discovery::new(config, told, orders);
+    let mut attempt = 0u32;
+    loop {
+        match discovery.session(channel.clone(), config).await {
+            Ok(Ended::NobodyListens) => return,
+            Ok(Ended::Closed) => attempt = 0,
+            Err(status) => {
+                tracing::warn!(%status, attempt, "the control plane is away; what is known stays in force");
+                attempt = attempt.saturating_add(1);
+            }
+        }
+        tokio::time::sleep(retry_after(attempt, jitter())).await;
+    }
+}
+
+struct Discovery {
+    told: mpsc::Sender<Update>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    /// By type: the names that are subscribed to.
+    subscribed: BTreeMap<&'static str, BTreeSet<String>>,
+    /// By type: the versions of what is known.
+    versions: BTreeMap<&'static str, HashMap<String, String>>,
+}
+
+enum Ended {
+    /// The control plane ended the stream.
+    Closed,
+    /// The data thread has ended.
+    NobodyListens,
+}
+
+impl Discovery {
+    fn new(config: &ControlConfig, told: mpsc::Sender<Update>, orders: mpsc::UnboundedReceiver<Order>) -> Self {
+        let one = |name: &str| BTreeSet::from([name.to_owned()]);
+        let subscribed = BTreeMap::from([
+            (INBOUND_TYPE, one(config.workload.as_str())),
+            (TRUST_TYPE, one(TRUST_NAME)),
+            (DESTINATION_TYPE, BTreeSet::new()),
+        ]);
+        Self { told, orders, subscribed, versions: BTreeMap::new() }
+    }
+
+    /// One stream, from its first request to its end.
+    async fn session(&mut self, channel: Channel, config: &ControlConfig) -> Result<Ended, tonic::Status> {
+        while let Ok(order) = self.orders.try_recv() {
+            self.note(&order);
+        }
+        let (requests, outgoing) = mpsc::channel(REQUESTS);
+        for request in self.first_requests(config) {
+            // The channel holds more than there are types.
+            let _sent = requests.try_send(request);
+        }
+        let request = authorized(ReceiverStream::new(outgoing), &config.address.token)?;
+        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        let mut responses = client.delta_aggregated_resources(request).await?.into_inner();
+        loop {
+            let request = tokio::select! {
+                response = responses.message() => match response? {
+                    None => return Ok(Ended::Closed),
+                    Some(response) => match self.take(response).await {
+                        Some(answer) => answer,
+                        None => return Ok(Ended::NobodyListens),
+                    },
+                },
+                order = self.orders.recv() => match order {
+                    None => return Ok(Ended::NobodyListens),
+                    Some(order) => self.note(&order),
+                },
+            };
+            if requests.send(request).await.is_err() {
+                return Ok(Ended::Closed);
+            }
+        }
+    }
+
+    /// What is subscribed to and what of it is known, type by type.
+    fn first_requests(&self, config: &ControlConfig) -> Vec<xds::DeltaDiscoveryRequest> {
+        let request = |(type_url, names): (&&'static str, &BTreeSet<String>)| xds::DeltaDiscoveryRequest {
+            node: Some(xds::Node { id: config.workload.to_string() }),
+            type_url: (*type_url).to_owned(),
+            resource_names_subscribe: names.iter().cloned().collect(),
+            initial_resource_versions: self.versions.get(*type_url).cloned().unwrap_or_default(),
+            ..Default::default()
+        };
+        // A first request without names would ask for everything.
+        self.subscribed.iter().filter(|(_, names)| !names.is_empty()).map(request).collect()
+    }
+
+    /// Remembers an order, and returns the request that passes it on.
+    fn note(&mut self, order: &Order) -> xds::DeltaDiscoveryRequest {
+        let names = self.subscribed.entry(DESTINATION_TYPE).or_default();
+        let mut request = xds::DeltaDiscoveryRequest { type_url: DESTINATION_TYPE.to_owned(), ..Default::default() };
+        match order {
+            Order::Subscribe(name) => {
+                names.insert(name.clone());
+                request.resource_names_subscribe = vec![name.clone()];
+            }
+            Order::Unsubscribe(name) => {
+                names.remove(name);
+                if let Some(versions) = self.versions.get_mut(DESTINATION_TYPE) {
+                    versions.remove(name);
+                }
+                request.resource_names_unsubscribe = vec![name.clone()];
+            }
+        }
+        request
+    }
+
+    /// Passes on what can be understood; the answer acknowledges all or says what can't. `None`:
+    /// nobody takes it.
+    async fn take(&mut self, response: xds::DeltaDiscoveryResponse) -> Option<xds::DeltaDiscoveryRequest> {
+        let mut problems = Vec::new();
+        for resource in response.resources {
+            match self.read(resource, &response.type_url) {
+                Ok(update) => self.told.send(update).await.ok()?,
+                Err(problem) => problems.push(problem),
+            }
+        }
+        for name in response.removed_resources {
+            if let Some(versions) = self.versions.get_mut(response.type_url.as_str()) {
+                versions.remove(&name);
+            }
+            // A workload's own record isn't given up: it would open what is closed.
+            if response.type_url == DESTINATION_TYPE {
+                self.told.send(Update::Gone(name)).await.ok()?;
+            }
+        }
+        let error_detail = (!problems.is_empty()).then(|| Status {
+            code: tonic::Code::InvalidArgument as i32,
+            message: problems.join("; "),
+            ..Default::default()
+        });
+        if let Some(status) = &error_detail {
+            tracing::error!(problem = status.message, "a record can't be understood; the last one stays in force");
+        }
+        Some(xds::DeltaDiscoveryRequest {
+            type_url: response.type_url,
+            response_nonce: response.nonce,
+            error_detail,
+            ..Default::default()
+        })
+    }
+
+    fn read(&mut self, resource: xds::Resource, type_url: &str) -> Result<Update, String> {
+        let problem = |text: String| format!("{}: {text}", resource.name);
+        let any = resource.resource.as_ref().ok_or_else(|| problem("expected a resource, found none".to_owned()))?;
+        let record = Record::decode(type_url, &any.value).map_err(|e| problem(e.to_string()))?;
+        let (known_type, update) = match record {
+            Record::Inbound(record) => (INBOUND_TYPE, Update::Inbound(Box::new(record))),
+            Record::Destination(record) => (DESTINATION_TYPE, Update::Destination(Box::new(record))),
+            Record::Trust(record) => (TRUST_TYPE, Update::Trust(record)),
+        };
+        self.versions.entry(known_type).or_default().insert(resource.name, resource.version);
+        Ok(update)
+    }
+}

@@ -1,0 +1,55 @@
+//! The control thread: asks the control plane for records and certificates and hands them to the
+//! data thread. When the control plane is away, it tries again, and what is known stays in force.
+//! Knows no connection of the program.
+
+mod certificate;
+mod discovery;
+mod socket;
+
+use std::io;
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+
+use crate::config::ControlConfig;
+use crate::records::{Order, Update};
+
+/// Starts the control thread. It ends when the data thread takes no more updates.
+///
+/// # Errors
+/// When the system gives no thread, or no runtime for it.
+pub fn spawn(
+    config: ControlConfig,
+    told: mpsc::Sender<Update>,
+    orders: mpsc::UnboundedReceiver<Order>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let channel = socket::channel(&config.address.socket);
+            let discovery = discovery::follow(channel.clone(), &config, told.clone(), orders);
+            let certificates = certificate::keep(channel, &config, told.clone());
+            tokio::select! {
+                () = discovery => {}
+                () = certificates => {}
+                () = told.closed() => {}
+            }
+        });
+    })
+}
+
+/// A random number from 0 to 1, for jitter; seeded by the standard library.
+fn jitter() -> f64 {
+    use std::hash::BuildHasher;
+    let bits = std::collections::hash_map::RandomState::new().hash_one(0);
+    bits as f64 / u64::MAX as f64
+}
+
+/// A request that proves who asks.
+fn authorized<T>(message: T, token: &str) -> Result<tonic::Request<T>, tonic::Status> {
+    let mut request = tonic::Request::new(message);
+    let bearer = format!("Bearer {token}").parse();
+    let bearer = bearer.map_err(|_| tonic::Status::unauthenticated("expected a token of printable characters"))?;
+    request.metadata_mut().insert("authorization", bearer);
+    Ok(request)
+}

@@ -1,0 +1,212 @@
+//! The data thread: everything that its tasks share, and the tasks that it starts with. One thread,
+//! so nothing here is locked or sent; the control thread is reached by channels alone.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::Instant;
+use weft_mesh::WorkloadId;
+use weft_wire::bootstrap::Names;
+
+use crate::access::AccessLog;
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, OUTBOUND_CONNECTIONS, SWEEP};
+use crate::live::Live;
+use crate::metrics::{Metrics, Party};
+use crate::records::{Changed, Order, Records, Update};
+use crate::sockets::{Maker, SocketSource};
+use crate::tunnel::Pool;
+use crate::{admin, dns, inbound, outbound};
+
+/// What the tasks of one data thread share.
+pub(crate) struct Data {
+    /// Which workload this is.
+    pub workload: WorkloadId,
+    /// Its own addresses.
+    pub addresses: Vec<IpAddr>,
+    /// How names are resolved; `None`: DNS isn't answered.
+    pub names: Option<Names>,
+    /// What is known of the mesh.
+    pub records: Records,
+    /// Warm connections to others.
+    pub pool: Pool,
+    /// Open connections of callers.
+    pub live: Rc<Live>,
+    /// Sockets towards the program.
+    pub sockets: SocketSource,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The access log.
+    pub access: Rc<AccessLog>,
+    /// The end.
+    pub drain: Rc<Drain>,
+    /// Told when there is something that will have to be given up when unused.
+    pub sweep: Notify,
+    /// Bounds the program's connections.
+    pub outbound_permits: Arc<Semaphore>,
+    /// Bounds callers' connections.
+    pub inbound_permits: Arc<Semaphore>,
+    own: RefCell<Option<Party>>,
+}
+
+impl Data {
+    /// The workload itself, as labels name it.
+    pub(crate) fn own_party(&self) -> Party {
+        if let Some(party) = &*self.own.borrow() {
+            return party.clone();
+        }
+        let name: Arc<str> = Arc::from(self.workload.name());
+        let namespace = Arc::from(self.workload.namespace());
+        let Some(inbound) = self.records.inbound_now() else {
+            return Party { workload: name.clone(), namespace, app: name, principal: None };
+        };
+        let app = Arc::from(inbound.service.as_str());
+        let party = Party { workload: name, namespace, app, principal: Some(inbound.identity.clone()) };
+        self.own.replace(Some(party.clone()));
+        party
+    }
+
+    fn apply(&self, update: Update) {
+        match self.records.apply(update, Instant::now()) {
+            Ok(Changed::Inbound) => {
+                self.own.replace(None);
+                if let Some(inbound) = self.records.inbound_now() {
+                    self.live.judge_again(&inbound);
+                }
+            }
+            Ok(Changed::Tls | Changed::Destination) => {}
+            Err(problem) => tracing::error!(problem, "an update can't be used; what was known before stays"),
+        }
+        self.sweep.notify_one();
+    }
+}
+
+/// How a data thread is reached from others.
+pub struct Channels {
+    /// What the control thread, or a file, tells.
+    pub updates: mpsc::Receiver<Update>,
+    /// What is asked of the control thread.
+    pub orders: mpsc::UnboundedSender<Order>,
+    /// Ends the thread as SIGTERM does.
+    pub stop: Arc<Notify>,
+}
+
+/// Runs the data plane on this thread until SIGTERM or `stop`, and its drain.
+///
+/// # Errors
+/// When a socket can't be watched; nothing is served then.
+pub fn run(config: Config, channels: Channels) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serve(config, channels))
+}
+
+async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
+    let terminate = signal(SignalKind::terminate())?;
+    let access = Rc::new(AccessLog::new(config.access.take())?);
+    let ready = config.ready.take();
+    let data = start(config, channels.orders, access.clone())?;
+    spawn_local(follow(data.clone(), channels.updates));
+    spawn_local(sweep(data.clone()));
+    if let Some(ready) = ready {
+        spawn_local(tell_ready(data.clone(), ready.into()));
+    }
+    until_stopped(terminate, &channels.stop).await;
+    data.drain.begin();
+    data.pool.clear();
+    let left = data.drain.finish(DRAIN_WAIT).await;
+    if left > 0 {
+        tracing::warn!(left, "connections were still open at the end of the drain");
+    }
+    access.finish();
+    Ok(())
+}
+
+fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<AccessLog>) -> io::Result<Rc<Data>> {
+    let sockets = match config.maker {
+        Some(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
+        None => SocketSource::Host,
+    };
+    let data = Rc::new(Data {
+        workload: config.workload,
+        addresses: config.addresses,
+        names: config.names,
+        records: Records::new(orders),
+        pool: Pool::default(),
+        live: Rc::default(),
+        sockets,
+        metrics: Metrics::default(),
+        access,
+        drain: Rc::default(),
+        sweep: Notify::new(),
+        outbound_permits: Arc::new(Semaphore::new(OUTBOUND_CONNECTIONS)),
+        inbound_permits: Arc::new(Semaphore::new(INBOUND_CONNECTIONS)),
+        own: RefCell::default(),
+    });
+    for outbound in config.outbound {
+        let listener = watched(outbound.listener)?;
+        spawn_local(outbound::listen(data.clone(), listener, outbound.original));
+    }
+    if let Some(mesh) = config.mesh {
+        spawn_local(inbound::listen(data.clone(), watched(mesh)?));
+    }
+    for (listener, port) in config.published {
+        spawn_local(inbound::listen_published(data.clone(), watched(listener)?, port));
+    }
+    if let Some(admin) = config.admin {
+        spawn_local(admin::listen(data.clone(), watched(admin)?));
+    }
+    for socket in config.dns {
+        socket.set_nonblocking(true)?;
+        spawn_local(dns::serve_datagrams(data.clone(), UdpSocket::from_std(socket)?));
+    }
+    Ok(data)
+}
+
+fn watched(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+async fn until_stopped(mut terminate: Signal, stop: &Notify) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        () = stop.notified() => {}
+    }
+}
+
+/// Takes updates as they come. When the sender ends, what is known stays.
+async fn follow(data: Rc<Data>, mut updates: mpsc::Receiver<Update>) {
+    while let Some(update) = updates.recv().await {
+        data.apply(update);
+    }
+}
+
+/// Gives up what is unused. No timer runs while there is nothing.
+async fn sweep(data: Rc<Data>) {
+    loop {
+        data.sweep.notified().await;
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let now = Instant::now();
+            let destinations = data.records.sweep(now);
+            let warm = data.pool.sweep(now);
+            if !destinations && !warm {
+                break;
+            }
+        }
+    }
+}
+
+async fn tell_ready(data: Rc<Data>, pipe: std::fs::File) {
+    data.records.ready().await;
+    // A launcher that has gone takes the proxy with it by other means.
+    let _gone = (&pipe).write_all(b"r");
+}

@@ -1,0 +1,110 @@
+//! Every bound of the data plane: queues, buffers, waits, counts. Each has its reason here and
+//! nowhere else, so that one table tells what the proxy can be made to hold.
+
+use std::time::Duration;
+
+// Buffers.
+
+/// Plaintext moved in one turn of a copy: four TLS records. Measured: 64 KiB between socket and TLS
+/// take large bodies to 0.74 of a relay with 16 KiB.
+pub const PLAIN_BYTES: usize = 4 * RECORD_PLAIN_BYTES;
+/// The ciphertext of [`PLAIN_BYTES`]. What is read from a socket at once never decrypts to more
+/// than [`PLAIN_BYTES`].
+pub const CIPHER_BYTES: usize = 4 * (RECORD_PLAIN_BYTES + RECORD_OVERHEAD_BYTES);
+/// The most plaintext of one TLS record (RFC 8446, section 5.1).
+const RECORD_PLAIN_BYTES: usize = 16 << 10;
+/// Header, content type and tag of a TLS 1.3 record.
+const RECORD_OVERHEAD_BYTES: usize = 5 + 1 + 16;
+
+// Waits.
+
+/// How long a connection waits for its record, the inbound record or a certificate. Long enough
+/// for a control plane that restarts on a busy machine, shorter than most callers' patience.
+pub const RECORD_WAIT: Duration = Duration::from_secs(5);
+/// How long connecting to another proxy may take, TLS included.
+pub const TUNNEL_CONNECT: Duration = Duration::from_secs(10);
+/// How long a caller's TLS handshake may take at our side.
+pub const TLS_ACCEPT: Duration = Duration::from_secs(10);
+/// How long the program may take to accept a connection.
+pub const PROGRAM_CONNECT: Duration = Duration::from_secs(10);
+/// How long a callee may take to answer a head: its own wait for a record, and for its program.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(20);
+/// How long a connection to the outside of the mesh may take.
+pub const OUTSIDE_CONNECT: Duration = Duration::from_secs(30);
+/// How long connections may go on after SIGTERM.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(25);
+/// How long a name server of the host may take for one answer; a client waits 5 s in all.
+pub const DNS_UPSTREAM: Duration = Duration::from_secs(2);
+/// How long a name of one or two labels is looked for in the mesh before the host is asked.
+pub const DNS_SHORT_NAME_WAIT: Duration = Duration::from_millis(250);
+/// How long a connection to port 53 may be idle.
+pub const DNS_CLIENT_IDLE: Duration = Duration::from_secs(10);
+/// How long a slow client of the metrics page may take.
+pub const ADMIN_WAIT: Duration = Duration::from_secs(5);
+/// How long an accept loop rests after an error such as "too many open files".
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+// Warm connections between proxies.
+
+/// Spare connections kept for one endpoint in use. More only help bursts of new connections, and
+/// each costs both sides a file descriptor and a session.
+pub const WARM_PER_ENDPOINT: usize = 8;
+/// How long a spare connection waits. Shorter than [`INBOUND_IDLE`], so that the side that would
+/// use it is the one that closes it.
+pub const WARM_IDLE: Duration = Duration::from_secs(60);
+/// How long an inbound connection may wait for a head.
+pub const INBOUND_IDLE: Duration = Duration::from_secs(120);
+/// How often what is unused is looked for, while there is anything.
+pub const SWEEP: Duration = Duration::from_secs(15);
+/// Different endpoints that are tried for one connection, when connecting fails.
+pub const ENDPOINT_TRIES: usize = 3;
+
+// Counts.
+
+/// Connections of the program that are served at once; more wait in the listener's queue.
+pub const OUTBOUND_CONNECTIONS: usize = 20_000;
+/// Connections of callers that are served at once.
+pub const INBOUND_CONNECTIONS: usize = 20_000;
+/// Handshakes of callers at once: what one thread can finish within [`TLS_ACCEPT`] is far more, what
+/// a flood may hold of memory is this many sessions.
+pub const INBOUND_HANDSHAKES: usize = 1_000;
+/// Names and addresses that the proxy asks the control plane for at once.
+pub const SUBSCRIPTIONS: usize = 10_000;
+/// How long a destination is kept after its last use.
+pub const DESTINATION_IDLE: Duration = Duration::from_secs(600);
+/// Sockets that the socket maker is asked for at once (16 in 153 µs, one in 22 µs).
+pub const SOCKET_BATCH: u8 = 16;
+/// At how few sockets the next batch is asked for.
+pub const SOCKET_REFILL: usize = 6;
+/// DNS questions that are being answered at once; more are dropped, and clients ask again.
+pub const DNS_QUESTIONS: usize = 512;
+/// Sockets kept to answer DNS from, one for each name server that programs ask.
+pub const DNS_REPLY_SOCKETS: usize = 16;
+/// The longest datagram of DNS; what EDNS clients ask for is at most 4,096.
+pub const DNS_DATAGRAM_BYTES: usize = 4_096;
+/// The longest DNS message over TCP that is read.
+pub const DNS_MESSAGE_BYTES: usize = 16 << 10;
+/// Access records that wait to be written; more are dropped and counted.
+pub const ACCESS_RECORDS: usize = 1_024;
+/// How long a record waits for others, so that many go in one write.
+pub const ACCESS_DELAY: Duration = Duration::from_millis(100);
+/// Series of metrics; beyond, calls are counted under one series whose labels are `other`.
+pub const METRIC_SERIES: usize = 2_000;
+/// Clients of the metrics page at once.
+pub const ADMIN_CLIENTS: usize = 16;
+/// The longest head of a request to the metrics page.
+pub const ADMIN_HEAD_BYTES: usize = 8 << 10;
+/// Updates from the control thread that wait for the data thread; the stream's own flow control
+/// holds the rest.
+pub const UPDATES: usize = 256;
+
+// The control thread.
+
+/// How long a certificate is asked to hold (DESIGN, "Identity").
+pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long one request for a certificate may take; `weft_identity::retry_after` counts on it.
+pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(2);
+/// How long the control thread sleeps at most before it looks at the wall clock again.
+pub const LONGEST_SLEEP: Duration = Duration::from_secs(300);
+/// Requests to the control plane that wait to be sent.
+pub const REQUESTS: usize = 64;

@@ -1,0 +1,117 @@
+//! Admission at the callee: every call is judged, and every open TCP connection is judged again
+//! when policy changes. A connection is registered before it is judged, so that no change falls
+//! between the two.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+use weft_mesh::decide::{Decision, Verdict, decide};
+use weft_mesh::explain::{Explanation, explain};
+use weft_mesh::record::Inbound;
+use weft_mesh::{Call, SpiffeId};
+
+use crate::access::{Judged, RulePlace};
+
+/// The open connections of callers.
+#[derive(Default)]
+pub(crate) struct Live {
+    next: Cell<u64>,
+    open: RefCell<HashMap<u64, Rc<Entry>>>,
+}
+
+/// What is judged of a TCP connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// Who calls, as proved by mTLS.
+    pub peer: Option<SpiffeId>,
+    /// The caller's address.
+    pub source_ip: IpAddr,
+    /// The workload's address and port.
+    pub destination: SocketAddr,
+}
+
+/// A connection that was admitted; it is judged again until this is dropped.
+pub(crate) struct Admitted {
+    live: Rc<Live>,
+    id: u64,
+    entry: Rc<Entry>,
+}
+
+struct Entry {
+    facts: Facts,
+    denied: RefCell<Option<Judged>>,
+    changed: Notify,
+}
+
+impl Live {
+    /// Judges a connection. The verdict is returned either way; only an admitted one comes with a
+    /// registration.
+    pub(crate) fn admit(self: &Rc<Self>, inbound: &Inbound, facts: Facts) -> (Judged, Option<Admitted>) {
+        let id = self.next.get();
+        self.next.set(id + 1);
+        let entry = Rc::new(Entry { facts, denied: RefCell::default(), changed: Notify::new() });
+        self.open.borrow_mut().insert(id, entry.clone());
+        let admitted = Admitted { live: self.clone(), id, entry };
+        let verdict = decide(inbound, &admitted.entry.facts.call());
+        (judged(inbound, &verdict), (verdict.decision == Decision::Allow).then_some(admitted))
+    }
+
+    /// Judges every open connection by a new record.
+    pub(crate) fn judge_again(&self, inbound: &Inbound) {
+        for entry in self.open.borrow().values() {
+            let verdict = decide(inbound, &entry.facts.call());
+            if verdict.decision == Decision::Deny {
+                *entry.denied.borrow_mut() = Some(judged(inbound, &verdict));
+                entry.changed.notify_waiters();
+            }
+        }
+    }
+}
+
+impl Admitted {
+    /// Waits until policy no longer admits the connection, and returns the verdict.
+    pub(crate) async fn denied(&self) -> Judged {
+        loop {
+            let changed = self.entry.changed.notified();
+            if let Some(judged) = self.entry.denied.borrow().clone() {
+                return judged;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.live.open.borrow_mut().remove(&self.id);
+    }
+}
+
+impl Facts {
+    fn call(&self) -> Call<'_> {
+        Call {
+            peer: self.peer.as_ref(),
+            source_ip: self.source_ip,
+            remote_ip: self.source_ip,
+            destination_ip: self.destination.ip(),
+            destination_port: self.destination.port(),
+            sni: None,
+            http: None,
+        }
+    }
+}
+
+/// A verdict as it is logged. Only a denial is explained: that takes time and text.
+pub(crate) fn judged(inbound: &Inbound, verdict: &Verdict<'_>) -> Judged {
+    match verdict.decision {
+        Decision::Allow => Judged { verdict: "allow", rule: None, reason: None },
+        Decision::Deny => {
+            let Explanation { rule, reason, .. } = explain(inbound, verdict);
+            let rule = rule.map(|r| RulePlace { policy: r.policy, index: r.index, file: r.file, line: r.line });
+            Judged { verdict: "deny", rule, reason: Some(reason) }
+        }
+    }
+}

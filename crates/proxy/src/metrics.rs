@@ -1,0 +1,330 @@
+//! Counters of the data thread: plain cells, looked up once for a connection and read when someone
+//! scrapes. Names and labels are Istio's, so that its dashboards work; `weft_` is the proxy's own
+//! health. Knows nothing of sockets.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use weft_mesh::SpiffeId;
+
+use crate::limits::METRIC_SERIES;
+
+/// All counters of one data thread.
+#[derive(Default)]
+pub struct Metrics {
+    tcp: RefCell<HashMap<(Labels, &'static str), Rc<TcpSeries>>>,
+    /// The proxy's own health.
+    pub process: Process,
+}
+
+/// Counters of the proxy itself.
+#[derive(Default)]
+pub struct Process {
+    /// Connections of the program that are open.
+    pub outbound_open: Cell<u64>,
+    /// Connections of callers that are open, idle ones among them.
+    pub inbound_open: Cell<u64>,
+    /// Connections that went to the outside of the mesh.
+    pub passthrough: Cell<u64>,
+    /// Handshakes made as a client.
+    pub handshakes_client: Cell<u64>,
+    /// Handshakes made as a server.
+    pub handshakes_server: Cell<u64>,
+    /// Handshakes that failed, either side.
+    pub handshakes_failed: Cell<u64>,
+    /// Exchanges that found a warm connection.
+    pub tunnels_warm: Cell<u64>,
+    /// Connections to other proxies that wait.
+    pub tunnels_spare: Cell<u64>,
+    /// Denials by policy.
+    pub denied: Cell<u64>,
+    /// DNS questions.
+    pub dns_questions: Cell<u64>,
+    /// Access records that were dropped because nobody read fast enough.
+    pub access_dropped: Cell<u64>,
+}
+
+/// Adds one to a counter.
+pub fn count(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}
+
+/// One workload as labels name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Party {
+    /// The workload.
+    pub workload: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// The label `app`: its service.
+    pub app: Arc<str>,
+    /// Who it is, only if TLS proved it.
+    pub principal: Option<SpiffeId>,
+}
+
+impl Party {
+    /// Somebody of whom nothing is known.
+    pub fn unknown() -> Self {
+        let unknown: Arc<str> = Arc::from(UNKNOWN);
+        Self { workload: unknown.clone(), namespace: unknown.clone(), app: unknown, principal: None }
+    }
+
+    /// What an identity tells of its bearer: on one machine the service account is the workload's name.
+    pub fn of_identity(id: &SpiffeId) -> Self {
+        let account: Arc<str> = Arc::from(id.service_account());
+        Self {
+            workload: account.clone(),
+            namespace: Arc::from(id.namespace()),
+            app: account,
+            principal: Some(id.clone()),
+        }
+    }
+}
+
+/// The service that was called, as labels name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServiceName {
+    /// The full name.
+    pub host: Arc<str>,
+    /// The short name.
+    pub name: Arc<str>,
+    /// The namespace.
+    pub namespace: Arc<str>,
+}
+
+/// Whose view a series is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reporter {
+    /// The caller's proxy.
+    Source,
+    /// The callee's proxy.
+    Destination,
+}
+
+impl Reporter {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+/// Everything that tells one series from another, save the response flags.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Labels {
+    /// Whose view.
+    pub reporter: Reporter,
+    /// The caller.
+    pub source: Party,
+    /// The workload that was called.
+    pub destination: Party,
+    /// The service that was called.
+    pub service: ServiceName,
+    /// `tcp`, `http`, `grpc`.
+    pub protocol: &'static str,
+    /// `mutual_tls` or `none`; the caller's side says `unknown`, as Istio does.
+    pub security: &'static str,
+}
+
+/// The counters of one series of TCP connections.
+#[derive(Default)]
+pub struct TcpSeries {
+    opened: Cell<u64>,
+    closed: Cell<u64>,
+    from_caller: Cell<u64>,
+    from_callee: Cell<u64>,
+}
+
+/// One connection being counted: its own bytes, and those of its series.
+pub struct Meter {
+    series: Rc<TcpSeries>,
+    from_caller: Cell<u64>,
+    from_callee: Cell<u64>,
+}
+
+impl Meter {
+    /// Counts bytes of the caller.
+    pub fn from_caller(&self, bytes: u64) {
+        self.from_caller.set(self.from_caller.get() + bytes);
+        self.series.from_caller.set(self.series.from_caller.get() + bytes);
+    }
+
+    /// Counts bytes of the callee.
+    pub fn from_callee(&self, bytes: u64) {
+        self.from_callee.set(self.from_callee.get() + bytes);
+        self.series.from_callee.set(self.series.from_callee.get() + bytes);
+    }
+
+    /// Bytes of caller and callee on this connection so far.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.from_caller.get(), self.from_callee.get())
+    }
+}
+
+impl Metrics {
+    /// A connection opens; drop nothing, call [`Metrics::close`] at its end.
+    pub fn open(&self, labels: &Labels) -> Meter {
+        let series = self.tcp(labels, NO_FLAG);
+        count(&series.opened);
+        Meter { series, from_caller: Cell::new(0), from_callee: Cell::new(0) }
+    }
+
+    /// A connection that was opened ends; `flag` says how.
+    pub fn close(&self, labels: &Labels, flag: &'static str) {
+        count(&self.tcp(labels, flag).closed);
+    }
+
+    fn tcp(&self, labels: &Labels, flag: &'static str) -> Rc<TcpSeries> {
+        let mut tcp = self.tcp.borrow_mut();
+        if let Some(series) = tcp.get(&(labels.clone(), flag)) {
+            return series.clone();
+        }
+        let labels = if tcp.len() < METRIC_SERIES { labels.clone() } else { overflow(labels.reporter) };
+        tcp.entry((labels, flag)).or_default().clone()
+    }
+
+    /// The page that Prometheus reads (text format 0.0.4).
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        for (name, help, read) in TCP_FAMILIES {
+            let _infallible = writeln!(page, "# HELP {name} {help}\n# TYPE {name} counter");
+            for ((labels, flag), series) in self.tcp.borrow().iter() {
+                let value = read(series);
+                if value > 0 {
+                    let _infallible = writeln!(page, "{name}{{{}}} {value}", label_text(labels, flag));
+                }
+            }
+        }
+        self.process.render(&mut page);
+        page
+    }
+}
+
+impl Process {
+    fn render(&self, page: &mut String) {
+        let rows = [
+            ("weft_outbound_connections", "gauge", "Open connections of the program.", &self.outbound_open),
+            ("weft_inbound_connections", "gauge", "Open connections of callers.", &self.inbound_open),
+            ("weft_passthrough_total", "counter", "Connections to the outside of the mesh.", &self.passthrough),
+            ("weft_client_handshakes_total", "counter", "TLS handshakes made as a client.", &self.handshakes_client),
+            ("weft_server_handshakes_total", "counter", "TLS handshakes made as a server.", &self.handshakes_server),
+            ("weft_failed_handshakes_total", "counter", "TLS handshakes that failed.", &self.handshakes_failed),
+            ("weft_warm_tunnels_total", "counter", "Exchanges that found a warm connection.", &self.tunnels_warm),
+            ("weft_spare_tunnels", "gauge", "Connections to other proxies that wait.", &self.tunnels_spare),
+            ("weft_denied_total", "counter", "Connections and requests that policy denied.", &self.denied),
+            ("weft_dns_questions_total", "counter", "DNS questions.", &self.dns_questions),
+            ("weft_access_dropped_total", "counter", "Access records that were dropped.", &self.access_dropped),
+        ];
+        for (name, kind, help, value) in rows {
+            let value = value.get();
+            let _infallible = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        }
+    }
+}
+
+/// Labels for all that came after the bound.
+fn overflow(reporter: Reporter) -> Labels {
+    let other: Arc<str> = Arc::from("other");
+    let party = Party { workload: other.clone(), namespace: other.clone(), app: other.clone(), principal: None };
+    let service = ServiceName { host: other.clone(), name: other.clone(), namespace: other };
+    Labels { reporter, source: party.clone(), destination: party, service, protocol: "tcp", security: UNKNOWN }
+}
+
+fn label_text(labels: &Labels, flag: &str) -> String {
+    let mut text = String::new();
+    let principal = |party: &Party| party.principal.as_ref().map_or(UNKNOWN.to_owned(), ToString::to_string);
+    for (side, party) in [("source", &labels.source), ("destination", &labels.destination)] {
+        for (name, value) in [
+            ("workload", &*party.workload),
+            ("workload_namespace", &*party.namespace),
+            ("principal", &*principal(party)),
+            ("app", &*party.app),
+            ("version", UNKNOWN),
+            ("canonical_service", &*party.app),
+            ("canonical_revision", "latest"),
+        ] {
+            push_label(&mut text, &format!("{side}_{name}"), value);
+        }
+    }
+    for (name, value) in [
+        ("reporter", labels.reporter.as_str()),
+        ("destination_service", &*labels.service.host),
+        ("destination_service_name", &*labels.service.name),
+        ("destination_service_namespace", &*labels.service.namespace),
+        ("request_protocol", labels.protocol),
+        ("response_flags", flag),
+        ("connection_security_policy", labels.security),
+    ] {
+        push_label(&mut text, name, value);
+    }
+    text
+}
+
+fn push_label(text: &mut String, name: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    text.push_str(name);
+    text.push_str("=\"");
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+/// The value of `response_flags` when nothing went wrong.
+pub const NO_FLAG: &str = "-";
+const UNKNOWN: &str = "unknown";
+
+type Family = (&'static str, &'static str, fn(&TcpSeries) -> u64);
+
+const TCP_FAMILIES: [Family; 4] = [
+    ("istio_tcp_connections_opened_total", "Connections opened.", |s| s.opened.get()),
+    ("istio_tcp_connections_closed_total", "Connections closed.", |s| s.closed.get()),
+    ("istio_tcp_received_bytes_total", "Bytes of callers.", |s| s.from_caller.get()),
+    ("istio_tcp_sent_bytes_total", "Bytes of callees.", |s| s.from_callee.get()),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(app: &str) -> Labels {
+        let mut labels = overflow(Reporter::Source);
+        labels.source.app = Arc::from(app);
+        labels
+    }
+
+    #[test]
+    fn a_page_shows_what_was_counted() {
+        let metrics = Metrics::default();
+        let meter = metrics.open(&labels("we\"b"));
+        meter.from_caller(7);
+        metrics.close(&labels("we\"b"), "UC");
+        let page = metrics.render();
+        assert!(page.contains("istio_tcp_connections_opened_total{source_workload=\"other\""), "{page}");
+        assert!(page.contains("source_app=\"we\\\"b\""), "{page}");
+        assert!(page.contains("response_flags=\"UC\""), "{page}");
+        assert!(page.contains("istio_tcp_received_bytes_total{"), "{page}");
+        assert_eq!(meter.bytes(), (7, 0));
+    }
+
+    #[test]
+    fn series_are_bounded() {
+        let metrics = Metrics::default();
+        for n in 0..METRIC_SERIES + 100 {
+            metrics.open(&labels(&n.to_string()));
+        }
+        assert_eq!(metrics.tcp.borrow().len(), METRIC_SERIES + 1);
+    }
+}

@@ -1,0 +1,186 @@
+//! Where sockets towards the program come from: the socket maker inside its network namespace, or
+//! the host itself. Knows neither policy nor the mesh protocol.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use socket2::{SockAddr, Socket};
+use tokio::io::Interest;
+use tokio::net::{TcpSocket, TcpStream, UnixDatagram};
+use tokio::sync::Mutex;
+use weft_wire::maker::{ANSWER, Family, MAX_BATCH, Request};
+
+use crate::fds;
+use crate::limits::{PROGRAM_CONNECT, SOCKET_BATCH, SOCKET_REFILL};
+
+/// Where sockets come from.
+pub(crate) enum SocketSource {
+    /// Made inside the program's network namespace.
+    Maker(Rc<Maker>),
+    /// Plain sockets of the host: for a proxy run from a file, whose program is on loopback.
+    Host,
+}
+
+impl SocketSource {
+    /// Connects to the program's port: at the workload's address first, then 127.0.0.1, then ::1.
+    /// The program sees `caller`'s address, where the sockets allow it.
+    ///
+    /// # Errors
+    /// The last address's error, or `TimedOut`.
+    pub(crate) async fn connect(&self, addresses: &[IpAddr], port: u16, caller: IpAddr) -> io::Result<TcpStream> {
+        let own = match self {
+            Self::Maker(_) => addresses,
+            Self::Host => &[],
+        };
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let connecting = async {
+            for ip in own.iter().chain(&loopback) {
+                match self.connect_one(SocketAddr::new(*ip, port), caller).await {
+                    Ok(stream) => return Ok(stream),
+                    // It accepted, and has ended the connection since.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(error),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        };
+        match tokio::time::timeout(PROGRAM_CONNECT, connecting).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    async fn connect_one(&self, to: SocketAddr, caller: IpAddr) -> io::Result<TcpStream> {
+        let stream = match self {
+            Self::Maker(maker) => {
+                let socket = Socket::from(maker.stream(family(to)).await?);
+                if caller.is_ipv4() == to.is_ipv4() {
+                    socket.bind(&SockAddr::from(SocketAddr::new(caller, 0)))?;
+                }
+                TcpSocket::from_std_stream(socket.into()).connect(to).await?
+            }
+            Self::Host => TcpStream::connect(to).await?,
+        };
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// The socket maker's client. Sockets are asked for in batches, ahead of need.
+pub(crate) struct Maker {
+    /// Packets both ways: `SOCK_SEQPACKET` behaves as connected datagrams do.
+    channel: UnixDatagram,
+    /// One request at a time: answers come in the order of the requests.
+    asking: Mutex<()>,
+    v4: Stock,
+    v6: Stock,
+}
+
+#[derive(Default)]
+struct Stock {
+    ready: RefCell<VecDeque<OwnedFd>>,
+    refilling: Cell<bool>,
+}
+
+impl Maker {
+    /// Speaks with the socket maker at the other end of `channel`.
+    ///
+    /// # Errors
+    /// When the descriptor can't be watched.
+    pub(crate) fn new(channel: OwnedFd) -> io::Result<Self> {
+        let channel = std::os::unix::net::UnixDatagram::from(channel);
+        channel.set_nonblocking(true)?;
+        let channel = UnixDatagram::from_std(channel)?;
+        Ok(Self { channel, asking: Mutex::new(()), v4: Stock::default(), v6: Stock::default() })
+    }
+
+    /// A UDP socket bound to `address` inside the namespace.
+    ///
+    /// # Errors
+    /// When the socket maker is gone or couldn't make one.
+    pub(crate) async fn dns_reply(&self, address: SocketAddr) -> io::Result<OwnedFd> {
+        let mut made = self.ask(Request::DnsReply(address)).await?;
+        made.pop().ok_or_else(none_made)
+    }
+
+    async fn stream(self: &Rc<Self>, family: Family) -> io::Result<OwnedFd> {
+        let taken = self.stock(family).ready.borrow_mut().pop_front();
+        if self.stock(family).ready.borrow().len() < SOCKET_REFILL && !self.stock(family).refilling.replace(true) {
+            let maker = self.clone();
+            tokio::task::spawn_local(async move {
+                if let Err(error) = maker.refill(family).await {
+                    tracing::warn!(%error, "no sockets from the socket maker");
+                }
+                maker.stock(family).refilling.set(false);
+            });
+        }
+        if let Some(socket) = taken {
+            return Ok(socket);
+        }
+        self.refill(family).await?;
+        let refilled = self.stock(family).ready.borrow_mut().pop_front();
+        refilled.ok_or_else(none_made)
+    }
+
+    async fn refill(&self, family: Family) -> io::Result<()> {
+        let asking = self.asking.lock().await;
+        if self.stock(family).ready.borrow().len() < SOCKET_REFILL {
+            let made = self.exchange(Request::Streams(family, SOCKET_BATCH)).await?;
+            self.stock(family).ready.borrow_mut().extend(made);
+        }
+        drop(asking);
+        Ok(())
+    }
+
+    fn stock(&self, family: Family) -> &Stock {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+
+    async fn ask(&self, request: Request) -> io::Result<Vec<OwnedFd>> {
+        let _asking = self.asking.lock().await;
+        self.exchange(request).await
+    }
+
+    async fn exchange(&self, request: Request) -> io::Result<Vec<OwnedFd>> {
+        self.channel.send(&request.encode()).await?;
+        self.channel.async_io(Interest::READABLE, || receive(&self.channel)).await
+    }
+}
+
+fn receive(channel: &UnixDatagram) -> io::Result<Vec<OwnedFd>> {
+    let mut byte = [0; 1];
+    let mut control = nix::cmsg_space!([i32; MAX_BATCH as usize]);
+    let mut iov = [IoSliceMut::new(&mut byte)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(channel.as_raw_fd(), &mut iov, Some(&mut control), flags)?;
+    let mut made = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = part {
+            for number in numbers {
+                made.push(fds::own(number)?);
+            }
+        }
+    }
+    let bytes = message.bytes;
+    if bytes == 0 || byte != [ANSWER] {
+        return Err(io::Error::other("the socket maker has ended"));
+    }
+    Ok(made)
+}
+
+fn family(address: SocketAddr) -> Family {
+    if address.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+fn none_made() -> io::Error {
+    io::Error::other("the socket maker made no socket")
+}

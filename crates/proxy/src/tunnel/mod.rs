@@ -1,0 +1,80 @@
+//! Towards an endpoint: one `open` for every way of reaching it. What comes back is a stream whose
+//! other end is the program, or a failure that says who refused and why. Knows no policy.
+
+mod answer;
+pub(crate) mod dial;
+mod pool;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use weft_mesh::record::{Endpoint, Tunnel};
+use weft_wire::head::{Answer, Head, Refusal};
+
+pub(crate) use pool::Pool;
+
+use crate::data::Data;
+use crate::limits::TUNNEL_CONNECT;
+use crate::metrics::count;
+use crate::stream::Stream;
+use crate::tls_stream::TlsStream;
+use crate::why::{Cause, Failure};
+
+/// Opens a TCP exchange with `endpoint`, whose program has accepted when this returns.
+///
+/// # Errors
+/// [`Failure`]: nothing that the caller's program said was delivered to anybody.
+pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Result<Stream, Failure> {
+    match endpoint.tunnel {
+        Tunnel::Mesh(at) => {
+            let tunnel = exchange(data, endpoint, at, head).await?;
+            Ok(Stream::Tls(tunnel))
+        }
+        Tunnel::Hbone(at) => {
+            let detail = format!("{at} speaks HBONE only, which this proxy doesn't speak");
+            Err(Failure::outbound(Cause::Protocol, detail))
+        }
+        Tunnel::Plain => {
+            let socket = dial::tcp(head.destination, TUNNEL_CONNECT).await?;
+            Ok(Stream::Plain(socket))
+        }
+    }
+}
+
+/// Says the head on a warm connection, or on a new one. A warm one may have died unseen; since the
+/// head was all that was said on it, the exchange is tried again on a new one.
+async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: Head) -> Result<Box<TlsStream>, Failure> {
+    let identity = data.records.identity().await?;
+    let warm = data.pool.entry(at, &endpoint.identity, &identity);
+    if let Some(mut tunnel) = warm.take() {
+        match answer::ask(&mut tunnel, head).await {
+            Ok(answer) => {
+                count(&data.metrics.process.tunnels_warm);
+                warm.refill(data);
+                return accepted(tunnel, answer, at);
+            }
+            Err(error) => tracing::debug!(%at, %error, "a warm connection had died"),
+        }
+    }
+    let mut tunnel = warm.dial(data).await?;
+    warm.refill(data);
+    match answer::ask(&mut tunnel, head).await {
+        Ok(answer) => accepted(tunnel, answer, at),
+        Err(error) => Err(dial::broken(at, &error)),
+    }
+}
+
+fn accepted(tunnel: Box<TlsStream>, answer: Answer, at: SocketAddr) -> Result<Box<TlsStream>, Failure> {
+    let (refusal, reason) = match answer {
+        Answer::Connected => return Ok(tunnel),
+        Answer::Refused(refusal, reason) => (refusal, reason),
+    };
+    let cause = match refusal {
+        Refusal::Policy => Cause::Policy,
+        Refusal::Connect => Cause::Connect,
+        Refusal::Destination => Cause::UnknownAddress,
+        Refusal::Limit => Cause::Limit,
+        Refusal::Draining => Cause::Draining,
+    };
+    Err(Failure::inbound(cause, format!("{at} refused: {reason}")))
+}

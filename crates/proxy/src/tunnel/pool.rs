@@ -1,0 +1,150 @@
+//! Warm connections: mutual TLS that waits for its exchange. An endpoint in use keeps as many
+//! spare ones as its calls need at once, within a bound; what waits too long is closed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
+use weft_mesh::SpiffeId;
+use weft_wire::head;
+
+use super::dial;
+use crate::data::Data;
+use crate::limits::{WARM_IDLE, WARM_PER_ENDPOINT};
+use crate::metrics::count;
+use crate::records::MeshIdentity;
+use crate::tls_stream::TlsStream;
+use crate::why::Failure;
+
+/// The warm connections of one data thread, by where they go and who must answer there.
+#[derive(Default)]
+pub(crate) struct Pool {
+    entries: RefCell<HashMap<(SocketAddr, SpiffeId), Rc<Warm>>>,
+}
+
+/// The warm connections to one endpoint, all made as one identity.
+pub(super) struct Warm {
+    at: SocketAddr,
+    config: Arc<ClientConfig>,
+    generation: u64,
+    spare: RefCell<VecDeque<(Box<TlsStream>, Instant)>>,
+    dialling: Cell<usize>,
+    /// How many spare ones there should be.
+    wanted: Cell<usize>,
+    /// How many were taken since the last sweep.
+    taken: Cell<usize>,
+}
+
+impl Pool {
+    /// The warm connections to `at`, where `expected` must answer. Those that were made with an
+    /// older certificate or trust are given up.
+    pub(super) fn entry(&self, at: SocketAddr, expected: &SpiffeId, identity: &MeshIdentity) -> Rc<Warm> {
+        let mut entries = self.entries.borrow_mut();
+        let key = (at, expected.clone());
+        match entries.get(&key) {
+            Some(warm) if warm.generation == identity.generation => warm.clone(),
+            _ => {
+                let config = identity.tls.client_config(std::slice::from_ref(expected), &[head::ALPN]);
+                let warm = Rc::new(Warm::new(at, config, identity.generation));
+                entries.insert(key, warm.clone());
+                warm
+            }
+        }
+    }
+
+    /// Closes what has waited too long. Returns whether any are left.
+    pub(crate) fn sweep(&self, now: Instant) -> bool {
+        let mut entries = self.entries.borrow_mut();
+        entries.retain(|_, warm| warm.sweep(now));
+        !entries.is_empty()
+    }
+
+    /// Closes all that wait: the proxy ends.
+    pub(crate) fn clear(&self) {
+        self.entries.borrow_mut().clear();
+    }
+
+    /// How many connections wait.
+    pub(crate) fn spare(&self) -> usize {
+        self.entries.borrow().values().map(|warm| warm.spare.borrow().len()).sum()
+    }
+}
+
+impl Warm {
+    fn new(at: SocketAddr, config: Arc<ClientConfig>, generation: u64) -> Self {
+        Self {
+            at,
+            config,
+            generation,
+            spare: RefCell::default(),
+            dialling: Cell::new(0),
+            wanted: Cell::new(0),
+            taken: Cell::new(0),
+        }
+    }
+
+    /// A connection that waits and lives, as far as this side knows. None: more will be wanted.
+    pub(super) fn take(&self) -> Option<Box<TlsStream>> {
+        self.taken.set(self.taken.get() + 1);
+        while let Some((mut tunnel, _)) = self.spare.borrow_mut().pop_back() {
+            if is_quiet(&mut tunnel) {
+                return Some(tunnel);
+            }
+        }
+        self.wanted.set((self.wanted.get() * 2).clamp(1, WARM_PER_ENDPOINT));
+        None
+    }
+
+    /// A new connection.
+    pub(super) async fn dial(&self, data: &Data) -> Result<Box<TlsStream>, Failure> {
+        let dialled = dial::mesh(self.at, self.config.clone()).await;
+        let counted = match &dialled {
+            Ok(_) => &data.metrics.process.handshakes_client,
+            Err(_) => &data.metrics.process.handshakes_failed,
+        };
+        count(counted);
+        dialled
+    }
+
+    /// Makes as many connections as are missing, in the background.
+    pub(super) fn refill(self: &Rc<Self>, data: &Rc<Data>) {
+        while self.spare.borrow().len() + self.dialling.get() < self.wanted.get() {
+            self.dialling.set(self.dialling.get() + 1);
+            let (warm, data) = (self.clone(), data.clone());
+            tokio::task::spawn_local(async move {
+                let dialled = warm.dial(&data).await;
+                warm.dialling.set(warm.dialling.get() - 1);
+                match dialled {
+                    Ok(tunnel) => warm.spare.borrow_mut().push_back((tunnel, Instant::now())),
+                    // The next call meets the same failure and tells it.
+                    Err(failure) => tracing::debug!(%failure, "no warm connection"),
+                }
+            });
+        }
+        data.sweep.notify_one();
+    }
+
+    /// Returns whether the entry is still of use.
+    fn sweep(&self, now: Instant) -> bool {
+        let taken = self.taken.replace(0);
+        self.wanted.set(self.wanted.get().min(taken));
+        self.spare
+            .borrow_mut()
+            .retain_mut(|(tunnel, since)| is_quiet(tunnel) && now.saturating_duration_since(*since) < WARM_IDLE);
+        taken > 0 || self.dialling.get() > 0 || !self.spare.borrow().is_empty()
+    }
+}
+
+/// Whether nothing has arrived on a connection on which nothing should.
+fn is_quiet(tunnel: &mut TlsStream) -> bool {
+    let mut byte = [0];
+    let mut cx = Context::from_waker(Waker::noop());
+    Pin::new(tunnel).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+}

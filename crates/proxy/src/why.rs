@@ -1,0 +1,125 @@
+//! Why a connection wasn't served, in the words of access log, metrics and tracing. A failure is
+//! named where it happens; nothing is guessed from error texts afterwards.
+
+use std::fmt;
+
+/// A connection that failed: on which hop, why, and what a human should know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{hop}: {cause}: {detail}")]
+pub struct Failure {
+    /// Who gave up.
+    pub hop: Hop,
+    /// Why.
+    pub cause: Cause,
+    /// Names, addresses and the system's own words.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure seen by the caller's proxy.
+    pub fn outbound(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { hop: Hop::CallerProxy, cause, detail: detail.into() }
+    }
+
+    /// A failure seen by the callee's proxy.
+    pub fn inbound(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { hop: Hop::CalleeProxy, cause, detail: detail.into() }
+    }
+}
+
+/// Who closed a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hop {
+    /// The calling program.
+    Caller,
+    /// The proxy beside the calling program.
+    CallerProxy,
+    /// The proxy beside the called program.
+    CalleeProxy,
+    /// The called program.
+    Callee,
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Caller => "caller",
+            Self::CallerProxy => "caller's proxy",
+            Self::CalleeProxy => "callee's proxy",
+            Self::Callee => "callee",
+        })
+    }
+}
+
+/// Why a connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The record or certificate that decides didn't come in time.
+    Unjudged,
+    /// An address of the mesh that nobody has.
+    UnknownAddress,
+    /// The service doesn't have this port.
+    UnknownPort,
+    /// The service has no endpoint.
+    NoEndpoint,
+    /// Connecting failed.
+    Connect,
+    /// TLS failed for another reason than the peer's identity.
+    Tls,
+    /// The peer isn't who it should be.
+    Identity,
+    /// Peer authentication or an authorization policy refused.
+    Policy,
+    /// A policy that came later refused a connection that was open.
+    PolicyChanged,
+    /// A head, or what follows it, isn't the mesh protocol.
+    Protocol,
+    /// A bound of a proxy's is reached.
+    Limit,
+    /// The proxy ends.
+    Draining,
+    /// An open connection broke.
+    Reset,
+}
+
+impl Cause {
+    /// The value of the label `response_flags`: Istio's where it has one.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::UnknownAddress | Self::UnknownPort => "NR",
+            Self::NoEndpoint => "UH",
+            Self::Connect | Self::Tls => "UF",
+            Self::Identity => "CERT",
+            Self::Policy | Self::PolicyChanged => "DENY",
+            Self::Protocol => "DPE",
+            Self::Limit => "UO",
+            Self::Unjudged | Self::Draining => "LR",
+            Self::Reset => "UC",
+        }
+    }
+
+    /// The word in logs and in `weft-error`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unjudged => "unjudged",
+            Self::UnknownAddress => "unknown-address",
+            Self::UnknownPort => "unknown-port",
+            Self::NoEndpoint => "no-endpoint",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Identity => "identity",
+            Self::Policy => "policy",
+            Self::PolicyChanged => "policy-changed",
+            Self::Protocol => "protocol",
+            Self::Limit => "limit",
+            Self::Draining => "draining",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,321 @@
+//! A small mesh in one process: proxies on threads of their own, fed with records directly.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey};
+use weft_mesh::record::{Destination, Endpoint, Inbound, PeerAuthentication, Policy, Trust, Tunnel, Undeclared};
+use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
+use weft_proxy::config::{Config, OriginalDestination, OutboundListener};
+use weft_proxy::data::{self, Channels};
+use weft_proxy::records::{Order, Update};
+use weft_wire::bootstrap::Names;
+
+/// Longer than anything takes that works.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 0, 2));
+pub(crate) const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 1, 1));
+pub(crate) const CALLEE: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 1, 2));
+
+/// What the control plane would know.
+#[derive(Clone)]
+pub(crate) struct Registry(Arc<Mutex<Vec<Destination>>>);
+
+pub(crate) struct Mesh {
+    pub(crate) authority: Authority,
+    pub(crate) registry: Registry,
+}
+
+impl Mesh {
+    pub(crate) fn new() -> Self {
+        let domain = TrustDomain::default();
+        let authority = Authority::generate(&domain, SystemTime::now(), AuthorityLifetimes::default()).unwrap();
+        Self { authority, registry: Registry(Arc::default()) }
+    }
+
+    pub(crate) fn trust(&self) -> Trust {
+        Trust { domain: TrustDomain::default(), anchors: self.authority.anchors() }
+    }
+
+    pub(crate) fn credential(&self, account: &str) -> Credential {
+        let key = LeafKey::generate().unwrap();
+        let csr = key.csr_pem(&id(account)).unwrap();
+        let leaf = self.authority.sign(&csr, &id(account), Duration::from_secs(3600), SystemTime::now()).unwrap();
+        Credential::new(key, &leaf.chain_pem, SystemTime::now()).unwrap()
+    }
+
+    /// A proxy of the workload `name`, at `address`; its program calls `calls`.
+    pub(crate) fn proxy(&self, name: &str, address: IpAddr, calls: SocketAddr) -> Proxy {
+        let proxy = Proxy::start(name, address, calls, self.registry.clone());
+        proxy.tell(Update::Trust(self.trust()));
+        proxy.tell(Update::Credential(Arc::new(self.credential(name))));
+        proxy.tell(Update::Inbound(Box::new(inbound(name, address, Vec::new()))));
+        proxy
+    }
+
+    /// The proxies of `web`, which calls the service `api` at `port`, and of `api`.
+    pub(crate) fn pair(&self, port: u16) -> (Proxy, Proxy) {
+        let api = self.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+        self.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(api.mesh))]));
+        (self.proxy("web", CALLER, SocketAddr::new(SERVICE, port)), api)
+    }
+}
+
+impl Registry {
+    pub(crate) fn put(&self, destination: Destination) {
+        self.0.lock().unwrap().push(destination);
+    }
+
+    fn find(&self, name: &str) -> Option<Destination> {
+        let is_it = |d: &&Destination| {
+            let mut ips = d.addresses.iter().chain(d.endpoints.iter().map(|e| &e.address));
+            d.host == name || ips.any(|ip| ip.to_string() == name)
+        };
+        self.0.lock().unwrap().iter().find(is_it).cloned()
+    }
+}
+
+pub(crate) struct Proxy {
+    pub(crate) outbound: SocketAddr,
+    pub(crate) mesh: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) published: SocketAddr,
+    pub(crate) dns: SocketAddr,
+    pub(crate) log: Log,
+    updates: mpsc::Sender<Update>,
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    fn start(name: &str, address: IpAddr, calls: SocketAddr, registry: Registry) -> Self {
+        let (updates, told) = mpsc::channel(16);
+        let (orders, mut asked) = mpsc::unbounded_channel();
+        let stop = Arc::new(Notify::new());
+        let [outbound, mesh, admin, published] = std::array::from_fn(|_| listener());
+        let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let log = Log::default();
+        let mut proxy = Self {
+            outbound: outbound.local_addr().unwrap(),
+            mesh: mesh.local_addr().unwrap(),
+            admin: admin.local_addr().unwrap(),
+            published: published.local_addr().unwrap(),
+            dns: dns.local_addr().unwrap(),
+            log: log.clone(),
+            updates: updates.clone(),
+            stop: stop.clone(),
+            thread: None,
+        };
+        std::thread::spawn(move || {
+            while let Some(order) = asked.blocking_recv() {
+                let Order::Subscribe(name) = order else { continue };
+                let update = registry.find(&name).map_or(Update::Gone(name), |d| Update::Destination(Box::new(d)));
+                if updates.blocking_send(update).is_err() {
+                    return;
+                }
+            }
+        });
+        let config = Config {
+            workload: workload(name),
+            addresses: vec![address],
+            outbound: vec![OutboundListener { listener: outbound, original: OriginalDestination::Fixed(calls) }],
+            mesh: Some(mesh),
+            admin: Some(admin),
+            published: vec![(published, calls.port())],
+            dns: vec![dns],
+            names: Some(Names {
+                namespace: "default".to_owned(),
+                suffix: "svc.cluster.local".to_owned(),
+                upstream: vec![upstream()],
+            }),
+            maker: None,
+            ready: None,
+            access: Some(Box::new(log)),
+        };
+        let channels = Channels { updates: told, orders, stop };
+        proxy.thread = Some(std::thread::spawn(move || data::run(config, channels).unwrap()));
+        proxy
+    }
+
+    pub(crate) fn tell(&self, update: Update) {
+        self.updates.blocking_send(update).map_err(|_| "the proxy has ended").unwrap();
+    }
+
+    /// Connects as the program would.
+    pub(crate) fn connect(&self) -> TcpStream {
+        patient(TcpStream::connect(self.outbound).unwrap())
+    }
+
+    /// The page `path` of the admin port: status line and body.
+    pub(crate) fn page(&self, path: &str) -> String {
+        let mut socket = patient(TcpStream::connect(self.admin).unwrap());
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut page = String::new();
+        socket.read_to_string(&mut page).unwrap();
+        page
+    }
+
+    /// Reads the page of metrics until `found` is in it.
+    pub(crate) fn wait_metric(&self, found: &str) {
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            let page = self.page("/metrics");
+            if page.contains(found) {
+                return;
+            }
+            assert!(std::time::Instant::now() < end, "expected {found} in {page}");
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn begin_stop(&self) {
+        self.stop.notify_one();
+    }
+
+    pub(crate) fn join(&mut self) {
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(std::thread::panicking() || ended.is_ok());
+        }
+    }
+}
+
+/// An access log that a test can wait for.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<(Mutex<Vec<u8>>, Condvar)>);
+
+impl Log {
+    /// The first line that `wanted` accepts, waited for.
+    pub(crate) fn wait(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let (text, written) = &*self.0;
+        let mut found = None;
+        let text = text.lock().unwrap();
+        let (text, _) = written
+            .wait_timeout_while(text, PATIENCE, |text| {
+                let lines = text.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+                let mut values = lines.map(|line| serde_json::from_slice::<Value>(line).unwrap());
+                found = values.find(|value| wanted(value));
+                found.is_none()
+            })
+            .unwrap();
+        found.unwrap_or_else(|| panic!("not in the log: {}", String::from_utf8_lossy(&text)))
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.1.notify_all();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) fn id(account: &str) -> SpiffeId {
+    SpiffeId::new(&TrustDomain::default(), "default", account).unwrap()
+}
+
+pub(crate) fn workload(name: &str) -> WorkloadId {
+    WorkloadId::new("default", name).unwrap()
+}
+
+pub(crate) fn inbound(name: &str, address: IpAddr, policies: Vec<Policy>) -> Inbound {
+    Inbound {
+        workload: workload(name),
+        identity: id(name),
+        service: name.to_owned(),
+        addresses: vec![address],
+        ports: Vec::new(),
+        peer_authentication: PeerAuthentication::default(),
+        policies,
+    }
+}
+
+pub(crate) fn service(name: &str, endpoints: &[(IpAddr, Tunnel)]) -> Destination {
+    let endpoint = |(address, tunnel): &(IpAddr, Tunnel)| Endpoint {
+        workload: workload(name),
+        address: *address,
+        identity: id(name),
+        tunnel: *tunnel,
+        weight: 1,
+    };
+    Destination {
+        host: format!("{name}.default.svc.cluster.local"),
+        service: name.to_owned(),
+        namespace: "default".to_owned(),
+        addresses: vec![SERVICE],
+        ports: Vec::new(),
+        undeclared: Undeclared::Forward,
+        endpoints: endpoints.iter().map(endpoint).collect(),
+    }
+}
+
+/// A program's listener, and its port.
+pub(crate) fn program() -> (TcpListener, u16) {
+    let listener = listener();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+/// An address at which nobody listens, and nobody else can for as long as the socket lives.
+pub(crate) fn nobody() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+/// The program's next connection.
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    patient(listener.accept().unwrap().0)
+}
+
+pub(crate) fn patient(socket: TcpStream) -> TcpStream {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// Whether reading shows that the connection was reset.
+pub(crate) fn is_reset(socket: &mut TcpStream) -> bool {
+    matches!(socket.read(&mut [0; 16]), Err(error) if error.kind() == io::ErrorKind::ConnectionReset)
+}
+
+pub(crate) fn reset(socket: TcpStream) {
+    socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// A name server that answers each question with the question's bytes and a mark.
+fn upstream() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            let mut answer = bytes[..length].to_vec();
+            answer.extend_from_slice(b"upstream");
+            socket.send_to(&answer, from).unwrap();
+        }
+    });
+    address
+}

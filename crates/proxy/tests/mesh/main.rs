@@ -1,0 +1,8 @@
+//! Pairs of proxies on loopback, with an authority and a registry of the test's own, and programs
+//! that are plain sockets.
+
+mod dns;
+mod harness;
+mod identity;
+mod policy;
+mod tcp;

@@ -1,0 +1,194 @@
+//! Plain TCP through a pair, as the two programs see it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+
+use weft_mesh::record::Tunnel;
+
+use crate::harness::*;
+
+fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn bytes_and_half_closes_pass_both_ways() {
+    let (listener, port) = program();
+    let (web, api) = Mesh::new().pair(port);
+    for caller_ends_first in [true, false] {
+        let mut caller = web.connect();
+        let mut callee = accept(&listener);
+        let (first, second) = if caller_ends_first { (&mut caller, &mut callee) } else { (&mut callee, &mut caller) };
+        first.write_all(b"ping").unwrap();
+        first.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(second), b"ping");
+        second.write_all(b"still open").unwrap();
+        second.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(first), b"still open");
+    }
+    let line = web.log.wait(|line| line["bytes_received"] == 4);
+    assert_eq!(line["flag"], "-");
+    assert_eq!(line["destination_workload"], "api");
+    let line = api.log.wait(|line| line["bytes_sent"] == 10);
+    assert_eq!(line["source_principal"], "spiffe://cluster.local/ns/default/sa/web");
+    assert_eq!(line["verdict"], "allow");
+    web.wait_metric("weft_warm_tunnels_total 1");
+    assert!(web.page("/metrics").contains("istio_tcp_sent_bytes_total{source_workload=\"web\""));
+}
+
+#[test]
+fn a_server_may_speak_first() {
+    let (listener, port) = program();
+    let (web, _api) = Mesh::new().pair(port);
+    let server = thread::spawn(move || accept(&listener).write_all(b"220 hello").unwrap());
+    assert_eq!(read_to_end(&mut web.connect()), b"220 hello");
+    server.join().unwrap();
+}
+
+#[test]
+fn resets_are_passed_on_both_ways() {
+    let (listener, port) = program();
+    let (web, _api) = Mesh::new().pair(port);
+    let (caller, mut callee) = (web.connect(), accept(&listener));
+    reset(caller);
+    assert!(is_reset(&mut callee));
+    let (mut caller, mut callee) = (web.connect(), accept(&listener));
+    callee.write_all(b"x").unwrap();
+    caller.read_exact(&mut [0]).unwrap();
+    reset(callee);
+    assert!(is_reset(&mut caller));
+    web.log.wait(|line| line["why"] == "reset" && line["hop"] == "caller");
+    web.log.wait(|line| line["why"] == "reset" && line["hop"] == "callee");
+}
+
+#[test]
+fn a_large_transfer_arrives_whole_and_is_not_held() {
+    const BYTES: usize = 100 << 20;
+    let pattern = |at: usize| (at.wrapping_mul(2_654_435_761) >> 13) as u8;
+    let (listener, port) = program();
+    let (web, _api) = Mesh::new().pair(port);
+    let mut caller = web.connect();
+    let mut callee = accept(&listener);
+    let before = anonymous_kib();
+    let sender = thread::spawn(move || {
+        let mut chunk = vec![0; 1 << 16];
+        for start in (0..BYTES).step_by(chunk.len()) {
+            chunk.iter_mut().enumerate().for_each(|(at, byte)| *byte = pattern(start + at));
+            caller.write_all(&chunk).unwrap();
+        }
+        caller.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&mut caller)
+    });
+    let (mut at, mut chunk, mut most) = (0, vec![0; 1 << 16], before);
+    loop {
+        let length = callee.read(&mut chunk).unwrap();
+        if length == 0 {
+            break;
+        }
+        assert!(chunk[..length].iter().enumerate().all(|(n, byte)| *byte == pattern(at + n)), "after {at}");
+        at += length;
+        most = most.max(anonymous_kib());
+    }
+    assert_eq!(at, BYTES);
+    callee.write_all(b"got it").unwrap();
+    drop(callee);
+    assert_eq!(sender.join().unwrap(), b"got it");
+    assert!(most - before < 32 << 10, "{before} KiB before, {most} KiB at most");
+}
+
+#[test]
+fn a_slow_reader_slows_the_sender() {
+    let (listener, port) = program();
+    let (web, _api) = Mesh::new().pair(port);
+    let mut caller = web.connect();
+    let callee = accept(&listener);
+    caller.set_nonblocking(true).unwrap();
+    let chunk = vec![7; 1 << 16];
+    let (mut sent, mut quiet) = (0usize, 0);
+    // What the kernel's buffers of three connections take, and no more.
+    while quiet < 200 {
+        match caller.write(&chunk) {
+            Ok(length) => (sent, quiet) = (sent + length, 0),
+            Err(_) => {
+                quiet += 1;
+                thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+        assert!(sent < 64 << 20, "{sent} bytes were taken of which none was read");
+    }
+    caller.shutdown(Shutdown::Write).unwrap();
+    let mut callee = callee;
+    assert_eq!(read_to_end(&mut callee).len(), sent);
+}
+
+#[test]
+fn an_endpoint_that_is_down_is_told() {
+    let mesh = Mesh::new();
+    let (_held, gone) = nobody();
+    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(gone))]));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
+    assert!(is_reset(&mut web.connect()));
+    let line = web.log.wait(|line| line["why"] == "connect");
+    assert_eq!(line["flag"], "UF");
+    assert!(line["detail"].as_str().unwrap().contains(&gone.to_string()), "{line}");
+}
+
+#[test]
+fn a_program_that_does_not_listen_is_told() {
+    let (_held, at) = nobody();
+    let (web, api) = Mesh::new().pair(at.port());
+    assert!(is_reset(&mut web.connect()));
+    let line = web.log.wait(|line| line["why"] == "connect");
+    assert_eq!(line["hop"], "callee's proxy");
+    api.log.wait(|line| line["why"] == "connect");
+}
+
+#[test]
+fn addresses_of_the_mesh_never_leave_it() {
+    let mesh = Mesh::new();
+    let web = mesh.proxy("web", CALLER, "240.240.9.9:80".parse().unwrap());
+    assert!(is_reset(&mut web.connect()));
+    let line = web.log.wait(|line| line["why"] == "unknown-address");
+    assert_eq!(line["flag"], "NR");
+}
+
+#[test]
+fn the_outside_is_reached_plainly() {
+    let (listener, port) = program();
+    let mesh = Mesh::new();
+    let web = mesh.proxy("web", CALLER, SocketAddr::new("127.0.0.1".parse().unwrap(), port));
+    let mut caller = web.connect();
+    let mut callee = accept(&listener);
+    caller.write_all(b"plain").unwrap();
+    caller.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut callee), b"plain");
+    web.wait_metric("weft_passthrough_total 1");
+}
+
+#[test]
+fn open_connections_outlive_the_beginning_of_the_end() {
+    let (listener, port) = program();
+    let (mut web, _api) = Mesh::new().pair(port);
+    let (mut caller, mut callee) = (web.connect(), accept(&listener));
+    web.begin_stop();
+    // It no longer accepts: the listener is closed, and with it what waited in its queue.
+    while TcpStream::connect(web.outbound).is_ok() {
+        thread::yield_now();
+    }
+    caller.write_all(b"late").unwrap();
+    caller.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut callee), b"late");
+    drop(callee);
+    assert_eq!(read_to_end(&mut caller), b"");
+    web.join();
+}
+
+/// Anonymous memory of this process, in KiB.
+fn anonymous_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
