@@ -39,9 +39,9 @@ pub(crate) struct ExplainArgs {
     /// Whom: NAMESPACE/NAME (the label app) or NAMESPACE/KEY=VALUE,….
     #[arg(long, value_name = "NS/NAME")]
     pub(crate) to: Target,
-    /// The workload's port.
-    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: u16,
+    /// The workload's port [default: the only one that it declares, else 80].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
     /// What is spoken [default: http with --method, --path, --host or --header; else as the port is declared, or tcp].
     #[arg(long, value_enum)]
     pub(crate) protocol: Option<Protocol>,

@@ -25,7 +25,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Demo(args) => demo::run(args),
         Command::Authz(command) => authz::run(arguments.state_dir.as_deref(), command),
         Command::Completions { shell } => Ok(completions::run(*shell)),
-        Command::Authz(_) => Err(Failure::new("authz")),
     }
 }
 

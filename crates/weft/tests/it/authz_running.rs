@@ -61,6 +61,7 @@ impl Control for Plane {
         let (one, two) = (replica("api-1", "payments-api"), replica("api-2", "other"));
         let found = match request.into_inner().target.as_str() {
             "payments/payments-api" => vec![one],
+            "payments/one-port" => vec![Workload { ports: one.ports[1..].to_vec(), ..one }],
             "payments/tier=back" => vec![one, two],
             other => return Err(Status::not_found(format!("expected a workload that runs, found none of {other}"))),
         };
@@ -69,7 +70,8 @@ impl Control for Plane {
     }
 
     async fn status(&self, _: Request<proto::StatusRequest>) -> Result<Response<proto::StatusResponse>, Status> {
-        let problems = vec!["web.yaml:3: expected a mapping, found a list".to_owned()];
+        let problems = ["web.yaml:3: expected a mapping, found a list", "web.yaml:9: info: nothing to mend"];
+        let problems = problems.map(str::to_owned).to_vec();
         Ok(Response::new(proto::StatusResponse { problems, ..proto::StatusResponse::default() }))
     }
 
@@ -135,6 +137,14 @@ fn the_running_mesh_answers_as_a_folder_does() {
         allow payments/payments-policy rule 0 at payments.yaml:12
               allowed: ALLOW rule 0 matches (payments/payments-policy at payments.yaml:12)
               port 5432 is declared tcp, so that HTTP fields can't be seen
+        --- stderr
+        web.yaml:3: expected a mapping, found a list
+        "#);
+        assert_snapshot!(room.run(&format!("{ask} payments/one-port")), @r#"
+        exit 0
+        allow payments/payments-policy rule 0 at payments.yaml:12
+              allowed: ALLOW rule 0 matches (payments/payments-policy at payments.yaml:12)
+              port 8080 is declared http; asked as GET /
         --- stderr
         web.yaml:3: expected a mapping, found a list
         "#);

@@ -25,7 +25,7 @@ pub(super) fn run(state_dir: Option<&Path>, args: &ExplainArgs) -> Result<ExitCo
     for problem in &problems {
         print::note(problem);
     }
-    let answer = common(&args.to, &inbounds, &question(args))?;
+    let answer = common(&args.to, &inbounds, &question(args, &inbounds))?;
     match args.read.output {
         Format::Text => report::answer_lines(&answer),
         Format::Json => report::answer_json(&answer, &problems),
@@ -33,7 +33,7 @@ pub(super) fn run(state_dir: Option<&Path>, args: &ExplainArgs) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn question(args: &ExplainArgs) -> Question {
+fn question(args: &ExplainArgs, inbounds: &[Inbound]) -> Question {
     let request = Request {
         method: args.method.clone(),
         target: args.path.clone(),
@@ -43,9 +43,18 @@ fn question(args: &ExplainArgs) -> Question {
     Question {
         caller: args.from.clone(),
         source_ip: args.from_ip,
-        port: args.port,
+        port: args.port.unwrap_or_else(|| usual_port(inbounds)),
         protocol: args.protocol,
         request: (request != Request::default()).then_some(request),
+    }
+}
+
+/// The only port that the workloads declare; where they declare none or several, HTTP's.
+fn usual_port(inbounds: &[Inbound]) -> u16 {
+    let mut declared = inbounds.iter().flat_map(|inbound| &inbound.ports).map(|port| port.port);
+    match declared.next() {
+        Some(first) if declared.all(|port| port == first) => first,
+        _ => HTTP_PORT,
     }
 }
 
@@ -67,3 +76,5 @@ fn common(target: &Target, inbounds: &[Inbound], question: &Question) -> Result<
     }
     Ok(answers.remove(0))
 }
+
+const HTTP_PORT: u16 = 80;

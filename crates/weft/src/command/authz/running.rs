@@ -21,13 +21,18 @@ pub(super) fn inbounds(home: &Home, target: &Target) -> Result<(Vec<Inbound>, Ve
         let records = records.map_err(|status| client::refused(&what, &status).hint(RUNNING))?.into_inner().records;
         let status = control.status(StatusRequest {}).await;
         let status = status.map_err(|status| client::refused("status", &status))?.into_inner();
-        Ok((records, status.problems))
+        Ok((records, status.problems.into_iter().filter(|problem| matters(problem)).collect()))
     })?;
     if records.is_empty() {
         return Err(Failure::new(format!("workload {target}: expected one that runs, found none")).hint(RUNNING));
     }
     let read = |record| Inbound::try_from(record).context("read the workload's record");
     Ok((records.into_iter().map(read).collect::<Result<_, _>>()?, problems))
+}
+
+/// Whether a line about a file is more than a note, as [`super::policies`] has it for a folder.
+fn matters(problem: &str) -> bool {
+    problem.split_once(": ").is_none_or(|(_, rest)| !rest.starts_with("info: "))
 }
 
 const STARTED: &str = "start one with weft up -f DIR -d, or ask a folder with -f DIR";
