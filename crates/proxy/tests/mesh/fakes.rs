@@ -23,13 +23,15 @@ use crate::harness::{Mesh, id};
 
 pub(crate) const TOKEN: &str = "let-me-in";
 
+type Responses = mpsc::Sender<Result<xds::DeltaDiscoveryResponse, Status>>;
+
 /// A control plane that serves the streams of one proxy, one after another.
 #[derive(Clone)]
 pub(crate) struct Control {
     mesh: Arc<Mesh>,
     /// What came from the proxy.
     pub(crate) requests: Arc<Mutex<Vec<xds::DeltaDiscoveryRequest>>>,
-    sender: Arc<Mutex<Option<mpsc::Sender<Result<xds::DeltaDiscoveryResponse, Status>>>>>,
+    sender: Arc<Mutex<Option<Responses>>>,
 }
 
 impl Control {
