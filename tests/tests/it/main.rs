@@ -1,3 +1,4 @@
 //! Everything that needs the built binaries, in one test program.
 
+mod fuzz_replay;
 mod tidy;
