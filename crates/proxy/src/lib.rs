@@ -17,6 +17,7 @@ mod detect;
 mod dns;
 mod drain;
 mod fds;
+pub mod file;
 mod inbound;
 pub mod limits;
 mod live;
