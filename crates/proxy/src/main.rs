@@ -23,11 +23,8 @@ fn main() -> ExitCode {
             Err(_) => usage(),
         },
         ["--records", path] => run_file(Path::new(path)),
-        ["--help" | "-h"] => {
-            // A reader that went away is no error.
-            let _gone = std::io::stdout().write_all(HELP.as_bytes());
-            ExitCode::SUCCESS
-        }
+        ["--help" | "-h"] => print(HELP),
+        ["--version" | "-V"] => print(concat!("weft-proxy ", env!("CARGO_PKG_VERSION"), "\n")),
         _ => usage(),
     }
 }
@@ -81,6 +78,12 @@ fn ended(result: Result<(), ConfigError>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print(text: &str) -> ExitCode {
+    // A reader that went away is no error.
+    let _gone = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
 }
 
 fn usage() -> ExitCode {
