@@ -18,6 +18,7 @@ mod dns;
 mod drain;
 mod fds;
 pub mod file;
+mod hbone;
 mod inbound;
 pub mod limits;
 mod live;
