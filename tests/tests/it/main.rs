@@ -4,5 +4,7 @@
 
 mod demo;
 mod fuzz_replay;
+mod http;
+mod lasting;
 mod limits_table;
 mod tidy;
