@@ -4,6 +4,7 @@
 
 mod dns;
 mod harness;
+mod hbone;
 mod identity;
 mod policy;
 mod tcp;
