@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -26,6 +26,17 @@ impl Watched {
         let ending = Ending::default();
         (Self { tunnel, ending: ending.clone() }, ending)
     }
+
+    /// A peer that refuses says so and closes; writing may find out before reading does. So what
+    /// writing found counts only when all has been read.
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 512];
+        let mut read = ReadBuf::new(&mut bytes);
+        while ready!(Pin::new(&mut *self).poll_read(cx, &mut read)).is_ok() && !read.filled().is_empty() {
+            read.clear();
+        }
+        Poll::Ready(())
+    }
 }
 
 impl AsyncRead for Watched {
@@ -42,11 +53,19 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tunnel).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.tunnel).poll_write(cx, bytes);
+        if matches!(written, Poll::Ready(Err(_))) {
+            ready!(self.poll_ending(cx));
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tunnel).poll_flush(cx)
+        let flushed = Pin::new(&mut self.tunnel).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Err(_))) {
+            ready!(self.poll_ending(cx));
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
