@@ -1,6 +1,8 @@
 //! What goes on while things change: edits of the folder, a control plane that dies, certificates
 //! of seconds; and what is left when a launcher dies.
 
+use std::io::Read;
+
 use nix::sys::signal::{Signal, kill};
 use weft_tests::mesh::{Mesh, PATIENCE, told};
 use weft_tests::{User, obstacle};
@@ -8,6 +10,7 @@ use weft_tests::{User, obstacle};
 /// Asks again and again for some seconds and tells how many requests failed.
 const LOAD: &str = r#"
 import sys, time, urllib.request
+print("started", flush=True)
 end, good, bad = time.time() + float(sys.argv[1]), 0, []
 while time.time() < end:
     try:
@@ -64,7 +67,9 @@ fn nothing_fails_while_the_control_plane_is_killed_and_certificates_change() {
     let Some(mesh) = mesh(&flags) else { return };
     let mut load = mesh.weft();
     load.args(["run", "caller", "--", "python3", "-c", LOAD, "24"]);
-    let load = load.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut load = load.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut started = [0; 8];
+    load.stdout.as_mut().unwrap().read_exact(&mut started).unwrap();
     mesh.kill_control_plane().unwrap();
     mesh.up(&flags).unwrap();
     let output = load.wait_with_output().unwrap();
