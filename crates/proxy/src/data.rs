@@ -18,7 +18,7 @@ use weft_wire::bootstrap::Names;
 use crate::access::AccessLog;
 use crate::config::Config;
 use crate::drain::Drain;
-use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, OUTBOUND_CONNECTIONS, SWEEP};
+use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, OUTBOUND_CONNECTIONS, SWEEP};
 use crate::live::Live;
 use crate::metrics::{Metrics, Party};
 use crate::records::{Changed, Order, Records, Update};
@@ -54,6 +54,8 @@ pub(crate) struct Data {
     pub outbound_permits: Arc<Semaphore>,
     /// Bounds callers' connections.
     pub inbound_permits: Arc<Semaphore>,
+    /// Bounds callers' handshakes.
+    pub(crate) handshakes: Semaphore,
     own: RefCell<Option<Party>>,
 }
 
@@ -148,6 +150,7 @@ fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<Access
         sweep: Notify::new(),
         outbound_permits: Arc::new(Semaphore::new(OUTBOUND_CONNECTIONS)),
         inbound_permits: Arc::new(Semaphore::new(INBOUND_CONNECTIONS)),
+        handshakes: Semaphore::new(INBOUND_HANDSHAKES),
         own: RefCell::default(),
     });
     for outbound in config.outbound {

@@ -18,7 +18,7 @@ use crate::copy::copy;
 use crate::data::Data;
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
 use crate::live::{Admitted, Facts};
-use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
+use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
@@ -29,8 +29,7 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
     accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
         let data = data.clone();
         tokio::task::spawn_local(async move {
-            let gauge = &data.metrics.process.inbound_open;
-            gauge.set(gauge.get() + 1);
+            let _gauged = Gauged::new(&data.metrics.process.inbound_open);
             match handshake(&data, socket).await {
                 Ok((tunnel, peer)) => serve(&data, tunnel, from, peer).await,
                 Err(failure) => {
@@ -38,7 +37,6 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
                     tracing::info!(%from, %failure, "a caller's handshake failed");
                 }
             }
-            gauge.set(gauge.get() - 1);
             drop(permit);
         });
     })
@@ -61,6 +59,8 @@ pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port
 
 async fn handshake(data: &Data, socket: TcpStream) -> Result<(Box<TlsStream>, SpiffeId), Failure> {
     let identity = data.records.identity().await?;
+    // It is never closed; those that wait have a place in the listener's bound.
+    let _turn = data.handshakes.acquire().await;
     let accepting = TlsStream::accept(socket, identity.server.clone());
     let tunnel = match tokio::time::timeout(TLS_ACCEPT, accepting).await {
         Ok(Ok(tunnel)) => Box::new(tunnel),

@@ -52,6 +52,23 @@ pub fn count(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
 }
 
+/// One more of something that is open, until dropped; a panic drops it as well.
+pub(crate) struct Gauged<'a>(&'a Cell<u64>);
+
+impl<'a> Gauged<'a> {
+    /// Adds one to `gauge`.
+    pub(crate) fn new(gauge: &'a Cell<u64>) -> Self {
+        count(gauge);
+        Self(gauge)
+    }
+}
+
+impl Drop for Gauged<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// One workload as labels name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Party {

@@ -18,7 +18,7 @@ use crate::copy::copy;
 use crate::data::Data;
 use crate::detect::Spoken;
 use crate::limits::{ENDPOINT_TRIES, OUTSIDE_CONNECT};
-use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
+use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::service::{Service, Target, Underway};
 use crate::stream::Stream;
 use crate::tunnel;
@@ -32,13 +32,11 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: Orig
         let data = data.clone();
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
-            let gauge = &data.metrics.process.outbound_open;
-            gauge.set(gauge.get() + 1);
+            let _gauged = Gauged::new(&data.metrics.process.outbound_open);
             match original_destination(&socket, original) {
                 Ok(destination) => serve(&data, socket, caller, destination).await,
                 Err(error) => tracing::warn!(%caller, %error, "a connection without its original destination"),
             }
-            gauge.set(gauge.get() - 1);
             drop((open, permit));
         });
     })

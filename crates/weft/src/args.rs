@@ -9,18 +9,28 @@ use clap_complete::Shell;
 
 use crate::home::STATE_VARIABLE;
 
+mod authz;
 mod port;
+pub(crate) mod request;
+mod target;
 
+pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
 pub(crate) use port::PortFlag;
+pub(crate) use target::{Target, UNNAMED};
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
 #[derive(Debug, Parser)]
-#[command(name = "weft", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "weft",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   weft demo --once                         see it all in a few seconds
   weft up -f manifests/ -d                 start a mesh that follows a folder
   weft run payments -- ./payments          run an unmodified program in it
-  weft run checkout -- curl http://payments:8080/")]
+  weft run checkout -- curl http://payments:8080/"
+)]
 pub(crate) struct Arguments {
     /// The mesh's state folder [default: $XDG_STATE_HOME/weft or ~/.local/state/weft].
     #[arg(long, global = true, value_name = "DIR", env = STATE_VARIABLE)]
@@ -130,86 +140,6 @@ pub(crate) struct DemoArgs {
     /// Run through once, check every claim, and exit non-zero when one doesn't hold.
     #[arg(long, required = true)]
     pub(crate) once: bool,
-}
-
-/// `weft authz`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum AuthzCommand {
-    /// Say whether a call is allowed, and by which rule of which file.
-    Explain(ExplainArgs),
-    /// Check a folder's policies against a list of expectations.
-    Test(TestArgs),
-}
-
-/// `weft authz explain`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  weft authz explain -f policies/ --from cluster.local/ns/shop/sa/checkout --to default/payments --port 8080
-  weft authz explain --from spiffe://cluster.local/ns/shop/sa/checkout --to default/app=payments,tier=back \\
-      --method POST --path /charge --header x-team=red")]
-pub(crate) struct ExplainArgs {
-    /// A folder of manifests; without it, the running mesh is asked.
-    #[arg(short = 'f', long = "folder", value_name = "DIR")]
-    pub(crate) folder: Option<PathBuf>,
-    /// Who calls: an identity, with or without spiffe://; left out: a plaintext caller.
-    #[arg(long, value_name = "ID")]
-    pub(crate) from: Option<String>,
-    /// The caller's address.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(crate) from_ip: std::net::IpAddr,
-    /// Whom: NAMESPACE/NAME (the label app) or NAMESPACE/KEY=VALUE,….
-    #[arg(long, value_name = "NS/NAME")]
-    pub(crate) to: String,
-    /// The workload's port.
-    #[arg(long, default_value_t = 80)]
-    pub(crate) port: u16,
-    /// The HTTP method; with --path, --host or --header the call is HTTP, else plain TCP.
-    #[arg(long)]
-    pub(crate) method: Option<String>,
-    /// The HTTP path.
-    #[arg(long)]
-    pub(crate) path: Option<String>,
-    /// The HTTP authority.
-    #[arg(long)]
-    pub(crate) host: Option<String>,
-    /// A header field.
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = key_value)]
-    pub(crate) headers: Vec<(String, String)>,
-    /// The mesh's trust domain, with -f.
-    #[arg(long, default_value = "cluster.local")]
-    pub(crate) trust_domain: String,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
-/// `weft authz test`.
-#[derive(Debug, Args)]
-pub(crate) struct TestArgs {
-    /// A folder of manifests.
-    #[arg(short = 'f', long = "folder", value_name = "DIR")]
-    pub(crate) folder: PathBuf,
-    /// A file of cases.
-    #[arg(value_name = "CASES.yaml")]
-    pub(crate) cases: PathBuf,
-    /// The mesh's trust domain.
-    #[arg(long, default_value = "cluster.local")]
-    pub(crate) trust_domain: String,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: ReportFormat,
-}
-
-/// How a test's outcome is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum ReportFormat {
-    /// Lines, for people.
-    #[default]
-    Text,
-    /// JSON, for programs.
-    Json,
-    /// JUnit's XML, for CI systems.
-    Junit,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -26,17 +26,15 @@ pub(super) async fn follow(
     orders: mpsc::UnboundedReceiver<Order>,
 ) {
     let mut discovery = Discovery::new(config, told, orders);
-    let mut attempt = 0u32;
     loop {
+        let attempt = discovery.attempt;
+        discovery.attempt = attempt.saturating_add(1);
         match discovery.session(channel.clone(), config).await {
             Ok(Ended::NobodyListens) => return,
-            Ok(Ended::Closed) => attempt = 0,
-            Err(status) => {
-                tracing::warn!(%status, attempt, "the control plane is away; what is known stays in force");
-                attempt = attempt.saturating_add(1);
-            }
+            Ok(Ended::Closed) => tracing::info!("the control plane ended the stream"),
+            Err(status) => tracing::warn!(%status, attempt, "the control plane is away; what is known stays in force"),
         }
-        tokio::time::sleep(retry_after(attempt, jitter())).await;
+        tokio::time::sleep(retry_after(discovery.attempt.saturating_sub(1), jitter())).await;
     }
 }
 
@@ -47,6 +45,8 @@ struct Discovery {
     subscribed: BTreeMap<&'static str, BTreeSet<String>>,
     /// By type: the versions of what is known.
     versions: BTreeMap<&'static str, HashMap<String, String>>,
+    /// Streams that brought nothing, one after another.
+    attempt: u32,
 }
 
 enum Ended {
@@ -64,7 +64,7 @@ impl Discovery {
             (TRUST_TYPE, one(TRUST_NAME)),
             (DESTINATION_TYPE, BTreeSet::new()),
         ]);
-        Self { told, orders, subscribed, versions: BTreeMap::new() }
+        Self { told, orders, subscribed, versions: BTreeMap::new(), attempt: 0 }
     }
 
     /// One stream, from its first request to its end.
@@ -136,6 +136,7 @@ impl Discovery {
     /// Passes on what can be understood; the answer acknowledges all or says what can't. `None`:
     /// nobody takes it.
     async fn take(&mut self, response: xds::DeltaDiscoveryResponse) -> Option<xds::DeltaDiscoveryRequest> {
+        self.attempt = 0;
         let mut problems = Vec::new();
         for resource in response.resources {
             match self.read(resource, &response.type_url) {

@@ -142,8 +142,13 @@ impl Proxy {
         proxy
     }
 
+    /// Returns when the update is in force: what the data thread has taken it applies before it
+    /// does anything else.
     pub(crate) fn tell(&self, update: Update) {
         self.updates.blocking_send(update).map_err(|_| "the proxy has ended").unwrap();
+        while self.updates.capacity() < self.updates.max_capacity() {
+            std::thread::yield_now();
+        }
     }
 
     /// Connects as the program would.

@@ -1,8 +1,11 @@
 //! Pairs of proxies on loopback, with an authority and a registry of the test's own, and programs
 //! that are plain sockets.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod dns;
+mod fakes;
 mod harness;
 mod identity;
+mod launched;
 mod policy;
 mod tcp;

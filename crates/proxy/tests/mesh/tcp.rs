@@ -173,6 +173,7 @@ fn open_connections_outlive_the_beginning_of_the_end() {
     let (listener, port) = program();
     let (mut web, _api) = Mesh::new().pair(port);
     let (mut caller, mut callee) = (web.connect(), accept(&listener));
+    drop(listener);
     web.begin_stop();
     // It no longer accepts: the listener is closed, and with it what waited in its queue.
     while TcpStream::connect(web.outbound).is_ok() {

@@ -1,5 +1,6 @@
 //! One file a command. Each returns the exit code, or a failure that is printed once.
 
+mod authz;
 mod completions;
 mod demo;
 mod down;
@@ -22,8 +23,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Ps(args) => ps::run(&home()?, args),
         Command::Down => down::run(&home()?),
         Command::Demo(args) => demo::run(args),
+        Command::Authz(command) => authz::run(arguments.state_dir.as_deref(), command),
         Command::Completions { shell } => Ok(completions::run(*shell)),
-        Command::Authz(_) => Err(Failure::new("authz")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `weft up`: the control plane, in the foreground or in the background.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -21,7 +22,8 @@ pub(crate) fn run(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::new(format!("folder {}: expected a folder that exists", folder.display()))
             .hint("weft up without -f starts a mesh without policies"));
     }
-    fs::create_dir_all(home.logs()).context(format!("make {}", home.logs().display()))?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(home.logs());
+    made.context(format!("make {}", home.logs().display()))?;
     if args.detach { detached(home, args) } else { foreground(home, args) }
 }
 
@@ -54,7 +56,9 @@ fn start_log() {
 fn detached(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     let runtime = super::runtime()?;
     if let Ok(running) = runtime.block_on(status(home)) {
-        return Err(Failure::new(format!("a mesh runs here already (pid {})", running.pid)).hint("end it with: weft down"));
+        return Err(
+            Failure::new(format!("a mesh runs here already (pid {})", running.pid)).hint("end it with: weft down")
+        );
     }
     let log = home.logs().join("control.log");
     let mut child = spawn(home, args, &log)?;
