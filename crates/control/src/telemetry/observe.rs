@@ -69,7 +69,11 @@ impl Observer {
         let told: HashSet<(&str, &str)> = rows.iter().map(|row| (order(row).0, order(row).1)).collect();
         let running = self.shared.with(|plane| plane.running_services());
         let silent = running.into_iter().filter(|name| !told.contains(&(&*name.namespace, &*name.name)));
-        let row = |name| proto::StatRow { service: Some(name), traffic: Some(proto::Traffic::default()), ..Default::default() };
+        let row = |name| proto::StatRow {
+            service: Some(name),
+            traffic: Some(proto::Traffic::default()),
+            ..Default::default()
+        };
         silent.map(row).collect()
     }
 }

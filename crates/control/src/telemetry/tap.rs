@@ -44,7 +44,8 @@ impl Taps {
 
     /// What proxies are to look for.
     pub(crate) fn filters(&self) -> Vec<NumberedFilter> {
-        let numbered = |(number, tap): (&u64, &Tap)| NumberedFilter { number: *number, filter: Some(tap.filter.clone()) };
+        let numbered =
+            |(number, tap): (&u64, &Tap)| NumberedFilter { number: *number, filter: Some(tap.filter.clone()) };
         self.open.iter().map(numbered).collect()
     }
 
