@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use weft_wire::proto::weft::v1::{Delta, Party, Reporter, Route, Series, ServiceName};
+use weft_wire::proto::weft::v1::{Delta, Party, Route, Series, ServiceName};
 
 use super::slots::Slots;
 use super::sums::Sums;
@@ -57,7 +57,7 @@ impl Aggregate {
             return *number;
         }
         if self.series.len() >= MAX_SERIES {
-            labels = other(labels, self.series.len() < MAX_SERIES + MAX_OTHERS);
+            labels = if self.series.len() < MAX_SERIES + MAX_OTHERS { other(labels) } else { other_service(&labels) };
         }
         match self.by_labels.get(&labels) {
             Some(number) => *number,
@@ -112,29 +112,40 @@ impl Aggregate {
             if routes.len() < MAX_ROUTES {
                 routes.insert(route.route.clone());
             } else {
-                route.route = OTHER.to_owned();
+                route.route = text();
             }
         }
         labels
     }
 }
 
-/// What stands for labels for which there is no room: its service at least, `if_service`.
-fn other(labels: Series, if_service: bool) -> Series {
-    let text = || OTHER.to_owned();
-    let party = || Party { workload: text(), namespace: text(), app: text(), principal: String::new() };
-    let nobody = || ServiceName { host: text(), name: text(), namespace: text() };
+/// What stands for labels for which there is no room: their service is still told.
+fn other(labels: Series) -> Series {
+    let route = labels.route.map(|route| Route { route: text(), code: route.code, grpc_status: String::new() });
+    Series { id: 0, source: Some(party()), destination: Some(party()), route, ..labels }
+}
+
+/// What stands for labels when there isn't even room for that.
+fn other_service(labels: &Series) -> Series {
     Series {
         id: 0,
+        reporter: labels.reporter().into(),
         source: Some(party()),
         destination: Some(party()),
-        service: if if_service { labels.service } else { Some(nobody()) },
-        protocol: if if_service { labels.protocol } else { text() },
-        security: if if_service { labels.security } else { text() },
-        flag: if if_service { labels.flag } else { NO_FLAG.to_owned() },
-        reporter: Reporter::try_from(labels.reporter).unwrap_or_default().into(),
-        route: labels.route.map(|route| Route { route: text(), code: route.code, grpc_status: String::new() }),
+        service: Some(ServiceName { host: text(), name: text(), namespace: text() }),
+        protocol: text(),
+        security: text(),
+        flag: NO_FLAG.to_owned(),
+        route: labels.route.as_ref().map(|_| Route { route: text(), ..Route::default() }),
     }
+}
+
+fn text() -> String {
+    OTHER.to_owned()
+}
+
+fn party() -> Party {
+    Party { workload: text(), namespace: text(), app: text(), principal: String::new() }
 }
 
 /// Every text of the labels.

@@ -24,7 +24,7 @@ pub(crate) fn rows(
     let told: HashSet<(&str, &str)> = counts.iter().filter(|c| is_callees(c.labels)).map(|c| place(c.labels)).collect();
     let mut services: BTreeMap<(&str, &str), Rows> = BTreeMap::new();
     for count in &counts {
-        let Some(view) = view(count.labels, told.contains(&place(count.labels))) else { continue };
+        let Some(view) = view(count.labels, &told) else { continue };
         let rows = services.entry(place(count.labels)).or_default();
         rows.name = count.labels.service.as_ref();
         rows.whole.add(count, view);
@@ -70,11 +70,12 @@ pub(super) enum View {
     Lost,
 }
 
-fn view(labels: &Series, told_by_callee: bool) -> Option<View> {
-    match (is_callees(labels), told_by_callee) {
-        (true, _) | (false, false) => Some(View::Whole),
-        (false, true) => NEVER_ARRIVED.contains(&labels.flag.as_str()).then_some(View::Lost),
+/// `told` are the services of which callees tell.
+fn view(labels: &Series, told: &HashSet<(&str, &str)>) -> Option<View> {
+    if is_callees(labels) || !told.contains(&place(labels)) {
+        return Some(View::Whole);
     }
+    NEVER_ARRIVED.contains(&labels.flag.as_str()).then_some(View::Lost)
 }
 
 /// Whether the callee's proxy tells.

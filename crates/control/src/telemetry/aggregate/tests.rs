@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::telemetry::fixtures::{WINDOW, at, closed, connections, opened, requests, took};
+use weft_wire::proto::weft::v1::Reporter;
 
 fn sum<'a>(sums: impl Iterator<Item = &'a Sums>) -> Sums {
     sums.fold(Sums::default(), |mut whole, sums| {
