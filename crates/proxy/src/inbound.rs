@@ -50,6 +50,7 @@ pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port
         let data = data.clone();
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
+            data.report.touch();
             serve_plain(&data, socket, from, port).await;
             drop((open, permit));
         });
