@@ -30,7 +30,8 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
         let data = data.clone();
         tokio::task::spawn_local(async move {
             let _gauged = Gauged::new(&data.metrics.process.inbound_open);
-            match handshake(&data, socket).await {
+            // In a box, so that a connection doesn't hold the room for its handshake while it lasts.
+            match Box::pin(handshake(&data, socket)).await {
                 Ok((tunnel, peer)) => serve(&data, tunnel, from, peer).await,
                 Err(failure) => {
                     count(&data.metrics.process.handshakes_failed);
@@ -108,7 +109,7 @@ async fn serve_tcp(data: &Rc<Data>, mut tunnel: Box<TlsStream>, head: Head, peer
     let party = Party::of_identity(&peer);
     let mut account = account(data, head.source, head.destination, (party, "mutual_tls"));
     let facts = Facts { peer: Some(peer), source_ip: head.source.ip(), destination: head.destination };
-    match open(data, &mut account, facts, head.source).await {
+    match Box::pin(open(data, &mut account, facts, head.source)).await {
         Ok((program, admitted)) => {
             let mut caller = Stream::Tls(tunnel);
             let answered = say(&mut caller, &Answer::Connected).await;
@@ -194,21 +195,23 @@ async fn relay(mut account: Account, mut caller: Stream, mut program: Stream, ad
 
 /// The next head, or `None` when the caller has ended the connection.
 async fn read_head(tunnel: &mut TlsStream) -> io::Result<Option<Head>> {
-    let mut bytes = [0; MAX_HEAD_BYTES];
-    let first = tunnel.read(&mut bytes[..1]).await;
+    let mut length = [0; 2];
+    let first = tunnel.read(&mut length[..1]).await;
     match first {
         Ok(0) => return Ok(None),
         // Warm connections are dropped without a word.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     };
-    tunnel.read_exact(&mut bytes[1..2]).await?;
-    let length = 2 + usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
-    if length > MAX_HEAD_BYTES {
-        return Err(no_head(HeadError::TooLong(length - 2)));
+    tunnel.read_exact(&mut length[1..]).await?;
+    let rest = usize::from(u16::from_be_bytes(length));
+    if 2 + rest > MAX_HEAD_BYTES {
+        return Err(no_head(HeadError::TooLong(rest)));
     }
-    tunnel.read_exact(&mut bytes[2..length]).await?;
-    match Head::decode(&bytes[..length]) {
+    let mut bytes = length.to_vec();
+    bytes.resize(2 + rest, 0);
+    tunnel.read_exact(&mut bytes[2..]).await?;
+    match Head::decode(&bytes) {
         Ok(Some((head, _))) => Ok(Some(head)),
         Ok(None) => Err(no_head(HeadError::Short)),
         Err(error) => Err(no_head(error)),

@@ -46,7 +46,7 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: Orig
 /// One connection of the program: find, choose, open, copy.
 async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destination: SocketAddr) {
     if destination.port() == dns::PORT && data.names.is_some() {
-        return dns::serve_stream(data, socket, destination).await;
+        return Box::pin(dns::serve_stream(data, socket, destination)).await;
     }
     let labels = Labels {
         reporter: Reporter::Source,
@@ -58,7 +58,8 @@ async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destinati
     };
     let mut account = Account::new(data, caller, destination, labels);
     let mut client = Stream::Plain(socket);
-    match open(data, &mut account, caller, destination).await {
+    // In a box, so that a connection doesn't hold the room for opening while it lasts.
+    match Box::pin(open(data, &mut account, caller, destination)).await {
         Ok((mut server, underway)) => {
             let meter = account.open();
             let copied = copy(&mut client, &mut server, &meter).await;
