@@ -66,6 +66,7 @@ impl Account {
             verdict: self.verdict,
             failure,
         };
+        self.data.report.see(&record);
         self.data.access.push(record);
     }
 }

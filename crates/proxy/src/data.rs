@@ -22,6 +22,7 @@ use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, OUTBOUN
 use crate::live::Live;
 use crate::metrics::{Metrics, Party};
 use crate::records::{Changed, Order, Records, Update};
+use crate::report::{self, Reporter};
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
 use crate::{admin, dns, inbound, outbound};
@@ -44,6 +45,8 @@ pub(crate) struct Data {
     pub sockets: SocketSource,
     /// Counters.
     pub metrics: Metrics,
+    /// What of the counters the control plane was told.
+    pub report: Reporter,
     /// The access log.
     pub access: Rc<AccessLog>,
     /// The end.
@@ -76,6 +79,13 @@ impl Data {
         party
     }
 
+    /// Brings counters up to date that others keep.
+    pub(crate) fn renew_gauges(&self) {
+        let process = &self.metrics.process;
+        process.access_dropped.set(self.access.dropped());
+        process.tunnels_spare.set(self.pool.spare() as u64);
+    }
+
     fn apply(&self, update: Update) {
         match self.records.apply(update, Instant::now()) {
             Ok(Changed::Inbound) => {
@@ -97,6 +107,8 @@ pub struct Channels {
     pub updates: mpsc::Receiver<Update>,
     /// What is asked of the control thread.
     pub orders: mpsc::UnboundedSender<Order>,
+    /// Tells the control thread of signals.
+    pub signals: report::DataEnd,
     /// Ends the thread as SIGTERM does.
     pub stop: Arc<Notify>,
 }
@@ -114,7 +126,9 @@ async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     let terminate = signal(SignalKind::terminate())?;
     let access = Rc::new(AccessLog::new(config.access.take())?);
     let ready = config.ready.take();
-    let data = start(config, channels.orders, access.clone())?;
+    let (report, asks) = Reporter::new(channels.signals);
+    let data = start(config, channels.orders, (access.clone(), report))?;
+    spawn_local(report::answer(data.clone(), asks));
     spawn_local(follow(data.clone(), channels.updates));
     spawn_local(sweep(data.clone()));
     if let Some(ready) = ready {
@@ -127,11 +141,16 @@ async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     if left > 0 {
         tracing::warn!(left, "connections were still open at the end of the drain");
     }
+    data.report.finish(&data);
     access.finish();
     Ok(())
 }
 
-fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<AccessLog>) -> io::Result<Rc<Data>> {
+fn start(
+    config: Config,
+    orders: mpsc::UnboundedSender<Order>,
+    (access, report): (Rc<AccessLog>, Reporter),
+) -> io::Result<Rc<Data>> {
     let sockets = match config.program {
         Program::Inside(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
         Program::Host(programs) => SocketSource::Host(programs),
@@ -145,6 +164,7 @@ fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<Access
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
+        report,
         access,
         drain: Rc::default(),
         sweep: Notify::new(),

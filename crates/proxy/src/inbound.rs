@@ -31,6 +31,7 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
         let data = data.clone();
         tokio::task::spawn_local(async move {
             let _gauged = Gauged::new(&data.metrics.process.inbound_open);
+            data.report.touch();
             // In a box, so that a connection doesn't hold the room for its handshake while it lasts.
             match Box::pin(handshake(&data, socket)).await {
                 Ok((tunnel, peer)) => serve(&data, tunnel, from, peer).await,
@@ -52,6 +53,7 @@ pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port
         let data = data.clone();
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
+            data.report.touch();
             serve_plain(&data, socket, from, port).await;
             drop((open, permit));
         });

@@ -26,6 +26,7 @@ pub mod metrics;
 mod outbound;
 mod range;
 pub mod records;
+pub mod report;
 mod service;
 mod sockets;
 mod stream;

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use weft_proxy::config::{self, ConfigError};
 use weft_proxy::data::{self, Channels};
 use weft_proxy::file::{self, FileError, Loaded};
-use weft_proxy::{control, limits};
+use weft_proxy::{control, limits, report};
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter()).init();
@@ -33,10 +33,14 @@ fn run_bootstrap(number: i32) -> Result<(), ConfigError> {
     let (config, control) = config::from_bootstrap(config::read_bootstrap(number)?)?;
     let (told, updates) = mpsc::channel(limits::UPDATES);
     let (orders, asked) = mpsc::unbounded_channel();
-    // It ends with the process: what it holds is only memory.
-    let _control = control::spawn(control, told, asked).map_err(|e| ConfigError::Socket("control thread", e))?;
-    let channels = Channels { updates, orders, stop: Arc::new(Notify::new()) };
-    data::run(config, channels).map_err(|e| ConfigError::Socket("data thread", e))
+    let (reports, signals) = report::channel();
+    let control = control::spawn(control, (told, asked), reports);
+    let control = control.map_err(|e| ConfigError::Socket("control thread", e))?;
+    let channels = Channels { updates, orders, signals, stop: Arc::new(Notify::new()) };
+    let served = data::run(config, channels).map_err(|e| ConfigError::Socket("data thread", e));
+    // It tells what is left to tell, bounded, and only panics by a bug, which the hook has reported.
+    let _panicked = control.join();
+    served
 }
 
 fn run_file(path: &Path) -> ExitCode {
@@ -56,6 +60,8 @@ fn run_file(path: &Path) -> ExitCode {
 fn run_loaded(loaded: Loaded) -> Result<(), ConfigError> {
     let (told, updates) = mpsc::channel(limits::UPDATES);
     let (orders, asked) = mpsc::unbounded_channel();
+    // A proxy run from a file has nobody to report to.
+    let (_reports, signals) = report::channel();
     let destinations = loaded.destinations;
     std::thread::Builder::new()
         .name("records".to_owned())
@@ -66,7 +72,7 @@ fn run_loaded(loaded: Loaded) -> Result<(), ConfigError> {
             }
         })
         .map_err(|e| ConfigError::Socket("records thread", e))?;
-    let channels = Channels { updates, orders, stop: Arc::new(Notify::new()) };
+    let channels = Channels { updates, orders, signals, stop: Arc::new(Notify::new()) };
     data::run(loaded.config, channels).map_err(|e| ConfigError::Socket("data thread", e))
 }
 

@@ -33,6 +33,7 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: Orig
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
             let _gauged = Gauged::new(&data.metrics.process.outbound_open);
+            data.report.touch();
             match original_destination(&socket, original) {
                 Ok(destination) => serve(&data, socket, caller, destination).await,
                 Err(error) => tracing::warn!(%caller, %error, "a connection without its original destination"),

@@ -138,7 +138,7 @@ impl Proxy {
             ready: None,
             access: Some(Box::new(log)),
         };
-        let channels = Channels { updates: told, orders, stop };
+        let channels = Channels { updates: told, orders, signals: weft_proxy::report::channel().1, stop };
         proxy.thread = Some(std::thread::spawn(move || data::run(config, channels).unwrap()));
         proxy
     }

@@ -34,6 +34,7 @@ fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     config.folder = folder;
     config.trust_domain = args.trust_domain.parse().context("trust domain")?;
     config.cert_lifetime = args.cert_lifetime;
+    config.metrics = args.metrics_address.0;
     super::runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;
@@ -67,6 +68,13 @@ fn detached(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     for problem in &status.problems {
         print::note(problem);
     }
+    match (args.metrics_address.0, &*status.metrics_address) {
+        (None, _) => {}
+        (Some(address), "") => print::note(&format!(
+            "weft: nobody serves the mesh's metrics, {address} can't be had; choose another with --metrics-address"
+        )),
+        (Some(_), address) => print::line(&format!("metrics: http://{address}/metrics")),
+    }
     print::line(&format!("log: {}", log.display()));
     Ok(ExitCode::SUCCESS)
 }
@@ -80,6 +88,7 @@ fn spawn(home: &Home, args: &UpArgs, log: &Path) -> Result<Child, Failure> {
         command.arg("-f").arg(fs::canonicalize(folder).context("find the folder")?);
     }
     command.args(["--trust-domain", &args.trust_domain]);
+    command.arg("--metrics-address").arg(args.metrics_address.to_string());
     command.arg("--cert-lifetime").arg(format!("{}ms", args.cert_lifetime.as_millis()));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0).current_dir("/");
     command.spawn().context("start the control plane")
