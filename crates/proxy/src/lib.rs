@@ -17,6 +17,7 @@ mod detect;
 mod dns;
 mod drain;
 mod fds;
+mod http1;
 mod inbound;
 pub mod limits;
 mod live;

@@ -3,6 +3,9 @@
 
 mod dns;
 mod harness;
+mod http;
+mod http1;
+mod http1_policy;
 mod identity;
 mod policy;
 mod tcp;
