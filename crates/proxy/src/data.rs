@@ -16,12 +16,14 @@ use weft_mesh::WorkloadId;
 use weft_wire::bootstrap::Names;
 
 use crate::access::AccessLog;
-use crate::config::Config;
+use crate::config::{Config, Program};
 use crate::drain::Drain;
+use crate::http1::Programs;
 use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, OUTBOUND_CONNECTIONS, SWEEP};
 use crate::live::Live;
 use crate::metrics::{Metrics, Party};
 use crate::records::{Changed, Order, Records, Update};
+use crate::report::{self, Reporter};
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
 use crate::{admin, dns, inbound, outbound};
@@ -38,12 +40,16 @@ pub(crate) struct Data {
     pub records: Records,
     /// Warm connections to others.
     pub pool: Pool,
+    /// Connections to the program that wait.
+    pub programs: Programs,
     /// Open connections of callers.
     pub live: Rc<Live>,
     /// Sockets towards the program.
     pub sockets: SocketSource,
     /// Counters.
     pub metrics: Metrics,
+    /// What of the counters the control plane was told.
+    pub report: Reporter,
     /// The access log.
     pub access: Rc<AccessLog>,
     /// The end.
@@ -76,6 +82,13 @@ impl Data {
         party
     }
 
+    /// Brings counters up to date that others keep.
+    pub(crate) fn renew_gauges(&self) {
+        let process = &self.metrics.process;
+        process.access_dropped.set(self.access.dropped());
+        process.tunnels_spare.set(self.pool.spare() as u64);
+    }
+
     fn apply(&self, update: Update) {
         match self.records.apply(update, Instant::now()) {
             Ok(Changed::Inbound) => {
@@ -97,6 +110,8 @@ pub struct Channels {
     pub updates: mpsc::Receiver<Update>,
     /// What is asked of the control thread.
     pub orders: mpsc::UnboundedSender<Order>,
+    /// Tells the control thread of signals.
+    pub signals: report::DataEnd,
     /// Ends the thread as SIGTERM does.
     pub stop: Arc<Notify>,
 }
@@ -114,7 +129,9 @@ async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     let terminate = signal(SignalKind::terminate())?;
     let access = Rc::new(AccessLog::new(config.access.take())?);
     let ready = config.ready.take();
-    let data = start(config, channels.orders, access.clone())?;
+    let (report, asks) = Reporter::new(channels.signals);
+    let data = start(config, channels.orders, (access.clone(), report))?;
+    spawn_local(report::answer(data.clone(), asks));
     spawn_local(follow(data.clone(), channels.updates));
     spawn_local(sweep(data.clone()));
     if let Some(ready) = ready {
@@ -127,14 +144,19 @@ async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     if left > 0 {
         tracing::warn!(left, "connections were still open at the end of the drain");
     }
+    data.report.finish(&data);
     access.finish();
     Ok(())
 }
 
-fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<AccessLog>) -> io::Result<Rc<Data>> {
-    let sockets = match config.maker {
-        Some(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
-        None => SocketSource::Host,
+fn start(
+    config: Config,
+    orders: mpsc::UnboundedSender<Order>,
+    (access, report): (Rc<AccessLog>, Reporter),
+) -> io::Result<Rc<Data>> {
+    let sockets = match config.program {
+        Program::Inside(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
+        Program::Host(programs) => SocketSource::Host(programs),
     };
     let data = Rc::new(Data {
         workload: config.workload,
@@ -142,9 +164,11 @@ fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<Access
         names: config.names,
         records: Records::new(orders),
         pool: Pool::default(),
+        programs: Programs::default(),
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
+        report,
         access,
         drain: Rc::default(),
         sweep: Notify::new(),
@@ -201,7 +225,8 @@ async fn sweep(data: Rc<Data>) {
             let now = Instant::now();
             let destinations = data.records.sweep(now);
             let warm = data.pool.sweep(now);
-            if !destinations && !warm {
+            let programs = data.programs.sweep(now);
+            if !destinations && !warm && !programs {
                 break;
             }
         }

@@ -18,6 +18,7 @@ use weft_wire::head;
 
 use destinations::{Destinations, Key, Looked};
 
+use crate::hbone;
 use crate::limits::RECORD_WAIT;
 use crate::service::Service;
 use crate::why::{Cause, Failure};
@@ -73,6 +74,7 @@ pub struct Records {
     identity: RefCell<Option<Rc<MeshIdentity>>>,
     parts: RefCell<(Option<Arc<Credential>>, Option<Trust>)>,
     generation: Cell<u64>,
+    version: Cell<u64>,
     own: Notify,
     destinations: RefCell<Destinations>,
     orders: mpsc::UnboundedSender<Order>,
@@ -86,6 +88,7 @@ impl Records {
             identity: RefCell::default(),
             parts: RefCell::default(),
             generation: Cell::new(0),
+            version: Cell::new(0),
             own: Notify::new(),
             destinations: RefCell::default(),
             orders,
@@ -108,6 +111,7 @@ impl Records {
             Update::Trust(trust) => return self.renew_identity(None, Some(trust)),
             Update::Credential(credential) => return self.renew_identity(Some(credential), None),
         }
+        self.version.set(self.version.get() + 1);
         Ok(Changed::Destination)
     }
 
@@ -130,6 +134,16 @@ impl Records {
     /// [`Cause::Unjudged`], when certificate or trust don't come in time.
     pub async fn identity(&self) -> Result<Rc<MeshIdentity>, Failure> {
         self.wait_own(|| self.identity.borrow().clone(), "certificate").await
+    }
+
+    /// Which identity and trust hold now; 0 when there are none yet.
+    pub fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// A number that changes with every destination that comes or goes.
+    pub fn version(&self) -> u64 {
+        self.version.get()
     }
 
     /// Whether the proxy can serve.
@@ -217,7 +231,7 @@ impl Records {
         let parts = (credential.or(old.0), trust.or(old.1));
         if let (Some(credential), Some(trust)) = &parts {
             let tls = MeshTls::new(credential.clone(), trust).map_err(|e| e.to_string())?;
-            let server = tls.server_config(&[head::ALPN]);
+            let server = tls.server_config(&[head::ALPN, hbone::ALPN]);
             let generation = self.generation.get() + 1;
             self.generation.set(generation);
             *self.identity.borrow_mut() = Some(Rc::new(MeshIdentity { tls, server, generation }));

@@ -256,3 +256,6 @@ thread_local! {
     /// none keeps anything here between two turns.
     static CIPHER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CIPHER_BYTES].into_boxed_slice());
 }
+
+#[cfg(test)]
+mod tests;

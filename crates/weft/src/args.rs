@@ -1,6 +1,7 @@
 //! What a user can say: clap types only, with help that teaches by example.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use clap_complete::Shell;
 use crate::home::STATE_VARIABLE;
 
 mod authz;
+mod observe;
 mod port;
 pub(crate) mod request;
 mod target;
 
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
+pub(crate) use observe::{CheckArgs, EdgesArgs, StatArgs, TapArgs, VizCommand};
 pub(crate) use port::PortFlag;
 pub(crate) use target::{Target, UNNAMED};
 
@@ -55,6 +58,19 @@ pub(crate) enum Command {
     /// Ask what the policies decide.
     #[command(subcommand)]
     Authz(AuthzCommand),
+    /// Show golden signals: success, rates, latencies, connections, bytes, of services and routes.
+    Stat(StatArgs),
+    /// Show who calls whom, as which identity, and whether that is secured.
+    Edges(EdgesArgs),
+    /// Watch calls as they end.
+    Tap(TapArgs),
+    /// List the certificates of workloads and of the authority.
+    Certs(ReadArgs),
+    /// Check the running mesh and this machine; exit 0 when nothing fails.
+    Check(CheckArgs),
+    /// stat, tap and edges under the names that Linkerd's users know.
+    #[command(subcommand)]
+    Viz(VizCommand),
     /// Print a shell's completions, such as: weft completions bash > ~/.local/share/bash-completion/completions/weft
     Completions {
         /// The shell.
@@ -99,7 +115,33 @@ pub(crate) struct UpArgs {
     /// How long certificates live, such as 24h, 90m or 60s.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub(crate) cert_lifetime: Duration,
+    /// Where Prometheus finds the whole mesh's metrics, or none; port 0 chooses a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014", value_parser = metrics_address)]
+    pub(crate) metrics_address: MetricsAddress,
 }
+
+/// Where the mesh's metrics are served, if they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MetricsAddress(pub(crate) Option<SocketAddr>);
+
+impl std::fmt::Display for MetricsAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str(NOWHERE),
+        }
+    }
+}
+
+fn metrics_address(text: &str) -> Result<MetricsAddress, String> {
+    if text == NOWHERE {
+        return Ok(MetricsAddress(None));
+    }
+    let wrong = |_| format!("expected an address such as 127.0.0.1:15014, or {NOWHERE}, found {text:?}");
+    text.parse().map(|address| MetricsAddress(Some(address))).map_err(wrong)
+}
+
+const NOWHERE: &str = "none";
 
 /// `weft run`.
 #[derive(Debug, Args)]

@@ -1,5 +1,10 @@
 //! Everything that needs the built binaries, in one test program.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
+
+mod demo;
 mod fuzz_replay;
+mod http;
+mod lasting;
 mod limits_table;
 mod tidy;

@@ -47,7 +47,20 @@ impl Mesh {
     }
 
     pub(crate) fn start_in(dir: TempDir) -> Self {
-        let control = ControlPlane::open(config(&dir)).unwrap();
+        let config = config(&dir);
+        Self::start_as(dir, config)
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("manifests")).unwrap();
+        let mut config = config(&dir);
+        change(&mut config);
+        Self::start_as(dir, config)
+    }
+
+    fn start_as(dir: TempDir, config: Config) -> Self {
+        let control = ControlPlane::open(config).unwrap();
         let (shutdown, asked) = oneshot::channel::<()>();
         let task = tokio::spawn(control.run(async {
             asked.await.ok();
@@ -224,6 +237,7 @@ pub(crate) fn config_in(dir: &Path) -> Config {
     Config {
         folder: Some(dir.join("manifests")),
         resume_grace: Duration::from_secs(600),
+        metrics: Some("127.0.0.1:0".parse().unwrap()),
         ..Config::new(dir.join("state"), dir.join("run/control.sock"))
     }
 }

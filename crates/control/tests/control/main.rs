@@ -3,6 +3,7 @@
 
 mod harness;
 mod peers;
+mod telemetry;
 
 use std::fs;
 use std::time::SystemTime;

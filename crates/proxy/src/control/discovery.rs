@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use weft_identity::retry_after;
@@ -17,19 +17,20 @@ use super::{authorized, jitter};
 use crate::config::ControlConfig;
 use crate::limits::REQUESTS;
 use crate::records::{Order, Update};
+use crate::report::Known;
 
 /// Follows records for as long as anybody takes them.
 pub(super) async fn follow(
     channel: Channel,
     config: &ControlConfig,
-    told: mpsc::Sender<Update>,
+    (told, known): (mpsc::Sender<Update>, &watch::Sender<Known>),
     orders: mpsc::UnboundedReceiver<Order>,
 ) {
     let mut discovery = Discovery::new(config, told, orders);
     loop {
         let attempt = discovery.attempt;
         discovery.attempt = attempt.saturating_add(1);
-        match discovery.session(channel.clone(), config).await {
+        match discovery.session(channel.clone(), config, known).await {
             Ok(Ended::NobodyListens) => return,
             Ok(Ended::Closed) => tracing::info!("the control plane ended the stream"),
             Err(status) => tracing::warn!(%status, attempt, "the control plane is away; what is known stays in force"),
@@ -68,7 +69,12 @@ impl Discovery {
     }
 
     /// One stream, from its first request to its end.
-    async fn session(&mut self, channel: Channel, config: &ControlConfig) -> Result<Ended, tonic::Status> {
+    async fn session(
+        &mut self,
+        channel: Channel,
+        config: &ControlConfig,
+        known: &watch::Sender<Known>,
+    ) -> Result<Ended, tonic::Status> {
         while let Ok(order) = self.orders.try_recv() {
             self.note(&order);
         }
@@ -94,10 +100,24 @@ impl Discovery {
                     Some(order) => self.note(&order),
                 },
             };
+            self.tell(known);
             if requests.send(request).await.is_err() {
                 return Ok(Ended::Closed);
             }
         }
+    }
+
+    /// Says which records are known, for reports.
+    fn tell(&self, known: &watch::Sender<Known>) {
+        let of = |kind| self.versions.get(kind);
+        let inbound = of(INBOUND_TYPE).and_then(|versions| versions.values().next()).cloned().unwrap_or_default();
+        let destinations = of(DESTINATION_TYPE).map_or(0, HashMap::len);
+        known.send_if_modified(|known| {
+            let differs = known.inbound_version != inbound || known.destinations != destinations;
+            known.inbound_version = inbound;
+            known.destinations = destinations;
+            differs
+        });
     }
 
     /// What is subscribed to and what of it is known, type by type.

@@ -86,6 +86,11 @@ impl Flow {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn held_capacity(&self) -> usize {
+        self.pending.capacity() + self.plain.capacity()
+    }
+
     fn put_plain(&mut self, record: &[u8], out: &mut ReadBuf<'_>) {
         let fits = if self.has_plain() { 0 } else { record.len().min(out.remaining()) };
         out.put_slice(&record[..fits]);

@@ -1,5 +1,6 @@
 //! A small mesh in one process: proxies on threads of their own, fed with records directly.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey};
 use weft_mesh::record::{Destination, Endpoint, Inbound, PeerAuthentication, Policy, Trust, Tunnel, Undeclared};
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
-use weft_proxy::config::{Config, OriginalDestination, OutboundListener};
+use weft_proxy::config::{Config, OriginalDestination, OutboundListener, Program};
 use weft_proxy::data::{self, Channels};
 use weft_proxy::records::{Order, Update};
 use weft_wire::bootstrap::Names;
@@ -51,7 +52,16 @@ impl Mesh {
 
     /// A proxy of the workload `name`, at `address`; its program calls `calls`.
     pub(crate) fn proxy(&self, name: &str, address: IpAddr, calls: SocketAddr) -> Proxy {
-        let proxy = Proxy::start(name, address, calls, self.registry.clone());
+        self.proxy_on(name, address, calls, listener())
+    }
+
+    /// A proxy in the place of one that has ended, whose mesh address was `at`.
+    pub(crate) fn proxy_at(&self, name: &str, address: IpAddr, calls: SocketAddr, at: SocketAddr) -> Proxy {
+        self.proxy_on(name, address, calls, TcpListener::bind(at).unwrap())
+    }
+
+    fn proxy_on(&self, name: &str, address: IpAddr, calls: SocketAddr, mesh: TcpListener) -> Proxy {
+        let proxy = Proxy::start(name, (address, calls), mesh, self.registry.clone());
         proxy.tell(Update::Trust(self.trust()));
         proxy.tell(Update::Credential(Arc::new(self.credential(name))));
         proxy.tell(Update::Inbound(Box::new(inbound(name, address, Vec::new()))));
@@ -93,11 +103,11 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    fn start(name: &str, address: IpAddr, calls: SocketAddr, registry: Registry) -> Self {
+    fn start(name: &str, (address, calls): (IpAddr, SocketAddr), mesh: TcpListener, registry: Registry) -> Self {
         let (updates, told) = mpsc::channel(16);
         let (orders, mut asked) = mpsc::unbounded_channel();
         let stop = Arc::new(Notify::new());
-        let [outbound, mesh, admin, published] = std::array::from_fn(|_| listener());
+        let [outbound, admin, published] = std::array::from_fn(|_| listener());
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         let log = Log::default();
         let mut proxy = Self {
@@ -133,11 +143,11 @@ impl Proxy {
                 suffix: "svc.cluster.local".to_owned(),
                 upstream: vec![upstream()],
             }),
-            maker: None,
+            program: Program::Host(BTreeMap::new()),
             ready: None,
             access: Some(Box::new(log)),
         };
-        let channels = Channels { updates: told, orders, stop };
+        let channels = Channels { updates: told, orders, signals: weft_proxy::report::channel().1, stop };
         proxy.thread = Some(std::thread::spawn(move || data::run(config, channels).unwrap()));
         proxy
     }
@@ -167,13 +177,18 @@ impl Proxy {
 
     /// Reads the page of metrics until `found` is in it.
     pub(crate) fn wait_metric(&self, found: &str) {
+        self.wait_metrics(|page| page.contains(found));
+    }
+
+    /// Reads the page of metrics until `wanted` accepts it.
+    pub(crate) fn wait_metrics(&self, wanted: impl Fn(&str) -> bool) {
         let end = std::time::Instant::now() + PATIENCE;
         loop {
             let page = self.page("/metrics");
-            if page.contains(found) {
+            if wanted(&page) {
                 return;
             }
-            assert!(std::time::Instant::now() < end, "expected {found} in {page}");
+            assert!(std::time::Instant::now() < end, "not yet: {page}");
             std::thread::yield_now();
         }
     }
@@ -283,6 +298,39 @@ pub(crate) fn nobody() -> (socket2::Socket, SocketAddr) {
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, address)
+}
+
+/// A wire between two proxies, which can be cut.
+pub(crate) struct Wire {
+    pub(crate) at: SocketAddr,
+    sockets: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Wire {
+    pub(crate) fn to(to: SocketAddr) -> Self {
+        let listener = listener();
+        let at = listener.local_addr().unwrap();
+        let sockets: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let kept = sockets.clone();
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), TcpStream::connect(to).unwrap());
+                kept.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+                    std::thread::spawn(move || io::copy(&mut from, &mut to));
+                }
+            }
+        });
+        Self { at, sockets }
+    }
+
+    /// Ends every connection on it.
+    pub(crate) fn cut(&self) {
+        for socket in self.sockets.lock().unwrap().drain(..) {
+            // Some have ended by themselves.
+            let _ended = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
 }
 
 /// The program's next connection.

@@ -67,9 +67,10 @@ impl Launched {
         let (told, updates) = mpsc::channel(limits::UPDATES);
         let (orders, asked) = mpsc::unbounded_channel();
         let stop = Arc::new(Notify::new());
-        let channels = Channels { updates, orders, stop: stop.clone() };
+        let (reports, signals) = weft_proxy::report::channel();
+        let channels = Channels { updates, orders, signals, stop: stop.clone() };
         let threads = vec![
-            control::spawn(control_config, told, asked).unwrap(),
+            control::spawn(control_config, (told, asked), reports).unwrap(),
             std::thread::spawn(move || data::run(config, channels).unwrap()),
         ];
         let mesh = SocketAddr::new(host_address, 15008);

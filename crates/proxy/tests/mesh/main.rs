@@ -5,6 +5,10 @@
 mod dns;
 mod fakes;
 mod harness;
+mod hbone;
+mod http;
+mod http1;
+mod http1_policy;
 mod identity;
 mod launched;
 mod policy;
