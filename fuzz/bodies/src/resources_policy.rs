@@ -1,6 +1,7 @@
 //! Manifests, from their bytes to verdicts: what can't be understood opens nothing.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use weft_compile::{PolicySet, Settings};
 use weft_mesh::record::{Inbound, MtlsMode};
@@ -18,17 +19,16 @@ use crate::support::input::hash;
 pub fn resources_policy(data: &[u8]) {
     let parsed = parse("f.yaml", data);
     check_problems(&parsed, data);
-    let beside = parse("beside.yaml", BESIDE).resources;
-    let before = verdicts(&beside);
+    let (beside, before) = &*BEFORE;
     let after = verdicts(&[beside.clone(), parsed.resources.clone()].concat());
     if parsed.resources.iter().all(|resource| resource.defect().is_some()) {
-        check_no_wider(&before, &after, "broken policies");
+        check_no_wider(before, &after, "broken policies");
     }
     check_line_ends(data, &parsed);
     if let Some(half) = half(data, &parsed) {
         let parsed = parse("f.yaml", half);
         if parsed.problems.iter().any(|problem| problem.severity == Severity::Error) {
-            let now = verdicts(&[beside, parsed.resources].concat());
+            let now = verdicts(&[beside.clone(), parsed.resources].concat());
             check_no_wider(&after, &now, &String::from_utf8_lossy(half));
         }
     }
@@ -104,6 +104,12 @@ fn check_no_wider(before: &[bool], now: &[bool], what: &str) {
     assert_eq!(opened, None, "a call that was denied is admitted now by {what}");
 }
 
+/// What the other file of the folder holds, and admits by itself.
+static BEFORE: LazyLock<(Vec<Resource>, Vec<bool>)> = LazyLock::new(|| {
+    let beside = parse("beside.yaml", BESIDE).resources;
+    let before = verdicts(&beside);
+    (beside, before)
+});
 /// Another file of the folder, which admits a caller everywhere.
 const BESIDE: &[u8] = b"apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

@@ -2,7 +2,7 @@
 
 use weft_wire::record::{DESTINATION_TYPE, INBOUND_TYPE, Record, TRUST_TYPE};
 
-use crate::support::calls::verdicts;
+use crate::support::calls::{check_explanations, verdicts};
 use crate::support::input::choice;
 
 /// `Record::decode`; the first byte says of which type.
@@ -22,7 +22,10 @@ pub fn wire_record(data: &[u8]) {
     assert_eq!(again.encode(), written);
     assert!(record.aliases().is_sorted());
     match (&record, &again) {
-        (Record::Inbound(inbound), Record::Inbound(again)) => assert_eq!(verdicts(inbound), verdicts(again)),
+        (Record::Inbound(inbound), Record::Inbound(again)) => {
+            assert_eq!(verdicts(inbound), verdicts(again));
+            check_explanations(inbound);
+        }
         (Record::Destination(destination), _) => {
             for port in &destination.ports {
                 assert_eq!(destination.port(port.port), Some(*port));
