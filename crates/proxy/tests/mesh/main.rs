@@ -2,6 +2,8 @@
 //! that are plain sockets.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod dns;
 mod fakes;
 mod harness;
