@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};
 use weft_identity::peer_identity;
 use weft_mesh::SpiffeId;
-use weft_mesh::record::Inbound;
+use weft_mesh::record::{Inbound, MtlsMode};
 use weft_wire::head::{self, Answer, Head, Kind, Refusal};
 
 use crate::connection::{Account, broken};
@@ -166,8 +166,12 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
     let mut account = account(data, from, destination, (Party::unknown(), "none"));
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
     let mut caller = Side::plain(socket);
-    let protocol = data.records.inbound().await.map(|inbound| inbound.protocol(port));
-    let opened = match protocol.map(Declared::of) {
+    // Under STRICT a plaintext caller is closed before anything is read (istio-semantics, A8).
+    let declared = data.records.inbound().await.map(|inbound| match inbound.peer_authentication.at(port).mode {
+        MtlsMode::Strict => Declared::Tcp,
+        MtlsMode::Permissive | MtlsMode::Disable => Declared::of(inbound.protocol(port)),
+    });
+    let opened = match declared {
         Ok(Declared::Tcp) => open(data, &mut account, facts, from).await,
         Ok(Declared::Http) => match which_http(&mut caller).await {
             Some(Spoken::Http1) => return http1::inbound::serve_published(data, caller, (from, destination)).await,
