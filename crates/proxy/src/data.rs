@@ -19,6 +19,9 @@ use crate::access::AccessLog;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, OUTBOUND_CONNECTIONS, SWEEP};
+use crate::http2::Connections;
+use crate::http2::inbound::ProgramPort;
+use crate::http2::outbound::Route;
 use crate::live::Live;
 use crate::metrics::{Metrics, Party};
 use crate::records::{Changed, Order, Records, Update};
@@ -38,6 +41,10 @@ pub(crate) struct Data {
     pub records: Records,
     /// Warm connections to others.
     pub pool: Pool,
+    /// Connections to others that HTTP/2 streams share.
+    pub calls: Connections<Route>,
+    /// Connections to the program that HTTP/2 streams share.
+    pub programs: Connections<ProgramPort>,
     /// Open connections of callers.
     pub live: Rc<Live>,
     /// Sockets towards the program.
@@ -121,6 +128,8 @@ async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     until_stopped(terminate, &channels.stop).await;
     data.drain.begin();
     data.pool.clear();
+    data.calls.clear();
+    data.programs.clear();
     let left = data.drain.finish(DRAIN_WAIT).await;
     if left > 0 {
         tracing::warn!(left, "connections were still open at the end of the drain");
@@ -140,6 +149,8 @@ fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<Access
         names: config.names,
         records: Records::new(orders),
         pool: Pool::default(),
+        calls: Connections::default(),
+        programs: Connections::default(),
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
@@ -198,7 +209,9 @@ async fn sweep(data: Rc<Data>) {
             let now = Instant::now();
             let destinations = data.records.sweep(now);
             let warm = data.pool.sweep(now);
-            if !destinations && !warm {
+            let calls = data.calls.sweep(now);
+            let programs = data.programs.sweep(now);
+            if !destinations && !warm && !calls && !programs {
                 break;
             }
         }

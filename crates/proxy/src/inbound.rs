@@ -16,6 +16,7 @@ use crate::accept;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
+use crate::http2;
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
 use crate::live::{Admitted, Facts};
 use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
@@ -99,7 +100,11 @@ async fn serve_heads(data: &Rc<Data>, mut tunnel: Box<TlsStream>, from: SocketAd
     let _open = data.drain.open();
     match head.kind {
         Kind::Tcp => serve_tcp(data, tunnel, head, peer).await,
-        Kind::Http1 | Kind::Http2 => tracing::info!(%from, %peer, kind = ?head.kind, "expected a TCP exchange"),
+        Kind::Http2 => {
+            let facts = Facts { peer: Some(peer), source_ip: head.source.ip(), destination: head.destination };
+            http2::inbound::serve(data, Stream::Tls(tunnel), bytes::Bytes::new(), facts).await;
+        }
+        Kind::Http1 => tracing::info!(%from, %peer, kind = ?head.kind, "expected a TCP exchange"),
     }
 }
 

@@ -19,6 +19,8 @@ use crate::access::{Judged, RulePlace};
 #[derive(Default)]
 pub(crate) struct Live {
     next: Cell<u64>,
+    changes: Cell<u64>,
+    changed: Notify,
     open: RefCell<HashMap<u64, Rc<Entry>>>,
 }
 
@@ -59,8 +61,24 @@ impl Live {
         (judged(inbound, &verdict), (verdict.decision == Decision::Allow).then_some(admitted))
     }
 
+    /// How often policy has changed. Who judges a request for itself reads this before.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.get()
+    }
+
+    /// Waits until policy has changed since `seen`, and returns how often it has by then.
+    pub(crate) async fn changed_since(&self, seen: u64) -> u64 {
+        let changed = self.changed.notified();
+        if self.changes.get() == seen {
+            changed.await;
+        }
+        self.changes.get()
+    }
+
     /// Judges every open connection by a new record.
     pub(crate) fn judge_again(&self, inbound: &Inbound) {
+        self.changes.set(self.changes.get() + 1);
+        self.changed.notify_waiters();
         for entry in self.open.borrow().values() {
             let verdict = decide(inbound, &entry.facts.call());
             if verdict.decision == Decision::Deny {
@@ -91,7 +109,8 @@ impl Drop for Admitted {
 }
 
 impl Facts {
-    fn call(&self) -> Call<'_> {
+    /// What is judged when nothing of HTTP is known.
+    pub(crate) fn call(&self) -> Call<'_> {
         Call {
             peer: self.peer.as_ref(),
             source_ip: self.source_ip,

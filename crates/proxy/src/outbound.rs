@@ -9,7 +9,7 @@ use std::rc::Rc;
 use nix::sys::socket::{getsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
-use weft_mesh::record::ServicePort;
+use weft_mesh::record::{AppProtocol, ServicePort};
 use weft_wire::head::{Head, Kind};
 
 use crate::config::OriginalDestination;
@@ -17,6 +17,7 @@ use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
 use crate::detect::Spoken;
+use crate::http2::{self, outbound::Called};
 use crate::limits::{ENDPOINT_TRIES, OUTSIDE_CONNECT};
 use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
 use crate::service::{Service, Target, Underway};
@@ -50,6 +51,9 @@ async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destinati
     if destination.port() == dns::PORT && data.names.is_some() {
         return dns::serve_stream(data, socket, destination).await;
     }
+    if let Some(called) = http2_called(data, caller, destination).await {
+        return http2::outbound::serve(data, Stream::Plain(socket), bytes::Bytes::new(), called).await;
+    }
     let labels = Labels {
         reporter: Reporter::Source,
         source: data.own_party(),
@@ -77,6 +81,17 @@ async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destinati
             account.refused(failure);
         }
     }
+}
+
+/// Whom a connection calls whose port is declared to carry HTTP/2.
+async fn http2_called(data: &Data, caller: SocketAddr, destination: SocketAddr) -> Option<Called> {
+    if !range::is_mesh(destination.ip()) {
+        return None;
+    }
+    let service = data.records.by_address(destination.ip()).await.ok()??;
+    let port = service.port(destination.ip(), destination.port())?;
+    let is_http2 = matches!(port.protocol, AppProtocol::Http2 | AppProtocol::Grpc);
+    is_http2.then_some(Called { service, port, destination, caller })
 }
 
 /// Where the bytes go. The call weighs on its endpoint for as long as the second part lives.
@@ -146,7 +161,7 @@ async fn open_tcp(
 }
 
 /// Whether another endpoint may do better.
-fn is_endpoints_own(cause: Cause) -> bool {
+pub(crate) fn is_endpoints_own(cause: Cause) -> bool {
     matches!(cause, Cause::Connect | Cause::Tls | Cause::Identity | Cause::Limit | Cause::Draining)
 }
 
@@ -178,4 +193,4 @@ fn outside_name(ip: IpAddr) -> ServiceName {
 }
 
 /// What a failed attempt counts as, so that others are preferred for a while.
-const FAILED_COST: std::time::Duration = std::time::Duration::from_secs(5);
+pub(crate) const FAILED_COST: std::time::Duration = std::time::Duration::from_secs(5);

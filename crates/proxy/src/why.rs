@@ -72,8 +72,10 @@ pub enum Cause {
     Policy,
     /// A policy that came later refused a connection that was open.
     PolicyChanged,
-    /// A head, or what follows it, isn't the mesh protocol.
+    /// A head, or what follows it, isn't the mesh protocol; a program doesn't speak what it should.
     Protocol,
+    /// A request that is none, or could be understood in two ways.
+    Malformed,
     /// A bound of a proxy's is reached.
     Limit,
     /// The proxy ends.
@@ -91,7 +93,7 @@ impl Cause {
             Self::Connect | Self::Tls => "UF",
             Self::Identity => "CERT",
             Self::Policy | Self::PolicyChanged => "DENY",
-            Self::Protocol => "DPE",
+            Self::Protocol | Self::Malformed => "DPE",
             Self::Limit => "UO",
             Self::Unjudged | Self::Draining => "LR",
             Self::Reset => "UC",
@@ -111,6 +113,7 @@ impl Cause {
             Self::Policy => "policy",
             Self::PolicyChanged => "policy-changed",
             Self::Protocol => "protocol",
+            Self::Malformed => "malformed",
             Self::Limit => "limit",
             Self::Draining => "draining",
             Self::Reset => "reset",

@@ -41,6 +41,15 @@ pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Re
     }
 }
 
+/// A new connection to `endpoint` of the mesh, on which nothing was said yet.
+///
+/// # Errors
+/// [`Failure`] of the connection or its handshake.
+pub(crate) async fn connect(data: &Data, endpoint: &Endpoint, at: SocketAddr) -> Result<Box<TlsStream>, Failure> {
+    let identity = data.records.identity().await?;
+    data.pool.entry(at, &endpoint.identity, &identity).dial(data).await
+}
+
 /// Says the head on a warm connection, or on a new one. A warm one may have died unseen; since the
 /// head was all that was said on it, the exchange is tried again on a new one.
 async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: Head) -> Result<Box<TlsStream>, Failure> {

@@ -1,0 +1,229 @@
+//! HTTP/2 connections of this proxy, driven so that each turn ends with one write. Both sides: one
+//! that accepts streams, one that opens them.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::server::SendResponse;
+use h2::{Ping, Reason, RecvStream, SendStream, client, server};
+use http::Request;
+use tokio::time::Instant;
+
+use super::batched::{Batched, Outlet, batched};
+use super::settings;
+pub(super) use super::settings::Caller;
+use crate::limits::{
+    H2_CANCELS_PER_CONNECTION, H2_PREFACE_WAIT, H2_STREAMS, H2_STREAMS_PER_CONNECTION,
+};
+use crate::stream::Stream;
+
+/// A connection on which a peer opens streams.
+pub(super) struct Accepted {
+    connection: server::Connection<Batched, Bytes>,
+    outlet: Outlet,
+}
+
+/// A stream that a peer opened.
+pub(super) type Opened = (Request<RecvStream>, SendResponse<Bytes>);
+
+impl Accepted {
+    /// Greets the peer at the other end of `stream`, of which `prefix` was read already.
+    ///
+    /// # Errors
+    /// When the peer doesn't begin as HTTP/2 does, or not in time.
+    pub(super) async fn new(stream: Stream, prefix: Bytes, caller: Caller) -> io::Result<Self> {
+        let (io, outlet) = batched(stream, prefix, &[]);
+        let greeting = settings::server(caller).handshake(io);
+        match tokio::time::timeout(H2_PREFACE_WAIT, greeting).await {
+            Ok(Ok(connection)) => Ok(Self { connection, outlet }),
+            Ok(Err(error)) => Err(outlet.take_broken().unwrap_or_else(|| io::Error::other(error))),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// The next stream, or `None` when the connection has ended. It must be called without pause:
+    /// it moves everything that goes over the connection.
+    pub(super) async fn next(&mut self) -> Option<Result<Opened, h2::Error>> {
+        poll_fn(|cx| {
+            let opened = self.connection.poll_accept(cx);
+            if opened.is_pending() && matches!(self.outlet.poll_send(cx), Poll::Ready(Err(_))) {
+                return Poll::Ready(None);
+            }
+            opened
+        })
+        .await
+    }
+
+    /// Tells the peer to open no more streams; those that are open go on.
+    pub(super) fn go_away(&mut self) {
+        self.connection.graceful_shutdown();
+    }
+}
+
+/// A connection on which this proxy opens streams for many callers.
+pub(super) struct Shared {
+    requests: SendRequest<Bytes>,
+    /// Streams that are open.
+    streams: Cell<usize>,
+    opened: Cell<u32>,
+    cancelled: Cell<u32>,
+    /// It gets no new streams.
+    closing: Cell<bool>,
+    used: Cell<Instant>,
+}
+
+/// The right to one stream on a shared connection.
+pub(super) struct Lease(Rc<Shared>);
+
+/// A stream that was opened: where its response comes, and where its content goes.
+pub(super) type Sent = (ResponseFuture, SendStream<Bytes>);
+
+/// Why a stream wasn't opened.
+pub(super) enum NotSent {
+    /// The connection takes no more streams.
+    Closed,
+    /// `h2` doesn't take the head.
+    Head(String),
+}
+
+impl Shared {
+    /// Greets the peer at the other end of `stream`, after `first`, and waits until it has answered
+    /// a ping: only then is it certain that both sides accept each other and speak HTTP/2, while
+    /// nothing was asked yet.
+    ///
+    /// # Errors
+    /// How the stream broke, or `InvalidData` when the peer speaks something else.
+    pub(super) async fn new(stream: Stream, first: &[u8]) -> io::Result<Rc<Self>> {
+        let (io, outlet) = batched(stream, Bytes::new(), first);
+        let connecting = async {
+            let (requests, mut connection) = settings::client().handshake(io).await?;
+            let mut pings = connection.ping_pong().ok_or(Reason::INTERNAL_ERROR)?;
+            pings.send_ping(Ping::opaque())?;
+            poll_fn(|cx| match drive(&mut connection, &outlet, cx) {
+                Poll::Ready(ended) => Poll::Ready(ended.and(Err(Reason::CONNECT_ERROR.into()))),
+                Poll::Pending => pings.poll_pong(cx).map_ok(|_| ()),
+            })
+            .await?;
+            Ok::<_, h2::Error>((requests, connection))
+        };
+        let connected = tokio::time::timeout(H2_PREFACE_WAIT, connecting).await;
+        let (requests, mut connection) = match connected {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(error)) => return Err(outlet.take_broken().unwrap_or_else(|| unanswered(&error))),
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        let shared = Rc::new(Self {
+            requests,
+            streams: Cell::new(0),
+            opened: Cell::new(0),
+            cancelled: Cell::new(0),
+            closing: Cell::new(false),
+            used: Cell::new(Instant::now()),
+        });
+        let weak = Rc::downgrade(&shared);
+        tokio::task::spawn_local(async move {
+            let ended = poll_fn(|cx| drive(&mut connection, &outlet, cx)).await;
+            if let Some(shared) = weak.upgrade() {
+                shared.closing.set(true);
+            }
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a shared connection ended");
+            }
+        });
+        Ok(shared)
+    }
+
+    /// The right to a stream; `None` when it has as many as it should.
+    pub(super) fn lease(self: &Rc<Self>) -> Option<Lease> {
+        let most = self.requests.current_max_send_streams().min(H2_STREAMS as usize);
+        (!self.closing.get() && self.streams.get() < most).then(|| self.first_lease())
+    }
+
+    /// The right to a stream, whatever the peer bears: `h2` keeps the stream back until it does.
+    pub(super) fn first_lease(self: &Rc<Self>) -> Lease {
+        self.streams.set(self.streams.get() + 1);
+        Lease(self.clone())
+    }
+
+    /// Whether it gets no new streams.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Whether it has been of no use since `before`, and never will be if it is closing.
+    pub(super) fn is_idle(&self, before: Instant) -> bool {
+        self.closing.get() || (self.streams.get() == 0 && self.used.get() <= before)
+    }
+
+    fn retire_when_worn(&self) {
+        if self.opened.get() >= H2_STREAMS_PER_CONNECTION || self.cancelled.get() >= H2_CANCELS_PER_CONNECTION {
+            self.closing.set(true);
+        }
+    }
+}
+
+impl Lease {
+    /// Opens the stream.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub(super) fn send(&self, head: Request<()>, end_of_stream: bool) -> Result<Sent, NotSent> {
+        let shared = &self.0;
+        shared.opened.set(shared.opened.get() + 1);
+        shared.retire_when_worn();
+        shared.requests.clone().send_request(head, end_of_stream).map_err(|error| {
+            if error.is_io() || error.reason().is_some() {
+                shared.closing.set(true);
+                NotSent::Closed
+            } else {
+                NotSent::Head(error.to_string())
+            }
+        })
+    }
+
+    /// Says that the stream was cancelled.
+    pub(super) fn count_cancelled(&self) {
+        self.0.cancelled.set(self.0.cancelled.get() + 1);
+        self.0.retire_when_worn();
+    }
+
+    /// Says that the peer takes no more streams.
+    pub(super) fn retire(&self) {
+        self.0.closing.set(true);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        shared.streams.set(shared.streams.get() - 1);
+        shared.used.set(Instant::now());
+    }
+}
+
+/// One turn of a connection, and one write of what it made.
+fn drive(
+    connection: &mut client::Connection<Batched, Bytes>,
+    outlet: &Outlet,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), h2::Error>> {
+    let ended = Pin::new(connection).poll(cx);
+    if ended.is_pending() && matches!(outlet.poll_send(cx), Poll::Ready(Err(_))) {
+        return Poll::Ready(Err(Reason::CONNECT_ERROR.into()));
+    }
+    ended
+}
+
+/// What it means that a peer ended the connection before it answered.
+fn unanswered(error: &h2::Error) -> io::Error {
+    if error.is_library() {
+        return io::Error::new(io::ErrorKind::InvalidData, format!("expected HTTP/2, found otherwise: {error}"));
+    }
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("the peer ended the connection before it answered: {error}"))
+}
