@@ -3,6 +3,8 @@
 
 mod dns;
 mod harness;
+mod http2;
+mod http2_programs;
 mod identity;
 mod policy;
 mod tcp;
