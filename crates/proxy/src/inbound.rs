@@ -5,12 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use weft_identity::peer_identity;
 use weft_mesh::SpiffeId;
 use weft_mesh::record::Inbound;
-use weft_wire::head::{self, Answer, Head, HeadError, Kind, MAX_HEAD_BYTES, Refusal};
+use weft_wire::head::{self, Answer, Head, Kind, Refusal};
 
 use crate::accept;
 use crate::connection::{Account, broken};
@@ -20,6 +20,7 @@ use crate::http2;
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
 use crate::live::{Admitted, Facts};
 use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
+use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
@@ -77,13 +78,13 @@ async fn handshake(data: &Data, socket: TcpStream) -> Result<(Box<TlsStream>, Sp
 /// What the agreed protocol says how to go on. Anything else than `weft/1` can't have been agreed.
 async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, peer: SpiffeId) {
     match tunnel.alpn() {
-        Some(head::ALPN) => serve_heads(data, tunnel, from, peer).await,
+        Some(head::ALPN) => serve_heads(data, Side::new(Stream::Tls(tunnel)), from, peer).await,
         other => tracing::info!(%from, %peer, ?other, "expected protocol weft/1"),
     }
 }
 
-/// One head after another. A TCP exchange is the last on its connection.
-async fn serve_heads(data: &Rc<Data>, mut tunnel: Box<TlsStream>, from: SocketAddr, peer: SpiffeId) {
+/// One head after another. Only HTTP/1 exchanges leave the connection for another one.
+async fn serve_heads(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, peer: SpiffeId) {
     let head = tokio::select! {
         head = tokio::time::timeout(INBOUND_IDLE, read_head(&mut tunnel)) => head,
         () = data.drain.begun() => return,
@@ -102,33 +103,29 @@ async fn serve_heads(data: &Rc<Data>, mut tunnel: Box<TlsStream>, from: SocketAd
         Kind::Tcp => serve_tcp(data, tunnel, head, peer).await,
         Kind::Http2 => {
             let facts = Facts { peer: Some(peer), source_ip: head.source.ip(), destination: head.destination };
-            http2::inbound::serve(data, Stream::Tls(tunnel), bytes::Bytes::new(), facts).await;
+            http2::inbound::serve(data, tunnel, facts, head.source).await;
         }
         Kind::Http1 => tracing::info!(%from, %peer, kind = ?head.kind, "expected a TCP exchange"),
     }
 }
 
-async fn serve_tcp(data: &Rc<Data>, mut tunnel: Box<TlsStream>, head: Head, peer: SpiffeId) {
+async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, peer: SpiffeId) {
     let party = Party::of_identity(&peer);
     let mut account = account(data, head.source, head.destination, (party, "mutual_tls"));
     let facts = Facts { peer: Some(peer), source_ip: head.source.ip(), destination: head.destination };
     match open(data, &mut account, facts, head.source).await {
-        Ok((program, admitted)) => {
-            let mut caller = Stream::Tls(tunnel);
-            let answered = say(&mut caller, &Answer::Connected).await;
-            match answered {
-                Ok(()) => relay(account, caller, program, admitted).await,
-                Err(error) => {
-                    program.reset();
-                    account.refused(Failure::inbound(Cause::Reset, format!("the caller has gone: {error}")));
-                }
+        Ok((program, admitted)) => match say(&mut caller, &Answer::Connected).await {
+            Ok(()) => relay(account, caller, program, admitted).await,
+            Err(error) => {
+                program.stream.reset();
+                account.refused(Failure::inbound(Cause::Reset, format!("the caller has gone: {error}")));
             }
-        }
+        },
         Err(failure) => {
             let answer = Answer::Refused(refusal(failure.cause), told(&failure));
             // The caller may be gone already.
-            let _gone = refuse(&mut tunnel, &answer).await;
-            account.refused(failure);
+            let _gone = refuse(&mut caller, &answer).await;
+            refused(data, account, failure);
         }
     }
 }
@@ -140,14 +137,21 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
     let destination = SocketAddr::new(*ip, port);
     let mut account = account(data, from, destination, (Party::unknown(), "none"));
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
-    let caller = Stream::Plain(socket);
+    let caller = Side::plain(socket);
     match open(data, &mut account, facts, from).await {
         Ok((program, admitted)) => relay(account, caller, program, admitted).await,
         Err(failure) => {
-            caller.reset();
-            account.refused(failure);
+            caller.stream.reset();
+            refused(data, account, failure);
         }
     }
+}
+
+fn refused(data: &Data, account: Account, failure: Failure) {
+    if failure.cause == Cause::Policy {
+        count(&data.metrics.process.denied);
+    }
+    account.refused(failure);
 }
 
 /// Judges a call and connects to the program. The program sees nothing of a call that is refused.
@@ -156,7 +160,7 @@ async fn open(
     account: &mut Account,
     facts: Facts,
     caller: SocketAddr,
-) -> Result<(Stream, Admitted), Failure> {
+) -> Result<(Side, Admitted), Failure> {
     let inbound = data.records.inbound().await?;
     account.labels.service = own_service(&inbound);
     let destination = facts.destination;
@@ -168,18 +172,17 @@ async fn open(
     let reason = judged.reason.clone().unwrap_or_default();
     account.verdict = Some(judged);
     let Some(admitted) = admitted else {
-        count(&data.metrics.process.denied);
         return Err(Failure::inbound(Cause::Policy, reason));
     };
     let connecting = data.sockets.connect(&data.addresses, destination.port(), caller.ip());
     let program = connecting.await.map_err(|e| {
         Failure::inbound(Cause::Connect, format!("{} at port {}: {e}", data.workload, destination.port()))
     })?;
-    Ok((Stream::Plain(program), admitted))
+    Ok((Side::plain(program), admitted))
 }
 
 /// Bytes both ways, for as long as policy admits them.
-async fn relay(mut account: Account, mut caller: Stream, mut program: Stream, admitted: Admitted) {
+async fn relay(mut account: Account, mut caller: Side, mut program: Side, admitted: Admitted) {
     let meter = account.open();
     let failure = tokio::select! {
         copied = copy(&mut caller, &mut program, &meter) => copied.err().map(broken),
@@ -190,32 +193,32 @@ async fn relay(mut account: Account, mut caller: Stream, mut program: Stream, ad
         }
     };
     if failure.is_some() {
-        caller.reset();
-        program.reset();
+        caller.stream.reset();
+        program.stream.reset();
     }
     account.ended(&meter, failure);
 }
 
 /// The next head, or `None` when the caller has ended the connection.
-async fn read_head(tunnel: &mut TlsStream) -> io::Result<Option<Head>> {
-    let mut bytes = [0; MAX_HEAD_BYTES];
-    let first = tunnel.read(&mut bytes[..1]).await;
-    match first {
-        Ok(0) => return Ok(None),
-        // Warm connections are dropped without a word.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        read => read?,
-    };
-    tunnel.read_exact(&mut bytes[1..2]).await?;
-    let length = 2 + usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
-    if length > MAX_HEAD_BYTES {
-        return Err(no_head(HeadError::TooLong(length - 2)));
-    }
-    tunnel.read_exact(&mut bytes[2..length]).await?;
-    match Head::decode(&bytes[..length]) {
-        Ok(Some((head, _))) => Ok(Some(head)),
-        Ok(None) => Err(no_head(HeadError::Short)),
-        Err(error) => Err(no_head(error)),
+async fn read_head(tunnel: &mut Side) -> io::Result<Option<Head>> {
+    loop {
+        match Head::decode(tunnel.bytes()) {
+            Ok(Some((head, length))) => {
+                tunnel.consume(length);
+                return Ok(Some(head));
+            }
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+        let at_rest = tunnel.bytes().is_empty();
+        match tunnel.fill().await {
+            Ok(0) if at_rest => return Ok(None),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            // Warm connections are dropped without a word.
+            Err(error) if at_rest && error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -226,7 +229,7 @@ async fn say(stream: &mut (impl tokio::io::AsyncWrite + Unpin), answer: &Answer)
     stream.flush().await
 }
 
-async fn refuse(tunnel: &mut TlsStream, answer: &Answer) -> io::Result<()> {
+async fn refuse(tunnel: &mut Side, answer: &Answer) -> io::Result<()> {
     say(tunnel, answer).await?;
     tunnel.shutdown().await
 }
@@ -262,15 +265,12 @@ fn account(
     Account::new(data, caller, destination, labels)
 }
 
-fn own_service(inbound: &Inbound) -> ServiceName {
+/// The workload's service, as labels name it.
+pub(crate) fn own_service(inbound: &Inbound) -> ServiceName {
     let (name, namespace) = (&inbound.service, inbound.workload.namespace());
     ServiceName {
         host: format!("{name}.{namespace}.svc.{}", inbound.identity.trust_domain()).into(),
         name: name.as_str().into(),
         namespace: namespace.into(),
     }
-}
-
-fn no_head(error: HeadError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

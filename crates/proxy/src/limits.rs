@@ -21,6 +21,9 @@ const RECORD_OVERHEAD_BYTES: usize = 5 + 1 + 16;
 /// How long a connection waits for its record, the inbound record or a certificate. Long enough
 /// for a control plane that restarts on a busy machine, shorter than most callers' patience.
 pub const RECORD_WAIT: Duration = Duration::from_secs(5);
+/// How long a prefix is held that may still become HTTP or TLS, and how long a silent client of a
+/// port of undeclared protocol is, whose server can't be reached (DESIGN, "Detection").
+pub const DETECTION_HELD: Duration = Duration::from_millis(750);
 /// How long connecting to another proxy may take, TLS included.
 pub const TUNNEL_CONNECT: Duration = Duration::from_secs(10);
 /// How long a caller's TLS handshake may take at our side.
@@ -72,6 +75,8 @@ pub const INBOUND_HANDSHAKES: usize = 1_000;
 pub const SUBSCRIPTIONS: usize = 10_000;
 /// How long a destination is kept after its last use.
 pub const DESTINATION_IDLE: Duration = Duration::from_secs(600);
+/// Ports of one service of which it is remembered that HTTP was spoken there.
+pub const KNOWN_PORTS: usize = 32;
 /// Sockets that the socket maker is asked for at once (16 in 153 µs, one in 22 µs).
 pub const SOCKET_BATCH: u8 = 16;
 /// At how few sockets the next batch is asked for.
@@ -86,6 +91,10 @@ pub const DNS_DATAGRAM_BYTES: usize = 4_096;
 pub const DNS_MESSAGE_BYTES: usize = 16 << 10;
 /// Access records that wait to be written; more are dropped and counted.
 pub const ACCESS_RECORDS: usize = 1_024;
+/// The most bytes of each word of a request in an access record.
+pub const ACCESS_WORD_BYTES: usize = 1_024;
+/// Outcomes whose series one connection keeps at hand.
+pub const OUTCOMES_AT_HAND: usize = 16;
 /// How long a record waits for others, so that many go in one write.
 pub const ACCESS_DELAY: Duration = Duration::from_millis(100);
 /// Series of metrics; beyond, calls are counted under one series whose labels are `other`.
@@ -144,6 +153,8 @@ pub const H2_SMALL_FRAMES: usize = H2_CONNECTION_WINDOW as usize;
 pub const H2_REPLAY_BYTES: usize = 64 << 10;
 /// How often a request is sent at most, when each time it is provably not processed.
 pub const H2_TRIES: usize = 3;
+/// Endpoints whose labels one connection of a program keeps at hand.
+pub const H2_FLOWS: usize = 64;
 /// How long a peer may take for its half of the connection's preface. A ping is answered at once
 /// too: only one answer is ever queued, and while it can't be sent nothing more is read.
 pub const H2_PREFACE_WAIT: Duration = Duration::from_secs(10);

@@ -8,10 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use weft_mesh::decide::{Decision, Verdict, decide};
 use weft_mesh::explain::{Explanation, explain};
 use weft_mesh::record::Inbound;
-use weft_mesh::{Call, SpiffeId};
+use weft_mesh::{Call, HttpCall, SpiffeId};
 
 use crate::access::{Judged, RulePlace};
 
@@ -19,9 +20,8 @@ use crate::access::{Judged, RulePlace};
 #[derive(Default)]
 pub(crate) struct Live {
     next: Cell<u64>,
-    changes: Cell<u64>,
-    changed: Notify,
     open: RefCell<HashMap<u64, Rc<Entry>>>,
+    changed: Notify,
 }
 
 /// What is judged of a TCP connection.
@@ -61,23 +61,13 @@ impl Live {
         (judged(inbound, &verdict), (verdict.decision == Decision::Allow).then_some(admitted))
     }
 
-    /// How often policy has changed. Who judges a request for itself reads this before.
-    pub(crate) fn changes(&self) -> u64 {
-        self.changes.get()
-    }
-
-    /// Waits until policy has changed since `seen`, and returns how often it has by then.
-    pub(crate) async fn changed_since(&self, seen: u64) -> u64 {
-        let changed = self.changed.notified();
-        if self.changes.get() == seen {
-            changed.await;
-        }
-        self.changes.get()
+    /// Waits until policy has changed: whoever carries a request judges it again, then.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Judges every open connection by a new record.
     pub(crate) fn judge_again(&self, inbound: &Inbound) {
-        self.changes.set(self.changes.get() + 1);
         self.changed.notify_waiters();
         for entry in self.open.borrow().values() {
             let verdict = decide(inbound, &entry.facts.call());
@@ -109,8 +99,12 @@ impl Drop for Admitted {
 }
 
 impl Facts {
-    /// What is judged when nothing of HTTP is known.
-    pub(crate) fn call(&self) -> Call<'_> {
+    fn call(&self) -> Call<'_> {
+        self.call_of(None)
+    }
+
+    /// The call to be judged, when it carries this request.
+    pub(crate) fn call_of<'a>(&'a self, http: Option<HttpCall<'a>>) -> Call<'a> {
         Call {
             peer: self.peer.as_ref(),
             source_ip: self.source_ip,
@@ -118,7 +112,7 @@ impl Facts {
             destination_ip: self.destination.ip(),
             destination_port: self.destination.port(),
             sni: None,
-            http: None,
+            http,
         }
     }
 }

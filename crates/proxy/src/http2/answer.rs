@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use h2::Reason;
-use h2::server::SendResponse;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Response, Version};
 use weft_http::error_response::ErrorResponse;
 
 use super::exchange::{Ending, Exchange};
+use crate::request::{REQUEST_ID, UNPROCESSED};
 use crate::why::{Cause, Failure, Hop};
 
 /// How the caller wants to be told.
@@ -29,40 +29,104 @@ impl Dialect {
         });
         if grpc { Self::Grpc } else { Self::Http }
     }
+
+    /// The value of the label `request_protocol`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+/// Whether the caller's proxy may be told that nothing was processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// A proxy that tries elsewhere then.
+    Proxy,
+    /// Somebody who is no proxy of the mesh.
+    Program,
 }
 
 /// Tells the caller how its call ended, as far as that is still to be told. Returns what went wrong.
 pub(super) fn conclude(exchange: &mut Exchange, ending: Ending, dialect: Dialect, here: Hop) -> Option<Failure> {
-    let at = |hop, cause, detail: String| Some(Failure { hop, cause, detail });
-    match ending {
-        Ending::Complete => None,
-        Ending::CallerReset(reason) => at(Hop::Caller, Cause::Reset, format!("it reset the stream: {reason}")),
+    let reset = |hop, why| Some(Failure { hop, cause: Cause::Reset, detail: format!("it reset the stream: {why}") });
+    let (cause, detail) = match ending {
+        Ending::Complete => return None,
+        Ending::CallerReset(reason) => return reset(Hop::Caller, reason),
         Ending::CalleeReset(reason) => {
             exchange.reset(reason);
-            at(Hop::Callee, Cause::Reset, format!("it reset the stream: {reason}"))
+            return reset(Hop::Callee, reason);
         }
-        Ending::Unprocessed(reason) => {
+        Ending::Unprocessed(_) => {
             // Whoever called may still try elsewhere.
             exchange.reset(Reason::REFUSED_STREAM);
-            let reason = reason.unwrap_or(Reason::REFUSED_STREAM);
-            at(Hop::Callee, Cause::Reset, format!("it processed nothing: {reason}"))
+            return reset(Hop::Callee, Reason::REFUSED_STREAM);
         }
-        Ending::Broken(detail) => {
-            let failure = Failure { hop: here, cause: Cause::Reset, detail };
-            fail(exchange, dialect, &failure);
-            Some(failure)
-        }
-    }
+        Ending::Broken(detail) => (Cause::Reset, detail),
+        Ending::Malformed(detail) => (Cause::BadResponse, detail),
+    };
+    let failure = Failure { hop: here, cause, detail };
+    fail(exchange, dialect, Audience::Program, &failure);
+    Some(failure)
 }
 
 /// Tells the caller that its call failed: by an answer, or by a reset where an answer has begun.
-pub(super) fn fail(exchange: &mut Exchange, dialect: Dialect, failure: &Failure) {
-    match exchange.unanswered() {
-        Some(respond) => {
-            refuse(respond, dialect, failure);
-        }
-        None => exchange.reset(reset(dialect, failure.cause)),
+pub(super) fn fail(exchange: &mut Exchange, dialect: Dialect, audience: Audience, failure: &Failure) {
+    let mut response = match dialect {
+        Dialect::Http => http(failure),
+        Dialect::Grpc => grpc(failure),
+    };
+    let fields = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(exchange.account.id())
+        && !id.is_empty()
+    {
+        fields.insert(REQUEST_ID, id);
     }
+    if audience == Audience::Proxy && matches!(failure.cause, Cause::Connect | Cause::Protocol | Cause::Limit) {
+        fields.insert(UNPROCESSED, HeaderValue::from_static("1"));
+    }
+    let (head, body) = response.into_parts();
+    let (status, grpc_status) = (head.status.as_u16(), super::transfer::grpc_status(&head.headers));
+    let Some(respond) = exchange.unanswered() else {
+        return exchange.reset(reset(dialect, failure.cause));
+    };
+    // A caller that has gone isn't told.
+    if let Ok(mut content) = respond.send_response(Response::from_parts(head, ()), body.is_empty())
+        && !body.is_empty()
+    {
+        let _gone = content.send_data(body, true);
+    }
+    exchange.account.status.set(status);
+    exchange.account.grpc_status.set(grpc_status);
+}
+
+fn http(failure: &Failure) -> Response<Bytes> {
+    let text = told(failure);
+    let error = ErrorResponse { status: failure.cause.status(), cause: &text };
+    let body = error.body();
+    let mut response = Response::new(Bytes::new());
+    *response.version_mut() = Version::HTTP_2;
+    *response.status_mut() = error.status;
+    let fields = response.headers_mut();
+    fields.insert(WEFT_ERROR, value(&error.cause()));
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    fields.insert(CONTENT_LENGTH, body.len().into());
+    response.map(|_| body.into())
+}
+
+/// A head that is the whole response (gRPC over HTTP/2, Trailers-Only).
+fn grpc(failure: &Failure) -> Response<Bytes> {
+    let text = told(failure);
+    let error = ErrorResponse { status: failure.cause.status(), cause: &text };
+    let mut response = Response::new(Bytes::new());
+    *response.version_mut() = Version::HTTP_2;
+    let fields = response.headers_mut();
+    fields.insert(WEFT_ERROR, value(&error.cause()));
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    fields.insert(GRPC_STATUS, grpc_code(failure.cause).into());
+    fields.insert(GRPC_MESSAGE, value(&grpc_message(error.body().trim_end())));
+    response
 }
 
 /// The code for a response that can't be ended well. gRPC's libraries read one of them as
@@ -75,60 +139,11 @@ fn reset(dialect: Dialect, cause: Cause) -> Reason {
     }
 }
 
-/// Answers that the call failed, and returns status and gRPC status that were told.
-pub(super) fn refuse(respond: &mut SendResponse<Bytes>, dialect: Dialect, failure: &Failure) -> (StatusCode, Option<u32>) {
-    let status = status(failure.cause);
-    let cause = told(failure);
-    let error = ErrorResponse { status, cause: &cause };
-    let text = error.cause();
-    let value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("weft"));
-    let body = error.body();
-    let mut response = Response::new(());
-    *response.version_mut() = Version::HTTP_2;
-    response.headers_mut().insert(WEFT_ERROR, value);
-    let told = match dialect {
-        Dialect::Http => {
-            *response.status_mut() = status;
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-            headers.insert(CONTENT_LENGTH, body.len().into());
-            (status, None)
-        }
-        Dialect::Grpc => {
-            let code = grpc_code(failure.cause);
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(GRPC_STATUS, code.into());
-            if let Ok(message) = HeaderValue::from_str(&grpc_message(body.trim_end())) {
-                headers.insert(GRPC_MESSAGE, message);
-            }
-            (StatusCode::OK, Some(code))
-        }
-    };
-    // A caller that has gone isn't told.
-    if let Ok(mut content) = respond.send_response(response, dialect == Dialect::Grpc)
-        && dialect == Dialect::Http
-    {
-        let _gone = content.send_data(Bytes::from(body), true);
-    }
-    told
-}
-
-/// The HTTP status of a failure.
-fn status(cause: Cause) -> StatusCode {
-    match cause {
-        Cause::Policy | Cause::PolicyChanged => StatusCode::FORBIDDEN,
-        Cause::Malformed => StatusCode::BAD_REQUEST,
-        Cause::Protocol => StatusCode::BAD_GATEWAY,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    }
-}
-
 /// The gRPC status of a failure (gRPC, Status Codes).
-fn grpc_code(cause: Cause) -> u32 {
+fn grpc_code(cause: Cause) -> u16 {
     match cause {
         Cause::Policy | Cause::PolicyChanged => PERMISSION_DENIED,
-        Cause::Malformed => INTERNAL,
+        Cause::BadRequest => INTERNAL,
         _ => UNAVAILABLE,
     }
 }
@@ -154,9 +169,13 @@ fn grpc_message(text: &str) -> String {
     message
 }
 
-const PERMISSION_DENIED: u32 = 7;
-const INTERNAL: u32 = 13;
-const UNAVAILABLE: u32 = 14;
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unprintable"))
+}
+
+const PERMISSION_DENIED: u16 = 7;
+const INTERNAL: u16 = 13;
+const UNAVAILABLE: u16 = 14;
 const WEFT_ERROR: HeaderName = HeaderName::from_static("weft-error");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -184,5 +203,18 @@ mod tests {
     #[test]
     fn messages_are_printable() {
         assert_eq!(grpc_message("a 5% ä\n"), "a 5%25 %C3%A4%0A");
+    }
+
+    #[test]
+    fn a_denial_says_no_more_than_that() {
+        let failure = Failure::inbound(Cause::Policy, "rule 3 of default/api");
+        let http = http(&failure);
+        assert_eq!((http.status().as_u16(), &http.body()[..]), (403, &b"RBAC: access denied"[..]));
+        let grpc = grpc(&failure);
+        assert_eq!((grpc.status().as_u16(), grpc.body().len()), (200, 0));
+        assert_eq!(grpc.headers()["grpc-message"], "RBAC: access denied");
+        for headers in [http.headers(), grpc.headers()] {
+            assert_eq!(headers["weft-error"], "policy");
+        }
     }
 }

@@ -7,11 +7,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::limits::PLAIN_BYTES;
-use crate::stream::Stream;
+use crate::side::Side;
 
 /// The end that `h2` reads and writes. Its flush does nothing: see [`Outlet::poll_send`].
 pub(super) struct Batched(Rc<RefCell<Inner>>);
@@ -20,18 +19,16 @@ pub(super) struct Batched(Rc<RefCell<Inner>>);
 pub(super) struct Outlet(Rc<RefCell<Inner>>);
 
 struct Inner {
-    stream: Stream,
-    /// What was read before.
-    prefix: Bytes,
+    side: Side,
     /// What waits to be sent, of which `sent` bytes went.
     out: Vec<u8>,
     sent: usize,
     broken: Cell<Option<io::Error>>,
 }
 
-/// Wraps `stream`, of which `prefix` was read already, and to which `first` is to be written first.
-pub(super) fn batched(stream: Stream, prefix: Bytes, first: &[u8]) -> (Batched, Outlet) {
-    let inner = Inner { stream, prefix, out: first.to_vec(), sent: 0, broken: Cell::new(None) };
+/// Wraps `side`, to which `first` is to be written first.
+pub(super) fn batched(side: Side, first: Vec<u8>) -> (Batched, Outlet) {
+    let inner = Inner { side, out: first, sent: 0, broken: Cell::new(None) };
     let inner = Rc::new(RefCell::new(inner));
     (Batched(inner.clone()), Outlet(inner))
 }
@@ -52,7 +49,7 @@ impl Outlet {
 impl Inner {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.out.len() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out[self.sent..]));
+            let written = ready!(Pin::new(&mut self.side).poll_write(cx, &self.out[self.sent..]));
             match self.remember(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.sent += written,
@@ -62,7 +59,7 @@ impl Inner {
             give_back(std::mem::take(&mut self.out));
             self.sent = 0;
         }
-        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        let flushed = ready!(Pin::new(&mut self.side).poll_flush(cx));
         Poll::Ready(self.remember(flushed))
     }
 
@@ -76,14 +73,8 @@ impl Inner {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, out));
-            return Poll::Ready(self.remember(read));
-        }
-        let length = self.prefix.len().min(out.remaining());
-        out.put_slice(&self.prefix[..length]);
-        self.prefix.advance(length);
-        Poll::Ready(Ok(()))
+        let read = ready!(Pin::new(&mut self.side).poll_read(cx, out));
+        Poll::Ready(self.remember(read))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -117,7 +108,7 @@ impl AsyncWrite for Batched {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.0.borrow_mut();
         ready!(inner.poll_send(cx))?;
-        Pin::new(&mut inner.stream).poll_shutdown(cx)
+        Pin::new(&mut inner.side).poll_shutdown(cx)
     }
 }
 

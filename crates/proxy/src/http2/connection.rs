@@ -18,9 +18,11 @@ use tokio::time::Instant;
 use super::batched::{Batched, Outlet, batched};
 use super::settings;
 pub(super) use super::settings::Caller;
+use crate::drain::Drain;
 use crate::limits::{
     H2_CANCELS_PER_CONNECTION, H2_PREFACE_WAIT, H2_STREAMS, H2_STREAMS_PER_CONNECTION,
 };
+use crate::side::Side;
 use crate::stream::Stream;
 
 /// A connection on which a peer opens streams.
@@ -33,12 +35,12 @@ pub(super) struct Accepted {
 pub(super) type Opened = (Request<RecvStream>, SendResponse<Bytes>);
 
 impl Accepted {
-    /// Greets the peer at the other end of `stream`, of which `prefix` was read already.
+    /// Greets the peer at the other end of `side`.
     ///
     /// # Errors
     /// When the peer doesn't begin as HTTP/2 does, or not in time.
-    pub(super) async fn new(stream: Stream, prefix: Bytes, caller: Caller) -> io::Result<Self> {
-        let (io, outlet) = batched(stream, prefix, &[]);
+    pub(super) async fn new(side: Side, caller: Caller) -> io::Result<Self> {
+        let (io, outlet) = batched(side, Vec::new());
         let greeting = settings::server(caller).handshake(io);
         match tokio::time::timeout(H2_PREFACE_WAIT, greeting).await {
             Ok(Ok(connection)) => Ok(Self { connection, outlet }),
@@ -47,9 +49,38 @@ impl Accepted {
         }
     }
 
-    /// The next stream, or `None` when the connection has ended. It must be called without pause:
-    /// it moves everything that goes over the connection.
-    pub(super) async fn next(&mut self) -> Option<Result<Opened, h2::Error>> {
+    /// Has each stream served by a task of its own until the connection ends. When the proxy drains,
+    /// the peer is told to open no more streams; those that are open go on.
+    ///
+    /// # Errors
+    /// How the connection broke.
+    pub(super) async fn each<F: Future<Output = ()> + 'static>(
+        &mut self,
+        drain: &Drain,
+        serve: impl Fn(Opened) -> F,
+    ) -> Result<(), h2::Error> {
+        let mut is_draining = false;
+        loop {
+            let opened = tokio::select! {
+                biased;
+                opened = self.next() => opened,
+                () = drain.begun(), if !is_draining => {
+                    is_draining = true;
+                    self.connection.graceful_shutdown();
+                    continue;
+                }
+            };
+            match opened {
+                Some(Ok(opened)) => drop(tokio::task::spawn_local(serve(opened))),
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The next stream, or `None` when the connection has ended. This moves everything that goes
+    /// over the connection.
+    async fn next(&mut self) -> Option<Result<Opened, h2::Error>> {
         poll_fn(|cx| {
             let opened = self.connection.poll_accept(cx);
             if opened.is_pending() && matches!(self.outlet.poll_send(cx), Poll::Ready(Err(_))) {
@@ -58,11 +89,6 @@ impl Accepted {
             opened
         })
         .await
-    }
-
-    /// Tells the peer to open no more streams; those that are open go on.
-    pub(super) fn go_away(&mut self) {
-        self.connection.graceful_shutdown();
     }
 }
 
@@ -99,8 +125,8 @@ impl Shared {
     ///
     /// # Errors
     /// How the stream broke, or `InvalidData` when the peer speaks something else.
-    pub(super) async fn new(stream: Stream, first: &[u8]) -> io::Result<Rc<Self>> {
-        let (io, outlet) = batched(stream, Bytes::new(), first);
+    pub(super) async fn new(stream: Stream, first: Vec<u8>) -> io::Result<Rc<Self>> {
+        let (io, outlet) = batched(Side::new(stream), first);
         let connecting = async {
             let (requests, mut connection) = settings::client().handshake(io).await?;
             let mut pings = connection.ping_pong().ok_or(Reason::INTERNAL_ERROR)?;

@@ -9,19 +9,19 @@ use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use weft_http::bridge::validate_h2_response;
 
 use super::connection::{Lease, NotSent, Opened};
 use super::transfer::{Broken, Transfer, grpc_status};
+use crate::request::{self, UNPROCESSED};
 
-/// A request's content that came on a stream, and the way back.
+/// A request's content that came on a stream, the way back, and the account of both.
 pub(super) struct Exchange {
+    /// The request's account.
+    pub account: request::Request,
     request: Transfer,
     back: Back,
-    status: Option<StatusCode>,
-    /// That of a gRPC call whose response is its head alone.
-    head_grpc_status: Option<u32>,
 }
 
 /// The way back to the caller.
@@ -34,6 +34,16 @@ enum Back {
     Ended,
 }
 
+/// One attempt to have the request answered.
+pub(super) struct Attempt<'a> {
+    /// The request's head.
+    pub head: &'a Request<()>,
+    /// Where it goes.
+    pub lease: &'a Lease,
+    /// How often it can be tried again.
+    pub tries_left: usize,
+}
+
 /// How one attempt ended.
 #[derive(Debug)]
 pub(super) enum Ending {
@@ -43,38 +53,72 @@ pub(super) enum Ending {
     CallerReset(Reason),
     /// The callee reset the stream; the caller isn't told yet.
     CalleeReset(Reason),
-    /// The connection to the callee broke, or what came on it is no response.
+    /// The connection to the callee broke.
     Broken(String),
-    /// The callee did nothing with it, and it can be sent again, elsewhere. The reason for which
-    /// the callee refused, if it did.
-    Unprocessed(Option<Reason>),
+    /// What came isn't a response.
+    Malformed(String),
+    /// The callee did nothing with it.
+    Unprocessed(Refused),
+}
+
+/// How a callee said that it did nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It refused the stream.
+    Stream,
+    /// Its connection takes no more streams.
+    Connection,
+    /// Its proxy answered so.
+    Told,
 }
 
 impl Exchange {
     /// A stream that was opened, its head apart.
-    pub(super) fn new((request, respond): Opened) -> (Request<()>, Self) {
+    pub(super) fn split((request, respond): Opened) -> (Request<()>, Transfer, SendResponse<Bytes>) {
         let (parts, content) = request.into_parts();
-        let (request, back) = (Transfer::replayable(content), Back::Head(respond));
-        let exchange = Self { request, back, status: None, head_grpc_status: None };
-        (Request::from_parts(parts, ()), exchange)
+        (Request::from_parts(parts, ()), Transfer::replayable(content), respond)
     }
 
-    /// Sends the request on the lease's connection and passes everything on until it ends.
-    /// `answered` is called when the response's head has come.
-    pub(super) async fn attempt(&mut self, head: &Request<()>, lease: &Lease, answered: impl Fn()) -> Ending {
+    /// The exchange of a stream, once its account is open.
+    pub(super) fn new(account: request::Request, request: Transfer, respond: SendResponse<Bytes>) -> Self {
+        Self { account, request, back: Back::Head(respond) }
+    }
+
+    /// Sends the request and passes everything on until it ends. `answered` is called when the
+    /// response's head has come.
+    pub(super) async fn attempt(&mut self, attempt: Attempt<'_>, answered: impl Fn()) -> Ending {
+        let Attempt { head, lease, tries_left } = attempt;
         let (mut response, mut to) = match lease.send(head.clone(), self.request.is_empty()) {
             Ok(sent) => sent,
-            Err(NotSent::Closed) => return Ending::Unprocessed(None),
-            Err(NotSent::Head(error)) => return Ending::Broken(error),
+            Err(NotSent::Closed) => return Ending::Unprocessed(Refused::Connection),
+            Err(NotSent::Head(error)) => return Ending::Malformed(error),
         };
         let mut uploading = !self.request.is_empty();
+        let mut waiting = true;
         let ending = poll_fn(|cx| {
-            let waited = matches!(self.back, Back::Head(_));
-            let polled = self.poll(cx, &mut response, (&mut to, &mut uploading));
-            if waited && self.status.is_some() {
-                answered();
+            if uploading && let Poll::Ready(sent) = self.request.poll(cx, &mut to) {
+                match sent {
+                    // The callee wants no more of it; why, its response tells.
+                    Ok(()) | Err(Broken::To(_)) => uploading = false,
+                    Err(Broken::From(error)) => return Poll::Ready(Ending::CallerReset(code(&error))),
+                }
             }
-            polled
+            if waiting {
+                match self.poll_head(cx, &mut response, tries_left) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(ending)) => return Poll::Ready(ending),
+                    Poll::Ready(Ok(())) => {
+                        waiting = false;
+                        answered();
+                    }
+                }
+            }
+            match self.poll_content(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(ending)) => Poll::Ready(ending),
+                Poll::Ready(Ok(())) if uploading => Poll::Pending,
+                Poll::Ready(Ok(())) => Poll::Ready(Ending::Complete),
+            }
         })
         .await;
         match &ending {
@@ -82,63 +126,65 @@ impl Exchange {
                 lease.count_cancelled();
                 to.send_reset(*reason);
             }
-            Ending::Unprocessed(None) => lease.retire(),
+            Ending::Unprocessed(Refused::Connection) => lease.retire(),
             _ => {}
         }
+        self.count();
         ending
     }
 
-    fn poll(
+    /// Passes on the response's head, and interim ones before it.
+    fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         response: &mut ResponseFuture,
-        (to, uploading): (&mut SendStream<Bytes>, &mut bool),
-    ) -> Poll<Ending> {
-        if *uploading {
-            match self.request.poll(cx, to) {
-                Poll::Pending => {}
-                // The callee wants no more of it; why, its response tells.
-                Poll::Ready(Ok(()) | Err(Broken::To(_))) => *uploading = false,
-                Poll::Ready(Err(Broken::From(error))) => return Poll::Ready(Ending::CallerReset(code(&error))),
-            }
+        tries_left: usize,
+    ) -> Poll<Result<(), Ending>> {
+        let Back::Head(respond) = &mut self.back else { return Poll::Ready(Ok(())) };
+        let (mut head, content) = match poll_response(cx, response, respond) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(ending)) => return Poll::Ready(Err(ending)),
+            Poll::Ready(Ok(response)) => response,
+        };
+        let is_unprocessed = head.headers_mut().remove(UNPROCESSED).is_some();
+        if is_unprocessed && tries_left > 0 && self.request.can_rewind() {
+            return Poll::Ready(Err(Ending::Unprocessed(Refused::Told)));
         }
-        if let Back::Head(respond) = &mut self.back {
-            match poll_head(cx, response, respond) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(Answered::Caller(reason))) => return Poll::Ready(Ending::CallerReset(reason)),
-                Poll::Ready(Err(Answered::Callee(error))) => return Poll::Ready(self.refused(&error)),
-                Poll::Ready(Err(Answered::Malformed(error))) => return Poll::Ready(Ending::Broken(error)),
-                Poll::Ready(Ok((head, content))) => {
-                    self.status = Some(head.status());
-                    self.head_grpc_status = grpc_status(head.headers());
-                    self.request.settle();
-                    let is_empty = content.is_empty();
-                    match respond.send_response(head, is_empty) {
-                        Ok(_) if is_empty => self.back = Back::Ended,
-                        Ok(back) => self.back = Back::Content(content, back),
-                        Err(_) => return Poll::Ready(Ending::CallerReset(Reason::CANCEL)),
-                    }
-                }
+        self.account.status.set(head.status().as_u16());
+        self.account.grpc_status.set(grpc_status(head.headers()));
+        self.request.settle();
+        let is_empty = content.is_empty();
+        Poll::Ready(match respond.send_response(head, is_empty) {
+            Ok(_) if is_empty => {
+                self.back = Back::Ended;
+                Ok(())
             }
-        }
-        if let Back::Content(content, back) = &mut self.back {
-            match content.poll(cx, back) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(Broken::To(reason))) => {
-                    return Poll::Ready(Ending::CallerReset(reason.unwrap_or(Reason::CANCEL)));
-                }
-                Poll::Ready(Err(Broken::From(error))) => return Poll::Ready(broken(&error)),
+            Ok(back) => {
+                self.back = Back::Content(content, back);
+                Ok(())
             }
-        }
-        if *uploading { Poll::Pending } else { Poll::Ready(Ending::Complete) }
+            Err(_) => Err(Ending::CallerReset(Reason::CANCEL)),
+        })
     }
 
-    /// What an error instead of a response means.
-    fn refused(&self, error: &h2::Error) -> Ending {
-        let went_away = error.is_go_away() && error.is_remote();
-        let is_refused = error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM);
-        if went_away || is_refused { Ending::Unprocessed(error.reason().filter(|_| is_refused)) } else { broken(error) }
+    /// Passes on the response's content.
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        let Back::Content(content, back) = &mut self.back else { return Poll::Ready(Ok(())) };
+        content.poll(cx, back).map_err(|broken| match broken {
+            Broken::To(reason) => Ending::CallerReset(reason.unwrap_or(Reason::CANCEL)),
+            Broken::From(error) => of_callee(&error),
+        })
+    }
+
+    /// Brings the account up to date.
+    fn count(&self) {
+        self.account.received.set(self.request.bytes());
+        if let Back::Content(content, _) = &self.back {
+            self.account.sent.set(content.bytes());
+            if let Some(status) = content.grpc_status() {
+                self.account.grpc_status.set(Some(status));
+            }
+        }
     }
 
     /// Goes back to the start, for another attempt. Returns whether that is possible.
@@ -165,50 +211,22 @@ impl Exchange {
 
     /// Ends what is open of the way back with a reset.
     pub(super) fn reset(&mut self, reason: Reason) {
+        self.count();
         match &mut self.back {
             Back::Head(respond) => respond.send_reset(reason),
             Back::Content(_, back) => back.send_reset(reason),
             Back::Ended => {}
         }
     }
-
-    /// The status of a gRPC call, once it came.
-    pub(super) fn grpc_status(&self) -> Option<u32> {
-        match &self.back {
-            Back::Content(content, _) => content.grpc_status().or(self.head_grpc_status),
-            Back::Head(_) | Back::Ended => self.head_grpc_status,
-        }
-    }
-
-    /// The response's status, once it came.
-    pub(super) fn status(&self) -> Option<StatusCode> {
-        self.status
-    }
-
-    /// Bytes of both contents so far, the request's first.
-    pub(super) fn bytes(&self) -> (u64, u64) {
-        let response = match &self.back {
-            Back::Content(content, _) => content.bytes(),
-            Back::Head(_) | Back::Ended => 0,
-        };
-        (self.request.bytes(), response)
-    }
 }
 
-enum Answered {
-    Caller(Reason),
-    Callee(h2::Error),
-    Malformed(String),
-}
-
-/// The response's head; interim ones are passed on meanwhile.
-fn poll_head(
+/// The response that comes, or how the attempt ends without one. Interim responses are passed on.
+fn poll_response(
     cx: &mut Context<'_>,
     response: &mut ResponseFuture,
     respond: &mut SendResponse<Bytes>,
-) -> Poll<Result<(Response<()>, Transfer), Answered>> {
-    while let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
-        let Ok(interim) = interim else { break };
+) -> Poll<Result<(Response<()>, Transfer), Ending>> {
+    while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
         // Whoever can't be told has gone, which shows below.
         let _gone = respond.send_informational(interim);
     }
@@ -216,20 +234,25 @@ fn poll_head(
         Poll::Ready(Ok(response)) => {
             let (parts, content) = response.into_parts();
             let head = Response::from_parts(parts, ());
-            let checked = validate_h2_response(&head);
-            Poll::Ready(checked.map(|()| (head, Transfer::new(content))).map_err(|e| Answered::Malformed(e.to_string())))
+            Poll::Ready(match validate_h2_response(&head) {
+                Ok(()) => Ok((head, Transfer::new(content))),
+                Err(error) => Err(Ending::Malformed(error.to_string())),
+            })
         }
-        Poll::Ready(Err(error)) => Poll::Ready(Err(Answered::Callee(error))),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(of_callee(&error))),
         Poll::Pending => match respond.poll_reset(cx) {
-            Poll::Ready(reason) => Poll::Ready(Err(Answered::Caller(reason.unwrap_or(Reason::CANCEL)))),
+            Poll::Ready(reason) => Poll::Ready(Err(Ending::CallerReset(reason.unwrap_or(Reason::CANCEL)))),
             Poll::Pending => Poll::Pending,
         },
     }
 }
 
-/// A reset is passed on with its code. All else is the connection's end.
-fn broken(error: &h2::Error) -> Ending {
+/// What the callee's error means. Only its peer says that it processed nothing: by refusing the
+/// stream, or by a GOAWAY that doesn't count it, which is the only one that `h2` tells a stream of.
+fn of_callee(error: &h2::Error) -> Ending {
     match error.reason() {
+        Some(_) if error.is_go_away() && error.is_remote() => Ending::Unprocessed(Refused::Connection),
+        Some(Reason::REFUSED_STREAM) if error.is_reset() && error.is_remote() => Ending::Unprocessed(Refused::Stream),
         Some(reason) if error.is_reset() && error.is_remote() => Ending::CalleeReset(reason),
         _ => Ending::Broken(error.to_string()),
     }
@@ -238,8 +261,7 @@ fn broken(error: &h2::Error) -> Ending {
 /// What the callee is told when the caller's side has ended: a lost connection is a cancellation.
 fn code(error: &h2::Error) -> Reason {
     match error.reason() {
-        Some(reason) if error.is_reset() => reason,
-        Some(Reason::PROTOCOL_ERROR) if !error.is_go_away() => Reason::PROTOCOL_ERROR,
+        Some(reason) if !error.is_go_away() => reason,
         _ => Reason::CANCEL,
     }
 }

@@ -1,183 +1,218 @@
 //! Callers' HTTP/2 connections: each stream is judged for itself, and goes to the program on a
 //! connection that has the caller's address. A stream that policy no longer admits is reset.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use bytes::Bytes;
 use http::Request;
+use tokio::sync::futures::Notified;
 use weft_http::bridge::validate_h2_request;
-use weft_mesh::record::AppProtocol;
+use weft_mesh::record::{AppProtocol, Inbound};
 
-use super::answer::{Dialect, conclude, fail};
+use super::answer::{Audience, Dialect, conclude, fail};
 use super::connection::{Accepted, Caller, Lease, Opened, Shared};
-use super::exchange::{Ending, Exchange};
+use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::access::Judged;
 use crate::data::Data;
+use crate::inbound::own_service;
 use crate::limits::H2_TRIES;
 use crate::live::Facts;
-use crate::metrics::count;
+use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
+use crate::request::{self, Flow, judge};
+use crate::side::Side;
 use crate::stream::Stream;
 use crate::why::{Cause, Failure, Hop};
 
 /// Where a program's shared connection belongs: its caller's address, and its port.
 pub(crate) type ProgramPort = (IpAddr, u16);
 
-/// Serves a caller's connection, of which `prefix` was read already, until it ends.
-pub(crate) async fn serve(data: &Rc<Data>, stream: Stream, prefix: Bytes, facts: Facts) {
+/// What the streams of one connection have in common.
+struct Connection {
+    facts: Facts,
+    source: SocketAddr,
+    flows: RefCell<Vec<(Dialect, Rc<Flow>)>>,
+}
+
+/// Serves a caller's connection until it ends; `source` is the calling program's address.
+pub(crate) async fn serve(data: &Rc<Data>, client: Side, facts: Facts, source: SocketAddr) {
     let caller = if facts.peer.is_some() { Caller::Proxy } else { Caller::Program };
-    let mut accepted = match Accepted::new(stream, prefix, caller).await {
+    let mut accepted = match Accepted::new(client, caller).await {
         Ok(accepted) => accepted,
-        Err(error) => return tracing::debug!(caller = %facts.source_ip, %error, "no HTTP/2 after its preface"),
+        Err(error) => return tracing::debug!(%source, %error, "no HTTP/2 after its preface"),
     };
-    let facts = Rc::new(facts);
-    let mut is_draining = false;
-    loop {
-        let opened = tokio::select! {
-            opened = accepted.next() => opened,
-            () = data.drain.begun(), if !is_draining => {
-                is_draining = true;
-                accepted.go_away();
-                continue;
-            }
-        };
-        match opened {
-            Some(Ok(opened)) => {
-                let (data, facts) = (data.clone(), facts.clone());
-                tokio::task::spawn_local(async move { called(&data, &facts, opened).await });
-            }
-            Some(Err(error)) => return tracing::debug!(caller = %facts.source_ip, %error, "a connection broke"),
-            None => return,
-        }
+    let connection = Rc::new(Connection { facts, source, flows: RefCell::default() });
+    let ended = accepted
+        .each(&data.drain, |opened| {
+            let (data, connection) = (data.clone(), connection.clone());
+            async move { called(&data, &connection, opened).await }
+        })
+        .await;
+    if let Err(error) = ended {
+        tracing::debug!(%source, %error, "a caller's connection broke");
     }
 }
 
 /// One stream.
-async fn called(data: &Rc<Data>, facts: &Facts, opened: Opened) {
-    let (mut head, mut exchange) = Exchange::new(opened);
-    let dialect = dialect(data, facts, &head);
-    let failure = match admit(data, facts, &mut head).await {
-        Ok(seen) => admitted(data, (facts, seen), (&head, dialect), &mut exchange).await,
+async fn called(data: &Rc<Data>, connection: &Connection, opened: Opened) {
+    let (mut head, content, respond) = Exchange::split(opened);
+    let inbound = data.records.inbound().await;
+    let dialect = connection.dialect(inbound.as_deref().ok(), &head);
+    head::identify(&mut head);
+    let flow = connection.flow(data, inbound.as_deref().ok(), dialect);
+    let account = request::Request::begin(data, &flow, head::line(&head));
+    let mut exchange = Exchange::new(account, content, respond);
+    // From here on no change of policy is missed.
+    let changed = data.live.changed();
+    let admitted = match inbound {
+        Ok(inbound) => connection.admit(data, &inbound, (&mut head, &mut exchange.account)),
+        Err(failure) => Err(failure),
+    };
+    let failure = match admitted {
+        Ok(()) => connection.serve(data, changed, (&head, dialect), &mut exchange).await,
         Err(failure) => {
-            fail(&mut exchange, dialect, &failure);
+            fail(&mut exchange, dialect, Audience::Program, &failure);
             Some(failure)
         }
     };
-    if let Some(failure) = failure {
-        tracing::debug!(caller = %facts.source_ip, destination = %facts.destination, %failure, "a call failed");
+    if let Some(Failure { cause: Cause::Policy | Cause::PolicyChanged, .. }) = failure {
+        count(&data.metrics.process.denied);
     }
+    exchange.account.end(failure);
 }
 
-fn dialect(data: &Data, facts: &Facts, head: &Request<()>) -> Dialect {
-    let declared = data.records.inbound_now().map(|inbound| inbound.protocol(facts.destination.port()));
-    match declared {
-        Some(AppProtocol::Grpc) => Dialect::Grpc,
-        _ => Dialect::of(head.headers()),
-    }
-}
-
-/// Makes the request what the program may see of it, and judges that. Returns as of which change
-/// of policy it was judged.
-async fn admit(data: &Data, facts: &Facts, head: &mut Request<()>) -> Result<u64, Failure> {
-    let malformed = |error: String| Failure::inbound(Cause::Malformed, error);
-    validate_h2_request(head).map_err(|e| malformed(e.to_string()))?;
-    head::complete(head);
-    head::normalize_path(head).map_err(malformed)?;
-    head::strip(head);
-    let inbound = data.records.inbound().await?;
-    let destination = facts.destination;
-    if !data.addresses.contains(&destination.ip()) {
-        let detail = format!("{} is no address of {}", destination.ip(), data.workload);
-        return Err(Failure::inbound(Cause::UnknownAddress, detail));
-    }
-    let seen = data.live.changes();
-    match head::denied(&inbound, facts, head) {
-        None => Ok(seen),
-        Some(judged) => {
-            count(&data.metrics.process.denied);
-            Err(denial(Cause::Policy, &judged))
+impl Connection {
+    fn dialect(&self, inbound: Option<&Inbound>, head: &Request<()>) -> Dialect {
+        match inbound.map(|inbound| inbound.protocol(self.facts.destination.port())) {
+            Some(AppProtocol::Grpc) => Dialect::Grpc,
+            _ => Dialect::of(head.headers()),
         }
     }
-}
 
-/// Passes an admitted request on for as long as policy admits it. Returns what went wrong.
-async fn admitted(
-    data: &Rc<Data>,
-    (facts, seen): (&Facts, u64),
-    (head, dialect): (&Request<()>, Dialect),
-    exchange: &mut Exchange,
-) -> Option<Failure> {
-    let ended = tokio::select! {
-        ended = forward(data, facts, head, exchange) => ended,
-        judged = no_longer(data, facts, (head, seen)) => {
-            count(&data.metrics.process.denied);
-            Err(denial(Cause::PolicyChanged, &judged))
+    /// Makes the request what the program may see of it, and judges that.
+    fn admit(
+        &self,
+        data: &Data,
+        inbound: &Inbound,
+        (head, account): (&mut Request<()>, &mut request::Request),
+    ) -> Result<(), Failure> {
+        let malformed = |error: String| Failure::inbound(Cause::BadRequest, error);
+        validate_h2_request(head).map_err(|e| malformed(e.to_string()))?;
+        head::complete(head);
+        head::normalize_path(head).map_err(malformed)?;
+        head::strip(head.headers_mut());
+        let ip = self.facts.destination.ip();
+        if !data.addresses.contains(&ip) {
+            let detail = format!("{ip} is no address of {}", data.workload);
+            return Err(Failure::inbound(Cause::UnknownAddress, detail));
         }
-    };
-    match ended {
-        Ok(ending) => conclude(exchange, ending, dialect, Hop::CalleeProxy),
-        Err(failure) => {
-            fail(exchange, dialect, &failure);
-            Some(failure)
-        }
+        let fields = head::fields(head);
+        let judged = account.judge(inbound, &self.facts, head::call(head, &fields));
+        if judged.is_denied() { Err(denial(Cause::Policy, judged)) } else { Ok(()) }
     }
-}
 
-/// Waits until policy no longer admits the request.
-async fn no_longer(data: &Data, facts: &Facts, (head, seen): (&Request<()>, u64)) -> Judged {
-    let seen = Cell::new(seen);
-    loop {
-        seen.set(data.live.changed_since(seen.get()).await);
-        if let Some(inbound) = data.records.inbound_now()
-            && let Some(judged) = head::denied(&inbound, facts, head)
-        {
-            return judged;
-        }
-    }
-}
-
-/// Asks the program, again if it provably did nothing.
-async fn forward(
-    data: &Rc<Data>,
-    facts: &Facts,
-    head: &Request<()>,
-    exchange: &mut Exchange,
-) -> Result<Ending, Failure> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let lease = tokio::select! {
-            lease = lease(data, facts) => lease?,
-            reason = exchange.given_up() => return Ok(Ending::CallerReset(reason)),
+    /// Has the program answer, for as long as policy admits it. Returns what went wrong.
+    async fn serve(
+        &self,
+        data: &Rc<Data>,
+        changed: Notified<'_>,
+        (head, dialect): (&Request<()>, Dialect),
+        exchange: &mut Exchange,
+    ) -> Option<Failure> {
+        let ended = tokio::select! {
+            biased;
+            ended = self.forward(data, head, exchange) => ended,
+            judged = self.no_longer(data, changed, head) => {
+                let failure = denial(Cause::PolicyChanged, &judged);
+                exchange.account.verdict = Some(judged);
+                Err(failure)
+            }
         };
-        let ending = exchange.attempt(head, &lease, || ()).await;
-        let is_again = matches!(ending, Ending::Unprocessed(_)) && tries < H2_TRIES && exchange.rewind();
-        if !is_again {
-            return Ok(ending);
+        match ended {
+            Ok(ending) => conclude(exchange, ending, dialect, Hop::CalleeProxy),
+            Err(failure) => {
+                let audience = if self.facts.peer.is_some() { Audience::Proxy } else { Audience::Program };
+                fail(exchange, dialect, audience, &failure);
+                Some(failure)
+            }
         }
     }
-}
 
-async fn lease(data: &Rc<Data>, facts: &Facts) -> Result<Lease, Failure> {
-    let key = (facts.source_ip, facts.destination.port());
-    data.programs.lease(&key, async || dial(data, facts.source_ip, facts.destination).await).await
-}
+    /// Waits until policy no longer admits the request.
+    async fn no_longer(&self, data: &Data, changed: Notified<'_>, head: &Request<()>) -> Judged {
+        let fields = head::fields(head);
+        changed.await;
+        loop {
+            let again = data.live.changed();
+            if let Some(inbound) = data.records.inbound_now() {
+                let judged = judge(&inbound, &self.facts, head::call(head, &fields));
+                if judged.is_denied() {
+                    return judged;
+                }
+            }
+            again.await;
+        }
+    }
 
-async fn dial(data: &Data, caller: IpAddr, destination: SocketAddr) -> Result<Rc<Shared>, Failure> {
-    let port = destination.port();
-    let at = |cause, error: std::io::Error| Failure::inbound(cause, format!("{} at port {port}: {error}", data.workload));
-    let connecting = data.sockets.connect(&data.addresses, port, caller);
-    let program = connecting.await.map_err(|error| at(Cause::Connect, error))?;
-    data.sweep.notify_one();
-    Shared::new(Stream::Plain(program), &[]).await.map_err(|error| {
-        let cause = match error.kind() {
-            std::io::ErrorKind::InvalidData => Cause::Protocol,
-            _ => Cause::Connect,
+    /// Asks the program, again if it provably did nothing.
+    async fn forward(&self, data: &Rc<Data>, head: &Request<()>, exchange: &mut Exchange) -> Result<Ending, Failure> {
+        let mut tries_left = H2_TRIES;
+        loop {
+            tries_left -= 1;
+            let lease = tokio::select! {
+                biased;
+                lease = self.lease(data) => lease?,
+                reason = exchange.given_up() => return Ok(Ending::CallerReset(reason)),
+            };
+            // No program says that it did nothing but by HTTP/2's own means.
+            let ending = exchange.attempt(Attempt { head, lease: &lease, tries_left: 0 }, || ()).await;
+            if tries_left == 0 || !matches!(ending, Ending::Unprocessed(_)) || !exchange.rewind() {
+                return Ok(ending);
+            }
+        }
+    }
+
+    async fn lease(&self, data: &Rc<Data>) -> Result<Lease, Failure> {
+        let key = (self.facts.source_ip, self.facts.destination.port());
+        data.programs.lease(&key, async || self.dial(data).await).await
+    }
+
+    async fn dial(&self, data: &Data) -> Result<Rc<Shared>, Failure> {
+        let port = self.facts.destination.port();
+        let at = |cause, error| Failure::inbound(cause, format!("{} at port {port}: {error}", data.workload));
+        let connecting = data.sockets.connect(&data.addresses, port, self.facts.source_ip);
+        let program = connecting.await.map_err(|error| at(Cause::Connect, error))?;
+        data.sweep.notify_one();
+        Shared::new(Stream::Plain(program), Vec::new()).await.map_err(|error| {
+            let cause = match error.kind() {
+                std::io::ErrorKind::InvalidData => Cause::Protocol,
+                _ => Cause::Connect,
+            };
+            at(cause, error)
+        })
+    }
+
+    fn flow(&self, data: &Data, inbound: Option<&Inbound>, dialect: Dialect) -> Rc<Flow> {
+        let mut flows = self.flows.borrow_mut();
+        if let Some((_, flow)) = flows.iter().find(|(known, _)| *known == dialect) {
+            return flow.clone();
+        }
+        let peer = self.facts.peer.as_ref();
+        let labels = Labels {
+            reporter: Reporter::Destination,
+            source: peer.map_or_else(Party::unknown, Party::of_identity),
+            destination: data.own_party(),
+            service: inbound.map_or_else(ServiceName::unknown, own_service),
+            protocol: dialect.as_str(),
+            security: if peer.is_some() { "mutual_tls" } else { "none" },
         };
-        at(cause, error)
-    })
+        let flow = Flow::new(labels, self.source, self.facts.destination);
+        if inbound.is_some() {
+            flows.push((dialect, flow.clone()));
+        }
+        flow
+    }
 }
 
 fn denial(cause: Cause, judged: &Judged) -> Failure {

@@ -1,40 +1,31 @@
 //! The program's HTTP/2 connections: each stream goes to an endpoint chosen for it alone, on a
 //! connection that it shares with all other streams to that place.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use bytes::Bytes;
 use http::Request;
 use tokio::time::Instant;
 use weft_http::bridge::validate_h2_request;
 use weft_mesh::SpiffeId;
-use weft_mesh::record::{ServicePort, Tunnel};
-use weft_wire::head::{Head, Kind};
+use weft_mesh::record::Tunnel;
+use weft_wire::head::Kind;
 
-use super::answer::{Dialect, conclude, fail};
+use super::answer::{Audience, Dialect, conclude, fail};
 use super::connection::{Accepted, Caller, Lease, Opened, Shared};
-use super::exchange::{Ending, Exchange};
+use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::data::Data;
-use crate::limits::{H2_TRIES, TUNNEL_CONNECT};
-use crate::outbound::{FAILED_COST, is_endpoints_own};
-use crate::service::{Service, Target};
+use crate::limits::{H2_FLOWS, H2_TRIES, TUNNEL_CONNECT};
+use crate::metrics::Party;
+use crate::outbound::{Called, FAILED_COST, is_endpoints_own, labels};
+use crate::request::{self, Flow};
+use crate::service::Target;
+use crate::side::Side;
 use crate::stream::Stream;
 use crate::tunnel;
 use crate::why::{Cause, Failure, Hop};
-
-/// Where streams of one connection are to go.
-pub(crate) struct Called {
-    /// The service that was called.
-    pub service: Rc<Service>,
-    /// Its port.
-    pub port: ServicePort,
-    /// The address that was called.
-    pub destination: SocketAddr,
-    /// The program's own address.
-    pub caller: SocketAddr,
-}
 
 /// One place that streams share connections to. Connections made as an older identity are not
 /// used for new streams.
@@ -47,66 +38,67 @@ pub(crate) struct Route {
     generation: u64,
 }
 
-/// Serves the program's connection, of which `prefix` was read already, until it ends.
-pub(crate) async fn serve(data: &Rc<Data>, stream: Stream, prefix: Bytes, called: Called) {
-    let mut accepted = match Accepted::new(stream, prefix, Caller::Program).await {
+/// What the streams of one connection have in common.
+struct Connection {
+    called: Called,
+    flows: RefCell<Vec<(Option<Rc<Target>>, Dialect, Rc<Flow>)>>,
+}
+
+/// Serves the program's connection until it ends.
+pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
+    let caller = called.caller;
+    let mut accepted = match Accepted::new(client, Caller::Program).await {
         Ok(accepted) => accepted,
-        Err(error) => return tracing::debug!(caller = %called.caller, %error, "no HTTP/2 after its preface"),
+        Err(error) => return tracing::debug!(%caller, %error, "no HTTP/2 after its preface"),
     };
-    let called = Rc::new(called);
-    let mut is_draining = false;
-    loop {
-        let opened = tokio::select! {
-            opened = accepted.next() => opened,
-            () = data.drain.begun(), if !is_draining => {
-                is_draining = true;
-                accepted.go_away();
-                continue;
-            }
-        };
-        match opened {
-            Some(Ok(opened)) => {
-                let (data, called) = (data.clone(), called.clone());
-                tokio::task::spawn_local(async move { call(&data, &called, opened).await });
-            }
-            Some(Err(error)) => return tracing::debug!(caller = %called.caller, %error, "a connection broke"),
-            None => return,
-        }
+    let connection = Rc::new(Connection { called, flows: RefCell::default() });
+    let ended = accepted
+        .each(&data.drain, |opened| {
+            let (data, connection) = (data.clone(), connection.clone());
+            async move { call(&data, &connection, opened).await }
+        })
+        .await;
+    if let Err(error) = ended {
+        tracing::debug!(%caller, %error, "a program's connection broke");
     }
 }
 
 /// One stream.
-async fn call(data: &Rc<Data>, called: &Called, opened: Opened) {
-    let (mut head, mut exchange) = Exchange::new(opened);
+async fn call(data: &Rc<Data>, connection: &Connection, opened: Opened) {
+    let (mut head, content, respond) = Exchange::split(opened);
     let dialect = Dialect::of(head.headers());
+    head::identify(&mut head);
+    let flow = connection.flow(data, None, dialect);
+    let account = request::Request::begin(data, &flow, head::line(&head));
+    let mut exchange = Exchange::new(account, content, respond);
     let failure = match validate_h2_request(&head) {
         Ok(()) => {
             head::complete(&mut head);
-            forward(data, called, (&head, dialect), &mut exchange).await
+            forward(data, connection, (&head, dialect), &mut exchange).await
         }
         Err(error) => {
-            let failure = Failure::outbound(Cause::Malformed, error.to_string());
-            fail(&mut exchange, dialect, &failure);
+            let failure = Failure::outbound(Cause::BadRequest, error.to_string());
+            fail(&mut exchange, dialect, Audience::Program, &failure);
             Some(failure)
         }
     };
-    if let Some(failure) = failure {
-        tracing::debug!(caller = %called.caller, destination = %called.destination, %failure, "a call failed");
-    }
+    exchange.account.end(failure);
 }
 
 /// Tries endpoints until one has processed the request. Returns what went wrong at the last.
 async fn forward(
     data: &Rc<Data>,
-    called: &Called,
+    connection: &Connection,
     (head, dialect): (&Request<()>, Dialect),
     exchange: &mut Exchange,
 ) -> Option<Failure> {
     let mut tried = Vec::new();
-    let mut ending = Err(no_endpoint(called));
+    let mut ending = Err(connection.called.no_endpoint());
     while tried.len() < H2_TRIES {
-        let Some(target) = choose(called, &tried) else { break };
-        ending = attempt(data, called, &target, (head, &mut *exchange)).await;
+        let Some(target) = connection.choose(&tried) else { break };
+        exchange.account.flow = connection.flow(data, Some(&target), dialect);
+        let tries_left = H2_TRIES - tried.len() - 1;
+        ending = attempt(data, &connection.called, &target, (head, &mut *exchange, tries_left)).await;
         let is_elsewhere = match &ending {
             Ok(Ending::Unprocessed(_)) => exchange.rewind(),
             Ok(_) => false,
@@ -121,16 +113,10 @@ async fn forward(
     match ending {
         Ok(ending) => conclude(exchange, ending, dialect, Hop::CallerProxy),
         Err(failure) => {
-            fail(exchange, dialect, &failure);
+            fail(exchange, dialect, Audience::Program, &failure);
             Some(failure)
         }
     }
-}
-
-/// An endpoint that wasn't tried; if there is none, one that was.
-fn choose(called: &Called, tried: &[Rc<Target>]) -> Option<Rc<Target>> {
-    let (ip, now) = (called.destination.ip(), Instant::now());
-    called.service.choose(ip, tried, now).or_else(|| called.service.choose(ip, &[], now))
 }
 
 /// One attempt at one endpoint.
@@ -138,10 +124,11 @@ async fn attempt(
     data: &Rc<Data>,
     called: &Called,
     target: &Rc<Target>,
-    (head, exchange): (&Request<()>, &mut Exchange),
+    (head, exchange, tries_left): (&Request<()>, &mut Exchange, usize),
 ) -> Result<Ending, Failure> {
     let (_underway, began) = (target.begin(), Instant::now());
     let lease = tokio::select! {
+        biased;
         lease = lease(data, called, target) => lease?,
         reason = exchange.given_up() => return Ok(Ending::CallerReset(reason)),
     };
@@ -149,7 +136,7 @@ async fn attempt(
         let now = Instant::now();
         target.observe(now - began, now);
     };
-    Ok(exchange.attempt(head, &lease, answered).await)
+    Ok(exchange.attempt(Attempt { head, lease: &lease, tries_left }, answered).await)
 }
 
 async fn lease(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Lease, Failure> {
@@ -161,27 +148,52 @@ async fn lease(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Leas
         identity: endpoint.identity.clone(),
         generation: data.records.identity().await?.generation,
     };
-    data.calls.lease(&route, async || dial(data, called, target, route.to).await).await
+    data.calls.lease(&route, async || dial(data, called, target).await).await
 }
 
-async fn dial(data: &Rc<Data>, called: &Called, target: &Target, to: SocketAddr) -> Result<Rc<Shared>, Failure> {
+async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Shared>, Failure> {
+    let head = called.head(target, Kind::Http2);
     let mut first = Vec::new();
     let (stream, at) = match target.endpoint.tunnel {
         Tunnel::Mesh(at) => {
-            Head { kind: Kind::Http2, destination: to, source: called.caller, trace: None }.encode(&mut first);
+            head.encode(&mut first);
             (Stream::Tls(tunnel::connect(data, &target.endpoint, at).await?), at)
         }
-        Tunnel::Plain => (Stream::Plain(tunnel::dial::tcp(to, TUNNEL_CONNECT).await?), to),
+        Tunnel::Plain => {
+            let at = head.destination;
+            (Stream::Plain(tunnel::dial::tcp(at, TUNNEL_CONNECT).await?), at)
+        }
         Tunnel::Hbone(at) => {
             let detail = format!("{at} speaks HBONE only, which this proxy doesn't speak");
             return Err(Failure::outbound(Cause::Protocol, detail));
         }
     };
     data.sweep.notify_one();
-    Shared::new(stream, &first).await.map_err(|error| tunnel::dial::broken(at, &error))
+    Shared::new(stream, first).await.map_err(|error| tunnel::dial::broken(at, &error))
 }
 
-fn no_endpoint(called: &Called) -> Failure {
-    let host = &called.service.record().host;
-    Failure::outbound(Cause::NoEndpoint, format!("{host} has no endpoint at {}", called.destination.ip()))
+impl Connection {
+    /// An endpoint that wasn't tried; if there is none, one that was.
+    fn choose(&self, tried: &[Rc<Target>]) -> Option<Rc<Target>> {
+        let (service, ip) = (&self.called.service, self.called.destination.ip());
+        let now = Instant::now();
+        service.choose(ip, tried, now).or_else(|| service.choose(ip, &[], now))
+    }
+
+    /// What requests to one endpoint have in common; `None`: to one that isn't chosen.
+    fn flow(&self, data: &Data, target: Option<&Rc<Target>>, dialect: Dialect) -> Rc<Flow> {
+        let mut flows = self.flows.borrow_mut();
+        let is_it = |known: &Option<Rc<Target>>| known.as_ref().map(Rc::as_ptr) == target.map(Rc::as_ptr);
+        if let Some((.., flow)) = flows.iter().find(|(known, speaks, _)| *speaks == dialect && is_it(known)) {
+            return flow.clone();
+        }
+        let Called { service, caller, destination, .. } = &self.called;
+        let party = target.map_or_else(Party::unknown, |target| target.party.clone());
+        let flow = Flow::new(labels(data, service.name(), party, dialect.as_str()), *caller, *destination);
+        if flows.len() >= H2_FLOWS {
+            flows.clear();
+        }
+        flows.push((target.cloned(), dialect, flow.clone()));
+        flow
+    }
 }

@@ -8,6 +8,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use weft_http::bridge::validate_h2_trailers;
 
+use super::head;
 use super::held::Held;
 use crate::limits::H2_REPLAY_BYTES;
 
@@ -19,7 +20,7 @@ pub(super) struct Transfer {
     owed: usize,
     state: State,
     trailers: Option<HeaderMap>,
-    grpc_status: Option<u32>,
+    grpc_status: Option<u16>,
     kept: Kept,
     bytes: u64,
 }
@@ -75,13 +76,18 @@ impl Transfer {
     }
 
     /// The status of a gRPC call, when its trailers have come.
-    pub(super) fn grpc_status(&self) -> Option<u32> {
+    pub(super) fn grpc_status(&self) -> Option<u16> {
         self.grpc_status
     }
 
     /// What was sent was processed: it won't be needed again.
     pub(super) fn settle(&mut self) {
         self.kept = Kept::Nothing;
+    }
+
+    /// Whether what was sent can be sent again.
+    pub(super) fn can_rewind(&self) -> bool {
+        matches!(self.kept, Kept::All { .. })
     }
 
     /// Goes back to the start, for another stream. Returns whether that is possible.
@@ -137,7 +143,10 @@ impl Transfer {
             State::Trailers => match self.from.poll_trailers(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(Err(error)) => return Err(Broken::From(error)),
-                Poll::Ready(Ok(trailers)) => {
+                Poll::Ready(Ok(mut trailers)) => {
+                    if let Some(trailers) = &mut trailers {
+                        head::strip(trailers);
+                    }
                     let is_good = trailers.as_ref().is_none_or(|trailers| validate_h2_trailers(trailers).is_ok());
                     if !is_good {
                         return Err(Broken::From(Reason::PROTOCOL_ERROR.into()));
@@ -214,7 +223,7 @@ impl Transfer {
 }
 
 /// The status that a gRPC call ended with, if these fields say one (gRPC over HTTP/2, Responses).
-pub(super) fn grpc_status(fields: &HeaderMap) -> Option<u32> {
+pub(super) fn grpc_status(fields: &HeaderMap) -> Option<u16> {
     fields.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 

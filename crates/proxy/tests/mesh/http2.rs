@@ -177,7 +177,7 @@ fn what_two_readers_could_understand_differently_is_refused() {
         head.headers_mut().insert("host", HeaderValue::from_static("other"));
         let answer = ask(&client, head, "").await.unwrap();
         assert_eq!(answer.head.status(), 400);
-        assert!(answer.head.headers()["weft-error"].to_str().unwrap().contains("malformed"));
+        assert!(answer.head.headers()["weft-error"].to_str().unwrap().contains("bad-request"));
     });
     assert_eq!(program.streams(), 0);
 }
