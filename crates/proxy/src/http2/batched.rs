@@ -107,8 +107,10 @@ impl AsyncWrite for Batched {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.0.borrow_mut();
-        ready!(inner.poll_send(cx))?;
-        Pin::new(&mut inner.side).poll_shutdown(cx)
+        // A peer that has gone can't be told why; the reason itself is known above.
+        let _gone = ready!(inner.poll_send(cx));
+        let _gone = ready!(Pin::new(&mut inner.side).poll_shutdown(cx));
+        Poll::Ready(Ok(()))
     }
 }
 

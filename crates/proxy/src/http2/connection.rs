@@ -141,6 +141,7 @@ impl Shared {
         let connected = tokio::time::timeout(H2_PREFACE_WAIT, connecting).await;
         let (requests, mut connection) = match connected {
             Ok(Ok(connected)) => connected,
+            Ok(Err(error)) if error.is_library() => return Err(not_http2(&error)),
             Ok(Err(error)) => return Err(outlet.take_broken().unwrap_or_else(|| unanswered(&error))),
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
@@ -246,10 +247,11 @@ fn drive(
     ended
 }
 
+fn not_http2(error: &h2::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("expected HTTP/2, found otherwise: {error}"))
+}
+
 /// What it means that a peer ended the connection before it answered.
 fn unanswered(error: &h2::Error) -> io::Error {
-    if error.is_library() {
-        return io::Error::new(io::ErrorKind::InvalidData, format!("expected HTTP/2, found otherwise: {error}"));
-    }
     io::Error::new(io::ErrorKind::UnexpectedEof, format!("the peer ended the connection before it answered: {error}"))
 }

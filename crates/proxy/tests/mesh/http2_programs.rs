@@ -42,6 +42,8 @@ pub(crate) struct Manners {
     pub(crate) streams: Option<u32>,
     /// It says GOAWAY after so many streams of a connection.
     pub(crate) go_away_after: Option<usize>,
+    /// It bears that much unread, of one stream, and many times that of a connection.
+    pub(crate) window: Option<u32>,
 }
 
 impl Program {
@@ -91,6 +93,9 @@ async fn connection(
     let mut builder = h2::server::Builder::new();
     if let Some(streams) = manners.streams {
         builder.max_concurrent_streams(streams);
+    }
+    if let Some(window) = manners.window {
+        builder.initial_window_size(window).initial_connection_window_size(window << 4).data_frame_budget(1 << 30);
     }
     let Ok(mut connection) = builder.handshake::<_, Bytes>(socket).await else { return };
     let mut served = 0;

@@ -4,6 +4,8 @@
 mod dns;
 mod harness;
 mod http2;
+mod http2_ends;
+mod http2_flow;
 mod http2_programs;
 mod identity;
 mod policy;

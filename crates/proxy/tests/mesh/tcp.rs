@@ -185,10 +185,3 @@ fn open_connections_outlive_the_beginning_of_the_end() {
     assert_eq!(read_to_end(&mut caller), b"");
     web.join();
 }
-
-/// Anonymous memory of this process, in KiB.
-fn anonymous_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
