@@ -153,6 +153,9 @@ pub const H2_SMALL_FRAMES: usize = H2_CONNECTION_WINDOW as usize;
 pub const H2_REPLAY_BYTES: usize = 64 << 10;
 /// How often a request is sent at most, when each time it is provably not processed.
 pub const H2_TRIES: usize = 3;
+/// Connections to one port of a program, when streams of each stall: a program's window may be used
+/// up by one stream that it doesn't read, and then holds up the connection's others.
+pub const H2_STALLED_CONNECTIONS: usize = 8;
 /// Endpoints whose labels one connection of a program keeps at hand.
 pub const H2_FLOWS: usize = 64;
 /// How long a peer may take for its half of the connection's preface. A ping is answered at once

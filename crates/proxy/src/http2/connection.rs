@@ -17,11 +17,9 @@ use tokio::time::Instant;
 
 use super::batched::{Batched, Outlet, batched};
 use super::settings;
-pub(super) use super::settings::Caller;
+pub(super) use super::settings::Peer;
 use crate::drain::Drain;
-use crate::limits::{
-    H2_CANCELS_PER_CONNECTION, H2_PREFACE_WAIT, H2_STREAMS, H2_STREAMS_PER_CONNECTION,
-};
+use crate::limits::{H2_CANCELS_PER_CONNECTION, H2_PREFACE_WAIT, H2_STREAMS, H2_STREAMS_PER_CONNECTION};
 use crate::side::Side;
 use crate::stream::Stream;
 
@@ -39,9 +37,9 @@ impl Accepted {
     ///
     /// # Errors
     /// When the peer doesn't begin as HTTP/2 does, or not in time.
-    pub(super) async fn new(side: Side, caller: Caller) -> io::Result<Self> {
+    pub(super) async fn new(side: Side, peer: Peer) -> io::Result<Self> {
         let (io, outlet) = batched(side, Vec::new());
-        let greeting = settings::server(caller).handshake(io);
+        let greeting = settings::server(peer).handshake(io);
         match tokio::time::timeout(H2_PREFACE_WAIT, greeting).await {
             Ok(Ok(connection)) => Ok(Self { connection, outlet }),
             Ok(Err(error)) => Err(outlet.take_broken().unwrap_or_else(|| io::Error::other(error))),
@@ -97,6 +95,9 @@ pub(super) struct Shared {
     requests: SendRequest<Bytes>,
     /// Streams that are open.
     streams: Cell<usize>,
+    /// How many of them can't send, just now.
+    stalled: Cell<usize>,
+    peer: Peer,
     opened: Cell<u32>,
     cancelled: Cell<u32>,
     /// It gets no new streams.
@@ -105,7 +106,10 @@ pub(super) struct Shared {
 }
 
 /// The right to one stream on a shared connection.
-pub(super) struct Lease(Rc<Shared>);
+pub(super) struct Lease {
+    shared: Rc<Shared>,
+    stalled: Cell<bool>,
+}
 
 /// A stream that was opened: where its response comes, and where its content goes.
 pub(super) type Sent = (ResponseFuture, SendStream<Bytes>);
@@ -125,7 +129,7 @@ impl Shared {
     ///
     /// # Errors
     /// How the stream broke, or `InvalidData` when the peer speaks something else.
-    pub(super) async fn new(stream: Stream, first: Vec<u8>) -> io::Result<Rc<Self>> {
+    pub(super) async fn new(stream: Stream, first: Vec<u8>, peer: Peer) -> io::Result<Rc<Self>> {
         let (io, outlet) = batched(Side::new(stream), first);
         let connecting = async {
             let (requests, mut connection) = settings::client().handshake(io).await?;
@@ -148,6 +152,8 @@ impl Shared {
         let shared = Rc::new(Self {
             requests,
             streams: Cell::new(0),
+            stalled: Cell::new(0),
+            peer,
             opened: Cell::new(0),
             cancelled: Cell::new(0),
             closing: Cell::new(false),
@@ -175,7 +181,13 @@ impl Shared {
     /// The right to a stream, whatever the peer bears: `h2` keeps the stream back until it does.
     pub(super) fn first_lease(self: &Rc<Self>) -> Lease {
         self.streams.set(self.streams.get() + 1);
-        Lease(self.clone())
+        Lease { shared: self.clone(), stalled: Cell::new(false) }
+    }
+
+    /// Whether a stream that stalls may hold up the others: a program may bear no more of all
+    /// streams than of one (RFC 9113, 6.9.2, has it so by default).
+    pub(super) fn is_stalled(&self) -> bool {
+        self.peer == Peer::Program && self.stalled.get() > 0
     }
 
     /// Whether it gets no new streams.
@@ -201,7 +213,7 @@ impl Lease {
     /// # Errors
     /// Nothing was sent.
     pub(super) fn send(&self, head: Request<()>, end_of_stream: bool) -> Result<Sent, NotSent> {
-        let shared = &self.0;
+        let shared = &self.shared;
         shared.opened.set(shared.opened.get() + 1);
         shared.retire_when_worn();
         shared.requests.clone().send_request(head, end_of_stream).map_err(|error| {
@@ -214,21 +226,36 @@ impl Lease {
         })
     }
 
+    /// Says that the stream has something to send and can't.
+    pub(super) fn stall(&self) {
+        if !self.stalled.replace(true) {
+            self.shared.stalled.set(self.shared.stalled.get() + 1);
+        }
+    }
+
+    /// Says that the stream has sent what it had to.
+    pub(super) fn flow(&self) {
+        if self.stalled.replace(false) {
+            self.shared.stalled.set(self.shared.stalled.get() - 1);
+        }
+    }
+
     /// Says that the stream was cancelled.
     pub(super) fn count_cancelled(&self) {
-        self.0.cancelled.set(self.0.cancelled.get() + 1);
-        self.0.retire_when_worn();
+        self.shared.cancelled.set(self.shared.cancelled.get() + 1);
+        self.shared.retire_when_worn();
     }
 
     /// Says that the peer takes no more streams.
     pub(super) fn retire(&self) {
-        self.0.closing.set(true);
+        self.shared.closing.set(true);
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let shared = &self.0;
+        self.flow();
+        let shared = &self.shared;
         shared.streams.set(shared.streams.get() - 1);
         shared.used.set(Instant::now());
     }

@@ -96,11 +96,16 @@ impl Exchange {
         let mut uploading = !self.request.is_empty();
         let mut waiting = true;
         let ending = poll_fn(|cx| {
-            if uploading && let Poll::Ready(sent) = self.request.poll(cx, &mut to) {
-                match sent {
+            if uploading {
+                match self.request.poll(cx, &mut to) {
+                    Poll::Pending if self.request.is_stalled() => lease.stall(),
+                    Poll::Pending => lease.flow(),
                     // The callee wants no more of it; why, its response tells.
-                    Ok(()) | Err(Broken::To(_)) => uploading = false,
-                    Err(Broken::From(error)) => return Poll::Ready(Ending::CallerReset(code(&error))),
+                    Poll::Ready(Ok(()) | Err(Broken::To(_))) => {
+                        uploading = false;
+                        lease.flow();
+                    }
+                    Poll::Ready(Err(Broken::From(error))) => return Poll::Ready(Ending::CallerReset(code(&error))),
                 }
             }
             if waiting {

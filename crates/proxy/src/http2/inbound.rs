@@ -11,7 +11,7 @@ use weft_http::bridge::validate_h2_request;
 use weft_mesh::record::{AppProtocol, Inbound};
 
 use super::answer::{Audience, Dialect, conclude, fail};
-use super::connection::{Accepted, Caller, Lease, Opened, Shared};
+use super::connection::{Accepted, Lease, Opened, Peer, Shared};
 use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::access::Judged;
@@ -37,7 +37,7 @@ struct Connection {
 
 /// Serves a caller's connection until it ends; `source` is the calling program's address.
 pub(crate) async fn serve(data: &Rc<Data>, client: Side, facts: Facts, source: SocketAddr) {
-    let caller = if facts.peer.is_some() { Caller::Proxy } else { Caller::Program };
+    let caller = if facts.peer.is_some() { Peer::Proxy } else { Peer::Program };
     let mut accepted = match Accepted::new(client, caller).await {
         Ok(accepted) => accepted,
         Err(error) => return tracing::debug!(%source, %error, "no HTTP/2 after its preface"),
@@ -184,7 +184,7 @@ impl Connection {
         let connecting = data.sockets.connect(&data.addresses, port, self.facts.source_ip);
         let program = connecting.await.map_err(|error| at(Cause::Connect, error))?;
         data.sweep.notify_one();
-        Shared::new(Stream::Plain(program), Vec::new()).await.map_err(|error| {
+        Shared::new(Stream::Plain(program), Vec::new(), Peer::Program).await.map_err(|error| {
             let cause = match error.kind() {
                 std::io::ErrorKind::InvalidData => Cause::Protocol,
                 _ => Cause::Connect,

@@ -13,7 +13,7 @@ use weft_mesh::record::Tunnel;
 use weft_wire::head::Kind;
 
 use super::answer::{Audience, Dialect, conclude, fail};
-use super::connection::{Accepted, Caller, Lease, Opened, Shared};
+use super::connection::{Accepted, Lease, Opened, Peer, Shared};
 use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::data::Data;
@@ -47,7 +47,7 @@ struct Connection {
 /// Serves the program's connection until it ends.
 pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
     let caller = called.caller;
-    let mut accepted = match Accepted::new(client, Caller::Program).await {
+    let mut accepted = match Accepted::new(client, Peer::Program).await {
         Ok(accepted) => accepted,
         Err(error) => return tracing::debug!(%caller, %error, "no HTTP/2 after its preface"),
     };
@@ -154,14 +154,14 @@ async fn lease(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Leas
 async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Shared>, Failure> {
     let head = called.head(target, Kind::Http2);
     let mut first = Vec::new();
-    let (stream, at) = match target.endpoint.tunnel {
+    let (stream, at, peer) = match target.endpoint.tunnel {
         Tunnel::Mesh(at) => {
             head.encode(&mut first);
-            (Stream::Tls(tunnel::connect(data, &target.endpoint, at).await?), at)
+            (Stream::Tls(tunnel::connect(data, &target.endpoint, at).await?), at, Peer::Proxy)
         }
         Tunnel::Plain => {
             let at = head.destination;
-            (Stream::Plain(tunnel::dial::tcp(at, TUNNEL_CONNECT).await?), at)
+            (Stream::Plain(tunnel::dial::tcp(at, TUNNEL_CONNECT).await?), at, Peer::Program)
         }
         Tunnel::Hbone(at) => {
             let detail = format!("{at} speaks HBONE only, which this proxy doesn't speak");
@@ -169,7 +169,7 @@ async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Sh
         }
     };
     data.sweep.notify_one();
-    Shared::new(stream, first).await.map_err(|error| tunnel::dial::broken(at, &error))
+    Shared::new(stream, first, peer).await.map_err(|error| tunnel::dial::broken(at, &error))
 }
 
 impl Connection {

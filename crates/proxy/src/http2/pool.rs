@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::connection::{Lease, Shared};
-use crate::limits::WARM_IDLE;
+use crate::limits::{H2_STALLED_CONNECTIONS, WARM_IDLE};
 use crate::why::Failure;
 
 /// Shared connections; `K` is all that tells one place from another.
@@ -93,9 +93,12 @@ impl<K> Default for Connections<K> {
 }
 
 impl Place {
-    /// A right on the oldest connection that has room: so that others can fall idle.
+    /// A right on the oldest connection that has room, so that others can fall idle; on one whose
+    /// streams stall only if there are many already.
     fn lease(&self) -> Option<Lease> {
-        self.open.borrow().iter().find_map(Shared::lease)
+        let open = self.open.borrow();
+        let flowing = open.iter().filter(|shared| !shared.is_stalled()).find_map(Shared::lease);
+        flowing.or_else(|| open.iter().filter(|_| open.len() >= H2_STALLED_CONNECTIONS).find_map(Shared::lease))
     }
 
     fn add(&self, shared: Rc<Shared>) -> Lease {

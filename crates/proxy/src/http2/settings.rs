@@ -8,9 +8,9 @@ use crate::limits::{
     H2_RESET_MEMORY, H2_SEND_BUFFER, H2_SMALL_FRAMES, H2_STREAM_WINDOW, H2_STREAMS, H2_UNSEEN_RESETS,
 };
 
-/// Who is at the other end of a connection that is accepted.
+/// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(super) enum Peer {
     /// A program, with one connection for all that it does.
     Program,
     /// Another proxy, which opens more connections when it needs them.
@@ -18,10 +18,10 @@ pub(super) enum Caller {
 }
 
 /// The side that accepts streams.
-pub(super) fn server(caller: Caller) -> server::Builder {
-    let streams = match caller {
-        Caller::Program => H2_CLIENT_STREAMS,
-        Caller::Proxy => H2_STREAMS,
+pub(super) fn server(peer: Peer) -> server::Builder {
+    let streams = match peer {
+        Peer::Program => H2_CLIENT_STREAMS,
+        Peer::Proxy => H2_STREAMS,
     };
     let mut builder = server::Builder::new();
     builder

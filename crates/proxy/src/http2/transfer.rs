@@ -70,6 +70,11 @@ impl Transfer {
         self.bytes == 0 && self.trailers.is_none() && matches!(self.state, State::Read | State::Sent)
     }
 
+    /// Whether there is something to send for which there is no room.
+    pub(super) fn is_stalled(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Bytes of data that were read so far.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes

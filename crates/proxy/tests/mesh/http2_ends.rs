@@ -57,7 +57,10 @@ fn each_stream_is_judged_by_what_it_asks() {
         let answer = ask(&client, grpc("/shop.Cart/Get"), "x").await.unwrap();
         assert_eq!((answer.head.status().as_u16(), &answer.body[..]), (200, &b"x"[..]));
         // What the program would see is what is judged.
-        assert_eq!(text(&ask(&client, get("/a/../shop.Cart/%47et"), "").await.unwrap(), "seen"), "http://api/shop.Cart/Get");
+        assert_eq!(
+            text(&ask(&client, get("/a/../shop.Cart/%47et"), "").await.unwrap(), "seen"),
+            "http://api/shop.Cart/Get"
+        );
 
         let denied = ask(&client, grpc("/shop.Cart/Drop"), "x").await.unwrap();
         assert_eq!((denied.head.status().as_u16(), text(&denied, "grpc-status")), (200, "7"));

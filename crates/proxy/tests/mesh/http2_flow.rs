@@ -72,7 +72,34 @@ fn a_callee_that_does_not_read_slows_its_caller_and_nobody_else() {
             assert_eq!(answer.body, sent.to_string());
         }
     });
-    assert_eq!(program.connections(), 1);
+    // One for each that stalls, and one for the others.
+    assert_eq!(program.connections(), 4);
+}
+
+#[test]
+fn a_program_whose_window_is_used_up_serves_others() {
+    // A default server bears as much of all streams as of one.
+    let stalls = Program::start(|(mut request, mut respond)| {
+        Box::pin(async move {
+            let first = request.body_mut().data().await.unwrap().unwrap();
+            if first.len() < 10 {
+                return drop(respond.send_response(Response::new(()), true).unwrap());
+            }
+            // It reads no more, and grants nothing anew.
+            std::future::pending::<()>().await;
+        })
+    });
+    let (web, _api) = http2_pair(stalls.port);
+    run(async {
+        let stalled = client(web.outbound).await;
+        let (_response, mut content) = open(&stalled, "/").await;
+        assert!(fill(&mut content, 16 << 10).await > 64 << 10);
+        let other = client(web.outbound).await;
+        for _ in 0..10 {
+            assert_eq!(ask(&other, request("/"), "small").await.unwrap().head.status(), 200);
+        }
+    });
+    assert_eq!(stalls.connections(), 2);
 }
 
 #[test]
