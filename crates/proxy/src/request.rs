@@ -20,14 +20,10 @@ use crate::live::{Facts, judged};
 use crate::metrics::{Labels, NO_FLAG, Outcome, RequestSeries};
 use crate::why::Failure;
 
-/// What the requests of one connection to one workload have in common, and their series at hand.
+/// What requests of one caller to one workload have in common, and their series at hand.
 pub(crate) struct Flow {
     /// Who calls whom.
     pub labels: Arc<Labels>,
-    /// The calling program's address.
-    pub source: SocketAddr,
-    /// The address that it called.
-    pub destination: SocketAddr,
     series: RefCell<Vec<(Outcome, Rc<RequestSeries>)>>,
 }
 
@@ -47,8 +43,10 @@ pub(crate) struct Line<'a> {
 /// One request being accounted for.
 pub(crate) struct Request {
     data: Rc<Data>,
-    /// Its connection; replaced when an endpoint is chosen.
+    /// Its labels; replaced when an endpoint is chosen.
     pub flow: Rc<Flow>,
+    /// The calling program's address, and the address that it called.
+    ends: (SocketAddr, SocketAddr),
     began: Instant,
     words: Option<Words>,
     /// What policy said.
@@ -64,9 +62,9 @@ pub(crate) struct Request {
 }
 
 impl Flow {
-    /// A flow from `source` to `destination`.
-    pub(crate) fn new(labels: Labels, source: SocketAddr, destination: SocketAddr) -> Rc<Self> {
-        Rc::new(Self { labels: Arc::new(labels), source, destination, series: RefCell::default() })
+    /// A flow whose requests have these labels.
+    pub(crate) fn new(labels: Labels) -> Rc<Self> {
+        Rc::new(Self { labels: Arc::new(labels), series: RefCell::default() })
     }
 
     fn series(&self, data: &Data, outcome: Outcome) -> Rc<RequestSeries> {
@@ -83,12 +81,14 @@ impl Flow {
 }
 
 impl Request {
-    /// Opens an account, when a head has come.
-    pub(crate) fn begin(data: &Rc<Data>, flow: &Rc<Flow>, line: Line<'_>) -> Self {
+    /// Opens an account, when a head has come. `ends` are the calling program's address, and the
+    /// address that it called.
+    pub(crate) fn begin(data: &Rc<Data>, flow: &Rc<Flow>, ends: (SocketAddr, SocketAddr), line: Line<'_>) -> Self {
         let Line { method, authority, target, id } = line;
         Self {
             data: data.clone(),
             flow: flow.clone(),
+            ends,
             began: Instant::now(),
             words: data.access.has_room().then(|| Words::new([method, authority, target, id])),
             verdict: None,
@@ -137,8 +137,8 @@ impl Request {
             start: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
             duration: took,
             labels: self.flow.labels.clone(),
-            source: self.flow.source,
-            destination: self.flow.destination,
+            source: self.ends.0,
+            destination: self.ends.1,
             from_caller: bytes.0,
             from_callee: bytes.1,
             verdict: self.verdict,

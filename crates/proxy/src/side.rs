@@ -1,5 +1,5 @@
-//! One side of a connection that is being read: its stream, and what was read ahead of it. Knows no
-//! protocol. A side at rest holds no buffer.
+//! One side of a connection: its stream, what was read ahead of it, and what it didn't take yet.
+//! Knows no protocol. A side at rest holds no buffer.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,19 +12,22 @@ use tokio::net::TcpStream;
 use crate::limits::PLAIN_BYTES;
 use crate::stream::Stream;
 
-/// A stream, and bytes of it that were read and not yet used. Reading it as [`AsyncRead`] gives
-/// those bytes first.
+/// A stream, bytes of it that were read and not yet used, and bytes that it is still to take.
+/// Reading it as [`AsyncRead`] gives what was read ahead first; writing it as [`AsyncWrite`] is for
+/// those who don't use [`Self::send_now`].
 pub(crate) struct Side {
     /// The stream.
     pub stream: Stream,
     input: Vec<u8>,
     used: usize,
+    output: Vec<u8>,
+    sent: usize,
 }
 
 impl Side {
     /// A side of which nothing was read yet.
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, input: Vec::new(), used: 0 }
+        Self { stream, input: Vec::new(), used: 0, output: Vec::new(), sent: 0 }
     }
 
     /// A plain socket's side.
@@ -75,6 +78,33 @@ impl Side {
             self.keep(read);
             Poll::Ready(Ok(read.len()))
         })
+    }
+
+    /// One write of `bytes`; what the stream doesn't take is kept for [`Self::poll_send`], which
+    /// must have been ready before.
+    ///
+    /// # Errors
+    /// The stream's; it took none of `bytes` then.
+    pub(crate) fn send_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        let taken = match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Ready(taken) => taken?,
+            Poll::Pending => 0,
+        };
+        self.output.extend_from_slice(&bytes[taken..]);
+        Ok(())
+    }
+
+    /// Sends what was kept. Nothing more is read for this side before it went: that is the
+    /// back-pressure.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.output.len() {
+            self.sent += ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output[self.sent..]))?;
+        }
+        if self.sent > 0 {
+            self.output = Vec::new();
+            self.sent = 0;
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// As [`Self::poll_fill`].
