@@ -151,8 +151,14 @@ pub const H2_SMALL_FRAMES: usize = H2_CONNECTION_WINDOW as usize;
 /// A request's body that is kept until its response begins, so that a stream that was provably not
 /// processed can be tried elsewhere. A longer request is tried once.
 pub const H2_REPLAY_BYTES: usize = 64 << 10;
+/// The first bytes of a request's content, which go with its head, in one write, before the stream
+/// has room of its own: most requests are wholly within. So much more may wait for one stream.
+pub const H2_EAGER_BYTES: usize = 16 << 10;
 /// How often a request is sent at most, when each time it is provably not processed.
 pub const H2_TRIES: usize = 3;
+/// How long some stream of a connection must have had no room to send before the connection counts as
+/// stalled: much longer than a program that reads takes to say so.
+pub const H2_STALL: Duration = Duration::from_millis(20);
 /// Connections to one port of a program, when streams of each stall: a program's window may be used
 /// up by one stream that it doesn't read, and then holds up the connection's others.
 pub const H2_STALLED_CONNECTIONS: usize = 8;

@@ -6,6 +6,7 @@ use h2::Reason;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Response, Version};
 use weft_http::error_response::ErrorResponse;
+use weft_http::head::Persistence;
 
 use super::exchange::{Ending, Exchange};
 use crate::request::{REQUEST_ID, UNPROCESSED};
@@ -103,7 +104,7 @@ pub(super) fn fail(exchange: &mut Exchange, dialect: Dialect, audience: Audience
 
 fn http(failure: &Failure) -> Response<Bytes> {
     let text = told(failure);
-    let error = ErrorResponse { status: failure.cause.status(), cause: &text };
+    let error = error(failure, &text);
     let body = error.body();
     let mut response = Response::new(Bytes::new());
     *response.version_mut() = Version::HTTP_2;
@@ -118,7 +119,7 @@ fn http(failure: &Failure) -> Response<Bytes> {
 /// A head that is the whole response (gRPC over HTTP/2, Trailers-Only).
 fn grpc(failure: &Failure) -> Response<Bytes> {
     let text = told(failure);
-    let error = ErrorResponse { status: failure.cause.status(), cause: &text };
+    let error = error(failure, &text);
     let mut response = Response::new(Bytes::new());
     *response.version_mut() = Version::HTTP_2;
     let fields = response.headers_mut();
@@ -127,6 +128,11 @@ fn grpc(failure: &Failure) -> Response<Bytes> {
     fields.insert(GRPC_STATUS, grpc_code(failure.cause).into());
     fields.insert(GRPC_MESSAGE, value(&grpc_message(error.body().trim_end())));
     response
+}
+
+fn error<'a>(failure: &Failure, text: &'a str) -> ErrorResponse<'a> {
+    let persistence = Persistence::KeepAlive;
+    ErrorResponse { status: failure.cause.status(), cause: text, fields: &[], persistence }
 }
 
 /// The code for a response that can't be ended well. gRPC's libraries read one of them as

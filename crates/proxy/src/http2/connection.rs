@@ -19,7 +19,7 @@ use super::batched::{Batched, Outlet, batched};
 use super::settings;
 pub(super) use super::settings::Peer;
 use crate::drain::Drain;
-use crate::limits::{H2_CANCELS_PER_CONNECTION, H2_PREFACE_WAIT, H2_STREAMS, H2_STREAMS_PER_CONNECTION};
+use crate::limits::{H2_CANCELS_PER_CONNECTION, H2_PREFACE_WAIT, H2_STALL, H2_STREAMS, H2_STREAMS_PER_CONNECTION};
 use crate::side::Side;
 use crate::stream::Stream;
 
@@ -97,6 +97,8 @@ pub(super) struct Shared {
     streams: Cell<usize>,
     /// How many of them can't send, just now.
     stalled: Cell<usize>,
+    /// Since when there is one of those.
+    stalled_since: Cell<Instant>,
     peer: Peer,
     opened: Cell<u32>,
     cancelled: Cell<u32>,
@@ -153,6 +155,7 @@ impl Shared {
             requests,
             streams: Cell::new(0),
             stalled: Cell::new(0),
+            stalled_since: Cell::new(Instant::now()),
             peer,
             opened: Cell::new(0),
             cancelled: Cell::new(0),
@@ -187,7 +190,7 @@ impl Shared {
     /// Whether a stream that stalls may hold up the others: a program may bear no more of all
     /// streams than of one (RFC 9113, 6.9.2, has it so by default).
     pub(super) fn is_stalled(&self) -> bool {
-        self.peer == Peer::Program && self.stalled.get() > 0
+        self.peer == Peer::Program && self.stalled.get() > 0 && self.stalled_since.get().elapsed() >= H2_STALL
     }
 
     /// Whether it gets no new streams.
@@ -229,7 +232,11 @@ impl Lease {
     /// Says that the stream has something to send and can't.
     pub(super) fn stall(&self) {
         if !self.stalled.replace(true) {
-            self.shared.stalled.set(self.shared.stalled.get() + 1);
+            let others = self.shared.stalled.get();
+            if others == 0 {
+                self.shared.stalled_since.set(Instant::now());
+            }
+            self.shared.stalled.set(others + 1);
         }
     }
 

@@ -61,7 +61,8 @@ async fn called(data: &Rc<Data>, connection: &Connection, opened: Opened) {
     let dialect = connection.dialect(inbound.as_deref().ok(), &head);
     head::identify(&mut head);
     let flow = connection.flow(data, inbound.as_deref().ok(), dialect);
-    let account = request::Request::begin(data, &flow, head::line(&head));
+    let account =
+        request::Request::begin(data, &flow, (connection.source, connection.facts.destination), head::line(&head));
     let mut exchange = Exchange::new(account, content, respond);
     // From here on no change of policy is missed.
     let changed = data.live.changed();
@@ -207,7 +208,7 @@ impl Connection {
             protocol: dialect.as_str(),
             security: if peer.is_some() { "mutual_tls" } else { "none" },
         };
-        let flow = Flow::new(labels, self.source, self.facts.destination);
+        let flow = Flow::new(labels);
         if inbound.is_some() {
             flows.push((dialect, flow.clone()));
         }

@@ -69,7 +69,7 @@ async fn call(data: &Rc<Data>, connection: &Connection, opened: Opened) {
     let dialect = Dialect::of(head.headers());
     head::identify(&mut head);
     let flow = connection.flow(data, None, dialect);
-    let account = request::Request::begin(data, &flow, head::line(&head));
+    let account = request::Request::begin(data, &flow, connection.ends(), head::line(&head));
     let mut exchange = Exchange::new(account, content, respond);
     let failure = match validate_h2_request(&head) {
         Ok(()) => {
@@ -180,6 +180,10 @@ impl Connection {
         service.choose(ip, tried, now).or_else(|| service.choose(ip, &[], now))
     }
 
+    fn ends(&self) -> (SocketAddr, SocketAddr) {
+        (self.called.caller, self.called.destination)
+    }
+
     /// What requests to one endpoint have in common; `None`: to one that isn't chosen.
     fn flow(&self, data: &Data, target: Option<&Rc<Target>>, dialect: Dialect) -> Rc<Flow> {
         let mut flows = self.flows.borrow_mut();
@@ -187,9 +191,9 @@ impl Connection {
         if let Some((.., flow)) = flows.iter().find(|(known, speaks, _)| *speaks == dialect && is_it(known)) {
             return flow.clone();
         }
-        let Called { service, caller, destination, .. } = &self.called;
+        let service = &self.called.service;
         let party = target.map_or_else(Party::unknown, |target| target.party.clone());
-        let flow = Flow::new(labels(data, service.name(), party, dialect.as_str()), *caller, *destination);
+        let flow = Flow::new(labels(data, service.name(), party, dialect.as_str()));
         if flows.len() >= H2_FLOWS {
             flows.clear();
         }

@@ -10,7 +10,7 @@ use weft_http::bridge::validate_h2_trailers;
 
 use super::head;
 use super::held::Held;
-use crate::limits::H2_REPLAY_BYTES;
+use crate::limits::{H2_EAGER_BYTES, H2_REPLAY_BYTES};
 
 /// What goes from one stream to another.
 pub(super) struct Transfer {
@@ -22,6 +22,8 @@ pub(super) struct Transfer {
     trailers: Option<HeaderMap>,
     grpc_status: Option<u16>,
     kept: Kept,
+    /// Bytes that may still be sent without waiting for room.
+    eager: usize,
     bytes: u64,
 }
 
@@ -55,14 +57,14 @@ impl Transfer {
     pub(super) fn new(from: RecvStream) -> Self {
         let state = if from.is_end_stream() { State::Read } else { State::Data };
         let (held, kept) = (Held::default(), Kept::Nothing);
-        Self { from, held, owed: 0, state, trailers: None, grpc_status: None, kept, bytes: 0 }
+        Self { from, held, owed: 0, state, trailers: None, grpc_status: None, kept, eager: 0, bytes: 0 }
     }
 
     /// Passes on what comes on `from`; as long as it is short and [`Transfer::settle`] wasn't
     /// called, it can be sent again.
     pub(super) fn replayable(from: RecvStream) -> Self {
         let kept = Kept::All { pieces: Vec::new(), bytes: 0 };
-        Self { kept, ..Self::new(from) }
+        Self { kept, eager: H2_EAGER_BYTES, ..Self::new(from) }
     }
 
     /// Whether there is nothing to send at all: the stream's head says it.
@@ -101,6 +103,7 @@ impl Transfer {
         self.held.put_back(pieces);
         pieces.clear();
         *bytes = 0;
+        self.eager = H2_EAGER_BYTES;
         if self.state == State::Sent {
             self.state = State::Read;
         }
@@ -169,7 +172,11 @@ impl Transfer {
     fn send(&mut self, cx: &mut Context<'_>, to: &mut SendStream<Bytes>) -> Result<(), Broken> {
         while !self.held.is_empty() {
             to.reserve_capacity(self.held.len());
-            let room = to.capacity();
+            let mut room = to.capacity();
+            if room == 0 {
+                // A stream has no room before its head has gone; its first data go with the head.
+                room = std::mem::take(&mut self.eager);
+            }
             if room == 0 {
                 match to.poll_capacity(cx) {
                     Poll::Pending => return Ok(()),

@@ -7,6 +7,7 @@ mod http2;
 mod http2_ends;
 mod http2_flow;
 mod http2_programs;
+mod http2_tools;
 mod identity;
 mod policy;
 mod tcp;
