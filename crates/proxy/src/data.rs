@@ -18,9 +18,8 @@ use weft_wire::bootstrap::Names;
 use crate::access::AccessLog;
 use crate::config::Config;
 use crate::drain::Drain;
-use crate::http2::Connections;
-use crate::http2::inbound::ProgramPort;
-use crate::http2::outbound::Route;
+use crate::http1::Programs;
+use crate::http2::{Connections, inbound::ProgramPort, outbound::Route};
 use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, OUTBOUND_CONNECTIONS, SWEEP};
 use crate::live::Live;
 use crate::metrics::{Metrics, Party};
@@ -41,10 +40,12 @@ pub(crate) struct Data {
     pub records: Records,
     /// Warm connections to others.
     pub pool: Pool,
+    /// Connections to the program that wait.
+    pub programs: Programs,
     /// Connections to others that HTTP/2 streams share.
-    pub calls: Connections<Route>,
+    pub h2_calls: Connections<Route>,
     /// Connections to the program that HTTP/2 streams share.
-    pub programs: Connections<ProgramPort>,
+    pub h2_programs: Connections<ProgramPort>,
     /// Open connections of callers.
     pub live: Rc<Live>,
     /// Sockets towards the program.
@@ -128,8 +129,8 @@ async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     until_stopped(terminate, &channels.stop).await;
     data.drain.begin();
     data.pool.clear();
-    data.calls.clear();
-    data.programs.clear();
+    data.h2_calls.clear();
+    data.h2_programs.clear();
     let left = data.drain.finish(DRAIN_WAIT).await;
     if left > 0 {
         tracing::warn!(left, "connections were still open at the end of the drain");
@@ -149,8 +150,9 @@ fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<Access
         names: config.names,
         records: Records::new(orders),
         pool: Pool::default(),
-        calls: Connections::default(),
-        programs: Connections::default(),
+        programs: Programs::default(),
+        h2_calls: Connections::default(),
+        h2_programs: Connections::default(),
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
@@ -209,9 +211,10 @@ async fn sweep(data: Rc<Data>) {
             let now = Instant::now();
             let destinations = data.records.sweep(now);
             let warm = data.pool.sweep(now);
-            let calls = data.calls.sweep(now);
             let programs = data.programs.sweep(now);
-            if !destinations && !warm && !calls && !programs {
+            let h2_calls = data.h2_calls.sweep(now);
+            let h2_programs = data.h2_programs.sweep(now);
+            if ![destinations, warm, programs, h2_calls, h2_programs].contains(&true) {
                 break;
             }
         }

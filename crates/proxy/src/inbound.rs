@@ -3,20 +3,22 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep, sleep};
 use weft_identity::peer_identity;
 use weft_mesh::SpiffeId;
 use weft_mesh::record::Inbound;
 use weft_wire::head::{self, Answer, Head, Kind, Refusal};
 
-use crate::accept;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
-use crate::http2;
+use crate::detect::{Declared, Settled, Spoken, settle, which_http};
+use crate::http1::inbound::After;
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
 use crate::live::{Admitted, Facts};
 use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
@@ -24,6 +26,7 @@ use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
+use crate::{accept, http1, http2};
 
 /// Serves the mesh's port until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
@@ -85,27 +88,48 @@ async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, peer: 
 
 /// One head after another. Only HTTP/1 exchanges leave the connection for another one.
 async fn serve_heads(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, peer: SpiffeId) {
-    let head = tokio::select! {
-        head = tokio::time::timeout(INBOUND_IDLE, read_head(&mut tunnel)) => head,
-        () = data.drain.begun() => return,
-    };
-    let head = match head {
-        Ok(Ok(Some(head))) => head,
-        // It waited warm and wasn't needed.
-        Ok(Ok(None)) | Err(_) => return,
-        Ok(Err(error)) => {
-            tracing::info!(%from, %peer, %error, "a caller's connection broke before its head");
-            return;
+    let mut idle = Idle::new();
+    let mut caller = None;
+    loop {
+        let head = match next_head(data, &mut tunnel, &mut idle).await {
+            Ok(Some(head)) => head,
+            // It waited and wasn't needed. A clean end says that nothing was read of an exchange.
+            Ok(None) => {
+                let _gone = tunnel.shutdown().await;
+                return;
+            }
+            Err(error) => {
+                tracing::info!(%from, %peer, %error, "a caller's connection broke before its head");
+                return;
+            }
+        };
+        let _open = data.drain.open();
+        match head.kind {
+            Kind::Tcp => return serve_tcp(data, tunnel, head, peer).await,
+            Kind::Http1 => {
+                let own = || data.own_party().principal.map(|own| own.to_string()).unwrap_or_default();
+                let caller = caller.get_or_insert_with(|| http1::inbound::Caller::new(Some(peer.clone()), &own()));
+                match caller.serve(data, &mut tunnel, (head.source, head.destination)).await {
+                    After::Message => {}
+                    After::Close => return http1::linger(tunnel).await,
+                    After::Reset => return tunnel.stream.reset(),
+                }
+            }
+            Kind::Http2 => {
+                return http2::inbound::serve(data, tunnel, Some(peer), (head.source, head.destination)).await;
+            }
         }
-    };
-    let _open = data.drain.open();
-    match head.kind {
-        Kind::Tcp => serve_tcp(data, tunnel, head, peer).await,
-        Kind::Http2 => {
-            let facts = Facts { peer: Some(peer), source_ip: head.source.ip(), destination: head.destination };
-            http2::inbound::serve(data, tunnel, facts, head.source).await;
-        }
-        Kind::Http1 => tracing::info!(%from, %peer, kind = ?head.kind, "expected a TCP exchange"),
+    }
+}
+
+/// The next head; `None` when there is none and the connection is to end.
+async fn next_head(data: &Data, tunnel: &mut Side, idle: &mut Idle) -> io::Result<Option<Head>> {
+    idle.touch();
+    tokio::select! {
+        biased;
+        head = read_head(tunnel) => head,
+        () = data.drain.begun() => Ok(None),
+        () = idle.passed() => Ok(None),
     }
 }
 
@@ -130,6 +154,7 @@ async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, peer: SpiffeId
     }
 }
 
+/// A caller of a published port: what it speaks is told as for the program's own calls.
 async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port: u16) {
     let Some(ip) = data.addresses.iter().find(|ip| ip.is_ipv4() == from.is_ipv4()).or(data.addresses.first()) else {
         return;
@@ -137,14 +162,52 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
     let destination = SocketAddr::new(*ip, port);
     let mut account = account(data, from, destination, (Party::unknown(), "none"));
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
-    let caller = Side::plain(socket);
-    match open(data, &mut account, facts, from).await {
+    let mut caller = Side::plain(socket);
+    let protocol = data.records.inbound().await.map(|inbound| inbound.protocol(port));
+    let opened = match protocol.map(Declared::of) {
+        Ok(Declared::Tcp) => open(data, &mut account, facts, from).await,
+        Ok(Declared::Http) => match which_http(&mut caller).await {
+            Some(Spoken::Http1) => return http1::inbound::serve_published(data, caller, (from, destination)).await,
+            Some(Spoken::Http2) => return http2::inbound::serve(data, caller, None, (from, destination)).await,
+            Some(Spoken::Tcp) => open(data, &mut account, facts, from).await,
+            None => return,
+        },
+        Ok(Declared::Nothing) => match settle(&mut caller, open(data, &mut account, facts.clone(), from)).await {
+            Settled::Tcp(opened) => opened,
+            Settled::Http(Spoken::Http1) => {
+                return http1::inbound::serve_published(data, caller, (from, destination)).await;
+            }
+            Settled::Http(Spoken::Http2) => {
+                return http2::inbound::serve(data, caller, None, (from, destination)).await;
+            }
+            Settled::Http(Spoken::Tcp) => open(data, &mut account, facts, from).await,
+            Settled::Gone(_) => return,
+        },
+        Err(failure) => Err(failure),
+    };
+    match opened {
         Ok((program, admitted)) => relay(account, caller, program, admitted).await,
         Err(failure) => {
             caller.stream.reset();
             refused(data, account, failure);
         }
     }
+}
+
+/// Labels of what a caller asks.
+pub(crate) fn labels(data: &Data, inbound: &Inbound, peer: Option<&SpiffeId>, protocol: &'static str) -> Labels {
+    Labels { service: own_service(inbound), protocol, ..unjudged_labels(data, peer) }
+}
+
+/// Labels of what a caller asks, when the inbound record hasn't come.
+pub(crate) fn unjudged_labels(data: &Data, peer: Option<&SpiffeId>) -> Labels {
+    let own = data.own_party();
+    let service = ServiceName { host: own.app.clone(), name: own.app.clone(), namespace: own.namespace.clone() };
+    let (source, security) = match peer {
+        Some(peer) => (Party::of_identity(peer), "mutual_tls"),
+        None => (Party::unknown(), "none"),
+    };
+    Labels { reporter: Reporter::Destination, source, destination: own, service, protocol: "http", security }
 }
 
 fn refused(data: &Data, account: Account, failure: Failure) {
@@ -222,6 +285,36 @@ async fn read_head(tunnel: &mut Side) -> io::Result<Option<Head>> {
     }
 }
 
+/// The time that a connection may wait for its next head. One timer that is set again only when it
+/// fires, and not for each exchange.
+struct Idle {
+    timer: Pin<Box<Sleep>>,
+    since: Instant,
+}
+
+impl Idle {
+    fn new() -> Self {
+        Self { timer: Box::pin(sleep(INBOUND_IDLE)), since: Instant::now() }
+    }
+
+    /// It begins to wait.
+    fn touch(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Waits until it has waited for too long.
+    async fn passed(&mut self) {
+        loop {
+            self.timer.as_mut().await;
+            let end = self.since + INBOUND_IDLE;
+            if end <= Instant::now() {
+                return;
+            }
+            self.timer.as_mut().reset(end);
+        }
+    }
+}
+
 async fn say(stream: &mut (impl tokio::io::AsyncWrite + Unpin), answer: &Answer) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(16);
     answer.encode(&mut bytes);
@@ -265,8 +358,7 @@ fn account(
     Account::new(data, caller, destination, labels)
 }
 
-/// The workload's service, as labels name it.
-pub(crate) fn own_service(inbound: &Inbound) -> ServiceName {
+fn own_service(inbound: &Inbound) -> ServiceName {
     let (name, namespace) = (&inbound.service, inbound.workload.namespace());
     ServiceName {
         host: format!("{name}.{namespace}.svc.{}", inbound.identity.trust_domain()).into(),

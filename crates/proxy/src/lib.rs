@@ -17,6 +17,7 @@ mod detect;
 mod dns;
 mod drain;
 mod fds;
+mod http1;
 mod http2;
 mod inbound;
 pub mod limits;

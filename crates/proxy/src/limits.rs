@@ -52,6 +52,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Spare connections kept for one endpoint in use. More only help bursts of new connections, and
 /// each costs both sides a file descriptor and a session.
 pub const WARM_PER_ENDPOINT: usize = 8;
+/// Connections to one endpoint that wait after an exchange of HTTP/1. As many requests at once find
+/// one; more make a handshake each.
+pub const IDLE_PER_ENDPOINT: usize = 256;
 /// How long a spare connection waits. Shorter than [`INBOUND_IDLE`], so that the side that would
 /// use it is the one that closes it.
 pub const WARM_IDLE: Duration = Duration::from_secs(60);
@@ -75,6 +78,17 @@ pub const INBOUND_HANDSHAKES: usize = 1_000;
 pub const SUBSCRIPTIONS: usize = 10_000;
 /// How long a destination is kept after its last use.
 pub const DESTINATION_IDLE: Duration = Duration::from_secs(600);
+/// Endpoints whose tunnels and labels one connection of HTTP/1 keeps at hand.
+pub const ROUTES_AT_HAND: usize = 8;
+/// Connections to the program that wait for an exchange.
+pub const IDLE_PROGRAMS: usize = 1_024;
+/// How long they wait. Shorter than servers wait (2 s and more), so that seldom one ends just as it
+/// is used.
+pub const PROGRAM_IDLE: Duration = Duration::from_millis(1_500);
+/// How long an answer of Weft's own, or the last one of a connection, may take to be read.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// What is taken from a client meanwhile.
+pub const LINGER_BYTES: usize = 1 << 20;
 /// Ports of one service of which it is remembered that HTTP was spoken there.
 pub const KNOWN_PORTS: usize = 32;
 /// Sockets that the socket maker is asked for at once (16 in 153 µs, one in 22 µs).

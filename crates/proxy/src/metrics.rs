@@ -101,14 +101,6 @@ pub struct ServiceName {
     pub namespace: Arc<str>,
 }
 
-impl ServiceName {
-    /// One of which nothing is known.
-    pub fn unknown() -> Self {
-        let unknown: Arc<str> = Arc::from(UNKNOWN);
-        Self { host: unknown.clone(), name: unknown.clone(), namespace: unknown }
-    }
-}
-
 /// Whose view a series is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reporter {

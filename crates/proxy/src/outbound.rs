@@ -22,7 +22,7 @@ use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
 use crate::service::{Service, Target, Underway};
 use crate::side::Side;
 use crate::why::{Cause, Failure, Hop};
-use crate::{accept, dns, http2, original, range, tunnel};
+use crate::{accept, dns, http1, http2, original, range, tunnel};
 
 /// Serves one listener of the program's connections until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: OriginalDestination) {
@@ -81,9 +81,8 @@ async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destinati
             account.labels.service = called.service.name();
             match tell(data, &mut account, &mut client, &called).await {
                 Told::Tcp(opened) => opened,
+                Told::Http1 => return http1::outbound::serve(data, client, called).await,
                 Told::Http2 => return http2::outbound::serve(data, client, called).await,
-                // Its messages aren't told apart: it is carried as opaque bytes.
-                Told::Http1 => open_tcp(data, &mut account, &called).await,
             }
         }
         Ok(None) => open_outside(data, destination).await,

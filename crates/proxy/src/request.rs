@@ -48,7 +48,7 @@ pub(crate) struct Request {
     /// The calling program's address, and the address that it called.
     ends: (SocketAddr, SocketAddr),
     began: Instant,
-    words: Option<Words>,
+    words: Words,
     /// What policy said.
     pub verdict: Option<Judged>,
     /// The status that the caller got; 0 as long as it got none.
@@ -90,7 +90,7 @@ impl Request {
             flow: flow.clone(),
             ends,
             began: Instant::now(),
-            words: data.access.has_room().then(|| Words::new([method, authority, target, id])),
+            words: Words::new([method, authority, target, id]),
             verdict: None,
             status: Cell::new(0),
             grpc_status: Cell::new(None),
@@ -99,14 +99,9 @@ impl Request {
         }
     }
 
-    /// When the head had come.
-    pub(crate) fn began(&self) -> Instant {
-        self.began
-    }
-
-    /// Its id, for answers of Weft's own; empty when nobody logs it.
+    /// Its id, for answers of Weft's own.
     pub(crate) fn id(&self) -> &str {
-        self.words.as_ref().map_or("", |words| words.all()[3])
+        self.words.all()[3]
     }
 
     /// Counts bytes of the caller.
@@ -132,7 +127,9 @@ impl Request {
         let flag = failure.as_ref().map_or(NO_FLAG, |failure| failure.cause.flag());
         let outcome = Outcome { code: status, grpc: grpc_status, flag };
         self.flow.series(&self.data, outcome).add(took, bytes);
-        let Some(words) = self.words else { return self.data.access.miss() };
+        if !self.data.access.has_room() {
+            return self.data.access.miss();
+        }
         self.data.access.push(AccessRecord {
             start: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
             duration: took,
@@ -143,7 +140,7 @@ impl Request {
             from_callee: bytes.1,
             verdict: self.verdict,
             failure,
-            request: Some(Asked { words, status, grpc_status }),
+            request: Some(Asked { words: self.words, status, grpc_status }),
         });
     }
 }

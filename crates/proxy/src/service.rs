@@ -109,13 +109,13 @@ impl Service {
         if !self.record.borrow().addresses.contains(&ip) {
             return targets.iter().filter(untried).find(|t| t.endpoint.address == ip).cloned();
         }
-        let left: Vec<&Rc<Target>>;
-        let candidates: &[&Rc<Target>] = {
-            left = targets.iter().filter(untried).collect();
-            &left
-        };
-        let at = choose(candidates.len(), random::bits(), |at| candidates[at].load(now))?;
-        candidates.get(at).map(|target| Rc::clone(target))
+        if tried.is_empty() {
+            let at = choose(targets.len(), random::bits(), |at| targets[at].load(now))?;
+            return targets.get(at).cloned();
+        }
+        let left: Vec<&Rc<Target>> = targets.iter().filter(untried).collect();
+        let at = choose(left.len(), random::bits(), |at| left[at].load(now))?;
+        left.get(at).map(|target| Rc::clone(target))
     }
 
     fn renew_targets(&self, now: Instant) {

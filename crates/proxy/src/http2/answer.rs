@@ -84,8 +84,8 @@ pub(super) fn fail(exchange: &mut Exchange, dialect: Dialect, audience: Audience
     {
         fields.insert(REQUEST_ID, id);
     }
-    if audience == Audience::Proxy && matches!(failure.cause, Cause::Connect | Cause::Protocol | Cause::Limit) {
-        fields.insert(UNPROCESSED, HeaderValue::from_static("1"));
+    if audience == Audience::Proxy && is_other_endpoints(failure.cause) {
+        fields.insert(UNPROCESSED, HeaderValue::from_static(failure.cause.as_str()));
     }
     let (head, body) = response.into_parts();
     let (status, grpc_status) = (head.status.as_u16(), super::transfer::grpc_status(&head.headers));
@@ -158,8 +158,13 @@ fn grpc_code(cause: Cause) -> u16 {
 fn told(failure: &Failure) -> String {
     match failure.cause {
         Cause::Policy | Cause::PolicyChanged => "policy".to_owned(),
-        _ => failure.to_string(),
+        cause => format!("{cause}; {}; {}", failure.hop, failure.detail),
     }
+}
+
+/// Whether nothing reached the program, and another endpoint may do better.
+fn is_other_endpoints(cause: Cause) -> bool {
+    matches!(cause, Cause::Connect | Cause::Protocol | Cause::UnknownAddress | Cause::Limit | Cause::Draining)
 }
 
 /// A message as `grpc-message` carries it: `%` and what isn't printable ASCII are escaped.

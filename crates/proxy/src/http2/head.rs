@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 
 use http::header::{HOST, HeaderName};
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use weft_http::bridge::h2_authority;
 use weft_mesh::path::{Normalization, normalize, without_query};
 use weft_mesh::{Headers, HttpCall};
 
 use crate::random;
-use crate::request::{FORGEABLE, Line, REQUEST_ID};
+use crate::request::{FORGEABLE, IDENTITY, Line, REQUEST_ID};
 
 /// Gives the request an `:authority`, if it has only `Host` (RFC 9113, 8.3.1).
 pub(super) fn complete(head: &mut Request<()>) {
@@ -21,6 +21,8 @@ pub(super) fn complete(head: &mut Request<()>) {
     let Some(authority) = h2_authority(head).and_then(|authority| authority.parse().ok()) else { return };
     let mut parts = head.uri().clone().into_parts();
     parts.authority = Some(authority);
+    // `h2` forgets the scheme of a request without an authority.
+    parts.scheme.get_or_insert(Scheme::HTTP);
     if let Ok(uri) = Uri::from_parts(parts) {
         *head.uri_mut() = uri;
         head.headers_mut().remove(HOST);
@@ -110,8 +112,9 @@ impl Headers for Fields<'_> {
         if name == ":path" {
             return visit(self.target.as_bytes());
         }
-        for value in self.fields.get_all(name) {
-            visit(value.as_bytes());
+        // What the proxy itself says in it isn't the caller's.
+        if name != IDENTITY {
+            self.fields.get_all(name).iter().for_each(|value| visit(value.as_bytes()));
         }
     }
 }

@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use http::Request;
+use http::{HeaderValue, Request};
 use tokio::sync::futures::Notified;
 use weft_http::bridge::validate_h2_request;
+use weft_mesh::SpiffeId;
 use weft_mesh::record::{AppProtocol, Inbound};
 
 use super::answer::{Audience, Dialect, conclude, fail};
@@ -16,11 +17,11 @@ use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::access::Judged;
 use crate::data::Data;
-use crate::inbound::own_service;
+use crate::inbound::{labels, unjudged_labels};
 use crate::limits::H2_TRIES;
 use crate::live::Facts;
-use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
-use crate::request::{self, Flow, judge};
+use crate::metrics::count;
+use crate::request::{self, Flow, IDENTITY, judge};
 use crate::side::Side;
 use crate::stream::Stream;
 use crate::why::{Cause, Failure, Hop};
@@ -32,17 +33,27 @@ pub(crate) type ProgramPort = (IpAddr, u16);
 struct Connection {
     facts: Facts,
     source: SocketAddr,
+    /// What the program is told of who calls.
+    identity: Option<HeaderValue>,
     flows: RefCell<Vec<(Dialect, Rc<Flow>)>>,
 }
 
-/// Serves a caller's connection until it ends; `source` is the calling program's address.
-pub(crate) async fn serve(data: &Rc<Data>, client: Side, facts: Facts, source: SocketAddr) {
-    let caller = if facts.peer.is_some() { Peer::Proxy } else { Peer::Program };
-    let mut accepted = match Accepted::new(client, caller).await {
+/// Serves a caller's connection until it ends. `peer` is who it is, as proved by mTLS; `ends` are the
+/// calling program's address and the workload's.
+pub(crate) async fn serve(
+    data: &Rc<Data>,
+    client: Side,
+    peer: Option<SpiffeId>,
+    (source, destination): (SocketAddr, SocketAddr),
+) {
+    let facts = Facts { peer, source_ip: source.ip(), destination };
+    let peer = if facts.peer.is_some() { Peer::Proxy } else { Peer::Program };
+    let mut accepted = match Accepted::new(client, peer).await {
         Ok(accepted) => accepted,
         Err(error) => return tracing::debug!(%source, %error, "no HTTP/2 after its preface"),
     };
-    let connection = Rc::new(Connection { facts, source, flows: RefCell::default() });
+    let identity = identity(data, facts.peer.as_ref());
+    let connection = Rc::new(Connection { facts, source, identity, flows: RefCell::default() });
     let ended = accepted
         .each(&data.drain, |opened| {
             let (data, connection) = (data.clone(), connection.clone());
@@ -103,6 +114,9 @@ impl Connection {
         head::complete(head);
         head::normalize_path(head).map_err(malformed)?;
         head::strip(head.headers_mut());
+        if let Some(identity) = &self.identity {
+            head.headers_mut().insert(IDENTITY, identity.clone());
+        }
         let ip = self.facts.destination.ip();
         if !data.addresses.contains(&ip) {
             let detail = format!("{ip} is no address of {}", data.workload);
@@ -176,7 +190,7 @@ impl Connection {
 
     async fn lease(&self, data: &Rc<Data>) -> Result<Lease, Failure> {
         let key = (self.facts.source_ip, self.facts.destination.port());
-        data.programs.lease(&key, async || self.dial(data).await).await
+        data.h2_programs.lease(&key, async || self.dial(data).await).await
     }
 
     async fn dial(&self, data: &Data) -> Result<Rc<Shared>, Failure> {
@@ -200,20 +214,19 @@ impl Connection {
             return flow.clone();
         }
         let peer = self.facts.peer.as_ref();
-        let labels = Labels {
-            reporter: Reporter::Destination,
-            source: peer.map_or_else(Party::unknown, Party::of_identity),
-            destination: data.own_party(),
-            service: inbound.map_or_else(ServiceName::unknown, own_service),
-            protocol: dialect.as_str(),
-            security: if peer.is_some() { "mutual_tls" } else { "none" },
+        let Some(inbound) = inbound else {
+            return Flow::new(unjudged_labels(data, peer));
         };
-        let flow = Flow::new(labels);
-        if inbound.is_some() {
-            flows.push((dialect, flow.clone()));
-        }
+        let flow = Flow::new(labels(data, inbound, peer, dialect.as_str()));
+        flows.push((dialect, flow.clone()));
         flow
     }
+}
+
+/// Who calls, in the words of Envoy's and Istio's field.
+fn identity(data: &Data, peer: Option<&SpiffeId>) -> Option<HeaderValue> {
+    let own = data.own_party().principal.map(|own| own.to_string()).unwrap_or_default();
+    HeaderValue::try_from(format!("By={own};URI={}", peer?)).ok()
 }
 
 fn denial(cause: Cause, judged: &Judged) -> Failure {

@@ -1,7 +1,7 @@
 //! The program's HTTP/2 connections: each stream goes to an endpoint chosen for it alone, on a
 //! connection that it shares with all other streams to that place.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -40,9 +40,14 @@ pub(crate) struct Route {
 
 /// What the streams of one connection have in common.
 struct Connection {
-    called: Called,
-    flows: RefCell<Vec<(Option<Rc<Target>>, Dialect, Rc<Flow>)>>,
+    called: RefCell<Rc<Called>>,
+    /// Of the records that `called` was looked up in.
+    version: Cell<u64>,
+    flows: RefCell<Vec<Known>>,
 }
+
+/// Labels of requests to one endpoint, or to none that was chosen yet.
+type Known = (Option<Rc<Target>>, Dialect, Rc<Flow>);
 
 /// Serves the program's connection until it ends.
 pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
@@ -51,7 +56,9 @@ pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
         Ok(accepted) => accepted,
         Err(error) => return tracing::debug!(%caller, %error, "no HTTP/2 after its preface"),
     };
-    let connection = Rc::new(Connection { called, flows: RefCell::default() });
+    let called = RefCell::new(Rc::new(called));
+    let version = Cell::new(data.records.version());
+    let connection = Rc::new(Connection { called, version, flows: RefCell::default() });
     let ended = accepted
         .each(&data.drain, |opened| {
             let (data, connection) = (data.clone(), connection.clone());
@@ -92,13 +99,20 @@ async fn forward(
     (head, dialect): (&Request<()>, Dialect),
     exchange: &mut Exchange,
 ) -> Option<Failure> {
+    let called = match connection.look_again(data).await {
+        Ok(called) => called,
+        Err(failure) => {
+            fail(exchange, dialect, Audience::Program, &failure);
+            return Some(failure);
+        }
+    };
     let mut tried = Vec::new();
-    let mut ending = Err(connection.called.no_endpoint());
+    let mut ending = Err(called.no_endpoint());
     while tried.len() < H2_TRIES {
-        let Some(target) = connection.choose(&tried) else { break };
+        let Some(target) = choose(&called, &tried) else { break };
         exchange.account.flow = connection.flow(data, Some(&target), dialect);
         let tries_left = H2_TRIES - tried.len() - 1;
-        ending = attempt(data, &connection.called, &target, (head, &mut *exchange, tries_left)).await;
+        ending = attempt(data, &called, &target, (head, &mut *exchange, tries_left)).await;
         let is_elsewhere = match &ending {
             Ok(Ending::Unprocessed(_)) => exchange.rewind(),
             Ok(_) => false,
@@ -146,9 +160,17 @@ async fn lease(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Leas
         to: SocketAddr::new(endpoint.address, called.port.target),
         caller: called.caller.ip(),
         identity: endpoint.identity.clone(),
-        generation: data.records.identity().await?.generation,
+        generation: identity(data).await?,
     };
-    data.calls.lease(&route, async || dial(data, called, target).await).await
+    data.h2_calls.lease(&route, async || dial(data, called, target).await).await
+}
+
+/// Which identity this proxy has now.
+async fn identity(data: &Data) -> Result<u64, Failure> {
+    match data.records.generation() {
+        0 => data.records.identity().await.map(|identity| identity.generation),
+        generation => Ok(generation),
+    }
 }
 
 async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Shared>, Failure> {
@@ -157,7 +179,7 @@ async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Sh
     let (stream, at, peer) = match target.endpoint.tunnel {
         Tunnel::Mesh(at) => {
             head.encode(&mut first);
-            (Stream::Tls(tunnel::connect(data, &target.endpoint, at).await?), at, Peer::Proxy)
+            (Stream::Tls(tunnel::warm(data, &target.endpoint, at).await?.dial(data).await?), at, Peer::Proxy)
         }
         Tunnel::Plain => {
             let at = head.destination;
@@ -172,16 +194,34 @@ async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Sh
     Shared::new(stream, first, peer).await.map_err(|error| tunnel::dial::broken(at, &error))
 }
 
+/// An endpoint that wasn't tried; if there is none, one that was.
+fn choose(called: &Called, tried: &[Rc<Target>]) -> Option<Rc<Target>> {
+    let (ip, now) = (called.destination.ip(), Instant::now());
+    called.service.choose(ip, tried, now).or_else(|| called.service.choose(ip, &[], now))
+}
+
 impl Connection {
-    /// An endpoint that wasn't tried; if there is none, one that was.
-    fn choose(&self, tried: &[Rc<Target>]) -> Option<Rc<Target>> {
-        let (service, ip) = (&self.called.service, self.called.destination.ip());
-        let now = Instant::now();
-        service.choose(ip, tried, now).or_else(|| service.choose(ip, &[], now))
+    /// Where streams are to go, by the records as they are now.
+    async fn look_again(&self, data: &Data) -> Result<Rc<Called>, Failure> {
+        let called = self.called.borrow().clone();
+        let version = data.records.version();
+        if self.version.get() == version {
+            return Ok(called);
+        }
+        let ip = called.destination.ip();
+        let Some(service) = data.records.by_address(ip).await? else {
+            let detail = format!("no workload or service has the address {ip} any more");
+            return Err(Failure::outbound(Cause::UnknownAddress, detail));
+        };
+        let called = Rc::new(Called { service, ..Called::clone(&called) });
+        self.version.set(version);
+        *self.called.borrow_mut() = called.clone();
+        Ok(called)
     }
 
     fn ends(&self) -> (SocketAddr, SocketAddr) {
-        (self.called.caller, self.called.destination)
+        let called = self.called.borrow();
+        (called.caller, called.destination)
     }
 
     /// What requests to one endpoint have in common; `None`: to one that isn't chosen.
@@ -191,7 +231,7 @@ impl Connection {
         if let Some((.., flow)) = flows.iter().find(|(known, speaks, _)| *speaks == dialect && is_it(known)) {
             return flow.clone();
         }
-        let service = &self.called.service;
+        let service = &self.called.borrow().service;
         let party = target.map_or_else(Party::unknown, |target| target.party.clone());
         let flow = Flow::new(labels(data, service.name(), party, dialect.as_str()));
         if flows.len() >= H2_FLOWS {

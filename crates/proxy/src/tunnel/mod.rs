@@ -11,7 +11,7 @@ use std::rc::Rc;
 use weft_mesh::record::{Endpoint, Tunnel};
 use weft_wire::head::{Answer, Head, Refusal};
 
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Pool, Warm};
 
 use crate::data::Data;
 use crate::limits::TUNNEL_CONNECT;
@@ -41,13 +41,13 @@ pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Re
     }
 }
 
-/// A new connection to `endpoint` of the mesh, on which nothing was said yet.
+/// The warm connections to the proxy `at`, which must prove the endpoint's identity.
 ///
 /// # Errors
-/// [`Failure`] of the connection or its handshake.
-pub(crate) async fn connect(data: &Data, endpoint: &Endpoint, at: SocketAddr) -> Result<Box<TlsStream>, Failure> {
+/// [`Cause::Unjudged`], when there is no certificate yet.
+pub(crate) async fn warm(data: &Data, endpoint: &Endpoint, at: SocketAddr) -> Result<Rc<Warm>, Failure> {
     let identity = data.records.identity().await?;
-    data.pool.entry(at, &endpoint.identity, &identity).dial(data).await
+    Ok(data.pool.entry(at, &endpoint.identity, &identity))
 }
 
 /// Says the head on a warm connection, or on a new one. A warm one may have died unseen; since the

@@ -17,7 +17,7 @@ use weft_wire::head;
 
 use super::dial;
 use crate::data::Data;
-use crate::limits::{WARM_IDLE, WARM_PER_ENDPOINT};
+use crate::limits::{IDLE_PER_ENDPOINT, WARM_IDLE, WARM_PER_ENDPOINT};
 use crate::metrics::count;
 use crate::records::MeshIdentity;
 use crate::tls_stream::TlsStream;
@@ -30,7 +30,7 @@ pub(crate) struct Pool {
 }
 
 /// The warm connections to one endpoint, all made as one identity.
-pub(super) struct Warm {
+pub(crate) struct Warm {
     at: SocketAddr,
     config: Arc<ClientConfig>,
     generation: u64,
@@ -40,6 +40,8 @@ pub(super) struct Warm {
     wanted: Cell<usize>,
     /// How many were taken since the last sweep.
     taken: Cell<usize>,
+    /// Nobody takes any more: there is a newer identity, or the proxy ends.
+    retired: Cell<bool>,
 }
 
 impl Pool {
@@ -53,7 +55,9 @@ impl Pool {
             _ => {
                 let config = identity.tls.client_config(std::slice::from_ref(expected), &[head::ALPN]);
                 let warm = Rc::new(Warm::new(at, config, identity.generation));
-                entries.insert(key, warm.clone());
+                if let Some(old) = entries.insert(key, warm.clone()) {
+                    old.retire();
+                }
                 warm
             }
         }
@@ -68,7 +72,7 @@ impl Pool {
 
     /// Closes all that wait: the proxy ends.
     pub(crate) fn clear(&self) {
-        self.entries.borrow_mut().clear();
+        self.entries.borrow_mut().drain().for_each(|(_, warm)| warm.retire());
     }
 
     /// How many connections wait.
@@ -87,23 +91,54 @@ impl Warm {
             dialling: Cell::new(0),
             wanted: Cell::new(0),
             taken: Cell::new(0),
+            retired: Cell::new(false),
         }
     }
 
     /// A connection that waits and lives, as far as this side knows. None: more will be wanted.
     pub(super) fn take(&self) -> Option<Box<TlsStream>> {
-        self.taken.set(self.taken.get() + 1);
-        while let Some((mut tunnel, _)) = self.spare.borrow_mut().pop_back() {
-            if is_quiet(&mut tunnel) {
-                return Some(tunnel);
-            }
+        let reused = self.reuse();
+        if reused.is_some() {
+            return reused;
         }
         self.wanted.set((self.wanted.get() * 2).clamp(1, WARM_PER_ENDPOINT));
         None
     }
 
+    /// Which identity and trust its connections were made with.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A connection for an exchange of HTTP/1, which is given back: so none more will be wanted.
+    pub(crate) fn reuse(&self) -> Option<Box<TlsStream>> {
+        self.taken.set(self.taken.get() + 1);
+        loop {
+            let (mut tunnel, _) = self.spare.borrow_mut().pop_back()?;
+            if is_quiet(&mut tunnel) {
+                return Some(tunnel);
+            }
+        }
+    }
+
+    /// Keeps a connection whose exchange ended cleanly at both sides.
+    pub(crate) fn give_back(&self, tunnel: Box<TlsStream>, data: &Data) {
+        let mut spare = self.spare.borrow_mut();
+        if !self.retired.get() && spare.len() < IDLE_PER_ENDPOINT {
+            if spare.is_empty() {
+                data.sweep.notify_one();
+            }
+            spare.push_back((tunnel, Instant::now()));
+        }
+    }
+
+    fn retire(&self) {
+        self.retired.set(true);
+        self.spare.borrow_mut().clear();
+    }
+
     /// A new connection.
-    pub(super) async fn dial(&self, data: &Data) -> Result<Box<TlsStream>, Failure> {
+    pub(crate) async fn dial(&self, data: &Data) -> Result<Box<TlsStream>, Failure> {
         let dialled = dial::mesh(self.at, self.config.clone()).await;
         let counted = match &dialled {
             Ok(_) => &data.metrics.process.handshakes_client,
@@ -122,7 +157,7 @@ impl Warm {
                 let dialled = warm.dial(&data).await;
                 warm.dialling.set(warm.dialling.get() - 1);
                 match dialled {
-                    Ok(tunnel) => warm.spare.borrow_mut().push_back((tunnel, Instant::now())),
+                    Ok(tunnel) => warm.give_back(tunnel, &data),
                     // The next call meets the same failure and tells it.
                     Err(failure) => tracing::debug!(%failure, "no warm connection"),
                 }

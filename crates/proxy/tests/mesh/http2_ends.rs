@@ -139,7 +139,7 @@ fn a_program_that_does_not_listen_is_told() {
         let client = client(web.outbound).await;
         let answer = ask(&client, request("/"), "x").await.unwrap();
         assert_eq!(answer.head.status(), 503);
-        assert!(text(&answer, "weft-error").starts_with("callee's proxy: connect: "), "{answer:?}");
+        assert!(text(&answer, "weft-error").starts_with("connect; callee's proxy; "), "{answer:?}");
         assert!(!answer.head.headers().contains_key("weft-unprocessed"), "{answer:?}");
         let answer = ask(&client, grpc("/"), "x").await.unwrap();
         assert_eq!((answer.head.status().as_u16(), text(&answer, "grpc-status")), (200, "14"));
@@ -161,7 +161,7 @@ fn an_endpoint_that_is_down_is_told() {
         for answer in futures_util::future::join_all(answers).await {
             let answer = answer.unwrap();
             assert_eq!(answer.head.status(), 503);
-            assert!(text(&answer, "weft-error").starts_with("caller's proxy: connect: "), "{answer:?}");
+            assert!(text(&answer, "weft-error").starts_with("connect; caller's proxy; "), "{answer:?}");
         }
     });
     let line = web.log.wait(|line| line["why"] == "connect");
@@ -199,7 +199,7 @@ fn a_program_that_speaks_only_http1_is_told() {
         let client = client(web.outbound).await;
         let answer = ask(&client, request("/"), "x").await.unwrap();
         assert_eq!(answer.head.status(), 502);
-        assert!(text(&answer, "weft-error").starts_with("callee's proxy: protocol: "), "{answer:?}");
+        assert!(text(&answer, "weft-error").starts_with("protocol; callee's proxy; "), "{answer:?}");
         let answer = ask(&client, grpc("/"), "x").await.unwrap();
         assert_eq!(text(&answer, "grpc-status"), "14");
     });
@@ -245,7 +245,7 @@ fn a_program_that_dies_never_seems_to_have_finished() {
         let client = client(web.outbound).await;
         let answer = ask(&client, get("/"), "").await.unwrap();
         assert_eq!(answer.head.status(), 502);
-        assert!(text(&answer, "weft-error").starts_with("callee's proxy: reset: "), "{answer:?}");
+        assert!(text(&answer, "weft-error").starts_with("reset; callee's proxy; "), "{answer:?}");
     });
     server.join().unwrap();
     api.log.wait(|line| line["why"] == "reset" && line["status"] == 502);

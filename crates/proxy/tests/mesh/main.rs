@@ -3,6 +3,9 @@
 
 mod dns;
 mod harness;
+mod http;
+mod http1;
+mod http1_policy;
 mod http2;
 mod http2_ends;
 mod http2_flow;

@@ -7,12 +7,7 @@ use std::thread;
 use weft_mesh::record::Tunnel;
 
 use crate::harness::*;
-
-fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).unwrap();
-    bytes
-}
+use crate::http::{anonymous_kib, read_to_end};
 
 #[test]
 fn bytes_and_half_closes_pass_both_ways() {
