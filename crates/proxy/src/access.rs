@@ -101,6 +101,13 @@ pub struct Judged {
     pub reason: Option<String>,
 }
 
+impl Judged {
+    /// Whether the call may not enter.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.verdict == "deny"
+    }
+}
+
 /// Where a rule stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RulePlace {

@@ -27,7 +27,7 @@ use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
-use crate::{accept, http1};
+use crate::{accept, http1, http2};
 
 /// Serves the mesh's port until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
@@ -120,7 +120,9 @@ async fn serve_heads(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, peer: 
                     After::Reset => return tunnel.stream.reset(),
                 }
             }
-            Kind::Http2 => return tracing::info!(%from, %peer, "expected a TCP or HTTP/1 exchange"),
+            Kind::Http2 => {
+                return http2::inbound::serve(data, tunnel, Some(peer), (head.source, head.destination)).await;
+            }
         }
     }
 }
@@ -175,7 +177,8 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
         Ok(Declared::Tcp) => open(data, &mut account, facts, from).await,
         Ok(Declared::Http) => match which_http(&mut caller).await {
             Some(Spoken::Http1) => return http1::inbound::serve_published(data, caller, (from, destination)).await,
-            Some(Spoken::Http2 | Spoken::Tcp) => open(data, &mut account, facts, from).await,
+            Some(Spoken::Http2) => return http2::inbound::serve(data, caller, None, (from, destination)).await,
+            Some(Spoken::Tcp) => open(data, &mut account, facts, from).await,
             None => return,
         },
         Ok(Declared::Nothing) => {
@@ -185,7 +188,10 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
                 Settled::Http(Spoken::Http1) => {
                     return http1::inbound::serve_published(data, caller, (from, destination)).await;
                 }
-                Settled::Http(_) => open(data, &mut account, facts, from).await,
+                Settled::Http(Spoken::Http2) => {
+                    return http2::inbound::serve(data, caller, None, (from, destination)).await;
+                }
+                Settled::Http(Spoken::Tcp) => open(data, &mut account, facts, from).await,
                 Settled::Gone(_) => return,
             }
         }

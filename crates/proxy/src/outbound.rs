@@ -22,7 +22,7 @@ use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::service::{Service, Target, Underway};
 use crate::side::Side;
 use crate::why::{Cause, Failure, Hop};
-use crate::{accept, dns, http1, original, range, tunnel};
+use crate::{accept, dns, http1, http2, original, range, tunnel};
 
 /// Serves one listener of the program's connections until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: OriginalDestination) {
@@ -83,8 +83,7 @@ async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destinati
                 // What HBONE carries is opaque to the callers' side.
                 Told::Http1 | Told::Http2 if called.service.has_hbone() => open_tcp(data, &mut account, &called).await,
                 Told::Http1 => return http1::outbound::serve(data, client, called).await,
-                // Its streams aren't told apart: it is carried as opaque bytes.
-                Told::Http2 => open_tcp(data, &mut account, &called).await,
+                Told::Http2 => return http2::outbound::serve(data, client, called).await,
             }
         }
         Ok(None) => open_outside(data, destination).await,
