@@ -2,9 +2,10 @@
 
 use std::error::Error;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "weft/v1/records.proto",
     "weft/v1/control.proto",
+    "weft/v1/telemetry.proto",
     "envoy/service/discovery/v3/discovery.proto",
     "istio/v1/auth/ca.proto",
 ];

@@ -1,1 +1,96 @@
-//! The harness: state folders, processes that end with their test, and waits for events.
+//! The harness of the end-to-end tests: the built binaries, and who runs them.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The user that nobody is; tests that run as root try things as this one too.
+const NOBODY: u32 = 65_534;
+
+/// Who runs a program in a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// The user of the test.
+    Own,
+    /// An ordinary user, by a root that runs the test.
+    Nobody,
+}
+
+impl User {
+    /// Everybody that this test can be: an ordinary user, and root when the test runs as root.
+    pub fn all() -> Vec<Self> {
+        if nix::unistd::geteuid().is_root() { vec![Self::Own, Self::Nobody] } else { vec![Self::Own] }
+    }
+}
+
+/// The binaries of this build, copied into a folder of their own, and a home beside them.
+#[derive(Debug)]
+pub struct Installation {
+    folder: tempfile::TempDir,
+    user: User,
+}
+
+impl Installation {
+    /// Installs for `user`.
+    ///
+    /// # Errors
+    /// When the workspace's binaries aren't built (`cargo build --workspace --bins`) or can't be copied.
+    pub fn new(user: User) -> std::io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("weft-test-").tempdir()?;
+        let built = built_binaries()?;
+        for name in ["weft", "weft-proxy"] {
+            std::fs::copy(built.join(name), folder.path().join(name))?;
+        }
+        let home = folder.path().join("home");
+        std::fs::create_dir(&home)?;
+        if user == User::Nobody {
+            let id = Some(NOBODY);
+            std::os::unix::fs::chown(&home, id, id)?;
+            std::os::unix::fs::chown(folder.path(), id, id)?;
+        }
+        Ok(Self { folder, user })
+    }
+
+    /// A folder that belongs to the user.
+    pub fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// `weft`, as the user, in the user's home.
+    pub fn weft(&self) -> Command {
+        self.command(&self.folder.path().join("weft"))
+    }
+
+    /// Any program, likewise.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.home()).env("HOME", self.home());
+        command.env_remove("XDG_STATE_HOME").env_remove("XDG_RUNTIME_DIR").env_remove("WEFT_STATE_DIR");
+        if self.user == User::Nobody {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+}
+
+/// The folder of this build's profile: the test program stands in its `deps`.
+fn built_binaries() -> std::io::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let folder = program.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default();
+    if folder.join("weft").is_file() && folder.join("weft-proxy").is_file() {
+        return Ok(folder);
+    }
+    let message = format!("no weft and weft-proxy in {}: run cargo build --workspace --bins", folder.display());
+    Err(std::io::Error::new(std::io::ErrorKind::NotFound, message))
+}
+
+/// Why an ordinary user can't run a mesh here, when that is so: tests then say that they are
+/// skipped.
+pub fn obstacle() -> Option<String> {
+    let tried = Command::new("unshare").args(["--user", "--net", "true"]).output();
+    match tried {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("unshare: {error}")),
+    }
+}

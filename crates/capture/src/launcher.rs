@@ -4,8 +4,8 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::sys::signal::Signal;
 use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 
 use crate::error::CaptureError;
 use crate::{namespace, network, sys};

@@ -74,6 +74,17 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
 }
 
+/// How far a workload's proxy follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Its streams.
+    pub(crate) streams: u32,
+    /// Responses on them that it hasn't answered.
+    pub(crate) unacknowledged: u32,
+    /// The version of the inbound record that is published for it; empty when there is none.
+    pub(crate) inbound_version: String,
+}
+
 /// The kinds of records, in the order in which they are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
@@ -226,6 +237,21 @@ impl Distribution {
             refused.map(each).collect::<Vec<_>>()
         };
         self.subscribers.values().flat_map(of).collect()
+    }
+
+    /// How far a workload's proxy follows, for status.
+    pub(crate) fn standing(&self, workload: &WorkloadId) -> Standing {
+        let streams = self.subscribers.values().filter(|subscriber| subscriber.workload == *workload);
+        let unanswered =
+            |subscriber: &Subscriber| subscriber.interests.values().map(Interest::unanswered).sum::<usize>();
+        let (streams, unacknowledged) =
+            streams.fold((0u32, 0), |(count, sum), subscriber| (count + 1, sum + unanswered(subscriber)));
+        let inbound = self.catalog.records.get(&(Kind::Inbound, workload.as_str().to_owned()));
+        Standing {
+            streams,
+            unacknowledged: u32::try_from(unacknowledged).unwrap_or(u32::MAX),
+            inbound_version: inbound.map(|record| record.version.clone()).unwrap_or_default(),
+        }
     }
 
     fn changed(&mut self, kind: Kind, records: [Option<Arc<Published>>; 2]) -> BTreeSet<SubscriberId> {

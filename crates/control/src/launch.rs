@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) started_at: SystemTime,
     pub(crate) issuer_not_after: SystemTime,
     pub(crate) root_not_after: SystemTime,
+    /// Where the whole mesh's metrics are; empty when nobody serves them.
+    pub(crate) metrics: String,
 }
 
 type Events = mpsc::Sender<Result<proto::LaunchEvent, Status>>;
@@ -89,6 +91,7 @@ impl Control for Launches {
             root_not_after: seconds(self.facts.root_not_after),
             problems: self.shared.with(|plane| plane.problems()),
             pid: std::process::id(),
+            metrics_address: self.facts.metrics.clone(),
         }))
     }
 

@@ -5,6 +5,7 @@
 //! folder ──────> Source ──> resources ┐                         ┌─> discovery: proxies' streams
 //! launchers ───> launch ──> registry ─┴─> plane ──> distribute ─┘
 //! proxies ─────> certificates ──> authority (state folder)
+//! proxies ─────> telemetry ──> command line, Prometheus
 //! ```
 //!
 //! Entry point: [`serve`]. `plane` and what it holds (`registry`, `addresses`, `distribute`) are
@@ -30,6 +31,7 @@ mod serve;
 mod shared;
 mod socket;
 mod store;
+mod telemetry;
 
 pub use serve::{Config, ControlError, ControlPlane, serve};
 pub use socket::SocketError;

@@ -16,8 +16,8 @@ use weft_wire::proto::weft::v1 as proto;
 use weft_wire::record::Record;
 
 use crate::addresses::{AddressPair, Addresses, NoAddress};
-use crate::distribute::{Distribution, Kind, Next, RequestError, SubscriberId};
-use crate::messages::Kept;
+use crate::distribute::{Distribution, Kind, Next, RequestError, Standing, SubscriberId};
+use crate::messages::{Kept, NAME_SUFFIX};
 use crate::records::Compiler;
 use crate::registry::{LaunchId, Readiness, Registration, Registry, Spec, SpecError, Token};
 
@@ -189,6 +189,39 @@ impl Plane {
             format!("the proxy of {} refused the record {}: {}", refusal.workload, refusal.record, refusal.reason)
         });
         self.problems.iter().map(ToString::to_string).chain(refusals).collect()
+    }
+
+    /// The workloads as far as their proxies follow records; what they say of themselves is added
+    /// by others.
+    pub(crate) fn proxies(&self) -> Vec<proto::ProxyState> {
+        let refusals = self.distribution.refusals();
+        let state = |workload: &Registration| {
+            let Standing { streams, unacknowledged, inbound_version } = self.distribution.standing(&workload.id);
+            let refused = refusals.iter().filter(|refusal| refusal.workload == workload.id);
+            proto::ProxyState {
+                workload: workload.id.to_string(),
+                identity: workload.identity.to_string(),
+                record_streams: streams,
+                unacknowledged,
+                refused: refused.map(|refusal| format!("{}: {}", refusal.record, refusal.reason)).collect(),
+                inbound_version,
+                ..proto::ProxyState::default()
+            }
+        };
+        self.workloads().map(state).collect()
+    }
+
+    /// The services that have workloads, each once.
+    pub(crate) fn running_services(&self) -> Vec<proto::ServiceName> {
+        let mut names: Vec<_> = self.workloads().map(|w| (&*w.spec.namespace, &*w.spec.name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let name = |(namespace, name): (&str, &str)| proto::ServiceName {
+            host: format!("{name}.{namespace}.{NAME_SUFFIX}"),
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+        };
+        names.into_iter().map(name).collect()
     }
 
     /// A new stream of a workload's proxy.

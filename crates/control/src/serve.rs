@@ -4,13 +4,14 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tonic::transport::Server;
@@ -21,6 +22,8 @@ use weft_mesh::record::Trust;
 use weft_wire::proto::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
 use weft_wire::proto::istio::v1::auth::istio_certificate_service_server::IstioCertificateServiceServer;
 use weft_wire::proto::weft::v1::control_server::ControlServer;
+use weft_wire::proto::weft::v1::observe_server::ObserveServer;
+use weft_wire::proto::weft::v1::telemetry_server::TelemetryServer;
 
 use crate::certificates::Certificates;
 use crate::discovery::Discovery;
@@ -30,6 +33,7 @@ use crate::plane::Plane;
 use crate::shared::{Phase, Shared};
 use crate::socket::{SocketError, admit, listen};
 use crate::store::{Store, StoreError};
+use crate::telemetry::{self, Hub, Observer, Reports, Scrape};
 use crate::{authority, persist};
 
 /// How one machine's control plane is set up.
@@ -47,6 +51,8 @@ pub struct Config {
     pub cert_lifetime: Duration,
     /// How long a workload stays registered after a restart without its launcher coming back.
     pub resume_grace: Duration,
+    /// Where Prometheus finds the whole mesh's metrics; what is taken is warned of and done without.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Why the control plane can't run.
@@ -78,6 +84,7 @@ pub struct ControlPlane {
     authority: Arc<Authority>,
     source: Option<Source>,
     listener: UnixListener,
+    metrics: Option<TcpListener>,
     shared: Shared,
 }
 
@@ -99,6 +106,7 @@ impl Config {
             trust_domain: TrustDomain::default(),
             cert_lifetime: Duration::from_secs(24 * 60 * 60),
             resume_grace: Duration::from_secs(10),
+            metrics: None,
         }
     }
 }
@@ -123,8 +131,9 @@ impl ControlPlane {
         }
         plane.problems().iter().for_each(|problem| warn!("{problem}"));
         let listener = listen(&config.socket)?;
+        let metrics = config.metrics.and_then(telemetry::bind);
         let (store, authority) = (Arc::new(store), Arc::new(authority));
-        Ok(Self { config, store, authority, source, listener, shared: Shared::new(plane) })
+        Ok(Self { config, store, authority, source, listener, metrics, shared: Shared::new(plane) })
     }
 
     /// What is wrong with the folder's files, a line each.
@@ -138,16 +147,22 @@ impl ControlPlane {
     /// # Errors
     /// [`ControlError::Server`].
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ControlError> {
-        let Self { config, store, authority, source, listener, shared } = self;
+        let Self { config, store, authority, source, listener, metrics, shared } = self;
         let mut tasks = JoinSet::new();
+        let hub = Hub::new();
+        let facts = facts(&config, &authority, metrics.as_ref());
+        if let Some(listener) = metrics {
+            tasks.spawn(Scrape { listener, hub: hub.clone() }.run(shared.clone()));
+        }
         tasks.spawn(persist::run(shared.clone(), Arc::clone(&store)));
         tasks.spawn(end_grace(shared.clone(), config.resume_grace));
         tasks.spawn(end_after_workloads(shared.clone()));
         if let Some(source) = source {
             tasks.spawn(follow(shared.clone(), source));
         }
-        info!(socket = %config.socket.display(), "the control plane serves");
-        let served = serve_socket(listener, &shared, &config, authority);
+        info!(socket = %config.socket.display(), metrics = facts.metrics, "the control plane serves");
+        let signer = (authority, config.cert_lifetime);
+        let served = serve_socket(listener, (&shared, hub), facts, signer);
         let result = tokio::select! {
             result = served => result,
             () = end_on(&shared, shutdown) => Ok(()),
@@ -164,25 +179,34 @@ impl ControlPlane {
     }
 }
 
-async fn serve_socket(
-    listener: UnixListener,
-    shared: &Shared,
-    config: &Config,
-    authority: Arc<Authority>,
-) -> Result<(), ControlError> {
-    let facts = Facts {
+/// What is known of this control plane as long as it runs.
+fn facts(config: &Config, authority: &Authority, metrics: Option<&TcpListener>) -> Facts {
+    let address = metrics.and_then(|listener| listener.local_addr().ok());
+    Facts {
         trust_domain: config.trust_domain.to_string(),
         folder: config.folder.clone(),
         started_at: SystemTime::now(),
         issuer_not_after: authority.issuer().not_after,
         root_not_after: authority.root().not_after,
-    };
-    let certificates = Certificates { shared: shared.clone(), authority, lifetime: config.cert_lifetime };
+        metrics: address.map(|address| address.to_string()).unwrap_or_default(),
+    }
+}
+
+async fn serve_socket(
+    listener: UnixListener,
+    (shared, hub): (&Shared, Hub),
+    facts: Facts,
+    (authority, lifetime): (Arc<Authority>, Duration),
+) -> Result<(), ControlError> {
+    let observer = Observer { shared: shared.clone(), hub: hub.clone(), authority: authority.clone() };
+    let certificates = Certificates { shared: shared.clone(), authority, lifetime };
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .add_service(ControlServer::new(Launches { shared: shared.clone(), facts }))
         .add_service(IstioCertificateServiceServer::new(certificates))
         .add_service(AggregatedDiscoveryServiceServer::new(Discovery { shared: shared.clone() }))
+        .add_service(TelemetryServer::new(Reports { shared: shared.clone(), hub }))
+        .add_service(ObserveServer::new(observer))
         .serve_with_incoming_shutdown(admitted(listener), shared.ending())
         .await
         .map_err(|error| ControlError::Server(error.to_string()))
@@ -263,7 +287,7 @@ async fn end_after_workloads(shared: Shared) {
     }
 }
 
-/// Calls at once on one connection; a launcher has one, a proxy two.
+/// Calls at once on one connection; a launcher has one, a proxy three.
 const MAX_STREAMS: u32 = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long streams and tasks may take to end.

@@ -63,8 +63,6 @@ fn answer(data: &Data, head: &[u8]) -> String {
 }
 
 fn page(data: &Data) -> String {
-    let process = &data.metrics.process;
-    process.access_dropped.set(data.access.dropped());
-    process.tunnels_spare.set(data.pool.spare() as u64);
+    data.renew_gauges();
     data.metrics.render()
 }

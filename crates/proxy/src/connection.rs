@@ -68,6 +68,7 @@ impl Account {
             failure,
             request: None,
         };
+        self.data.report.see(&record);
         self.data.access.push(record);
     }
 }

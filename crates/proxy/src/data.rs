@@ -20,10 +20,11 @@ use crate::config::Config;
 use crate::detect::Known;
 use crate::drain::Drain;
 use crate::http1::Programs;
-use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, OUTBOUND_CONNECTIONS, SWEEP};
+use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, OUTBOUND_CONNECTIONS, SWEEP};
 use crate::live::Live;
 use crate::metrics::{Metrics, Party};
 use crate::records::{Changed, Order, Records, Update};
+use crate::report::{self, Reporter};
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
 use crate::{admin, dns, inbound, outbound};
@@ -50,6 +51,8 @@ pub(crate) struct Data {
     pub sockets: SocketSource,
     /// Counters.
     pub metrics: Metrics,
+    /// What of the counters the control plane was told.
+    pub report: Reporter,
     /// The access log.
     pub access: Rc<AccessLog>,
     /// The end.
@@ -60,6 +63,8 @@ pub(crate) struct Data {
     pub outbound_permits: Arc<Semaphore>,
     /// Bounds callers' connections.
     pub inbound_permits: Arc<Semaphore>,
+    /// Bounds callers' handshakes.
+    pub(crate) handshakes: Semaphore,
     own: RefCell<Option<Party>>,
 }
 
@@ -78,6 +83,13 @@ impl Data {
         let party = Party { workload: name, namespace, app, principal: Some(inbound.identity.clone()) };
         self.own.replace(Some(party.clone()));
         party
+    }
+
+    /// Brings counters up to date that others keep.
+    pub(crate) fn renew_gauges(&self) {
+        let process = &self.metrics.process;
+        process.access_dropped.set(self.access.dropped());
+        process.tunnels_spare.set(self.pool.spare() as u64);
     }
 
     fn apply(&self, update: Update) {
@@ -101,6 +113,8 @@ pub struct Channels {
     pub updates: mpsc::Receiver<Update>,
     /// What is asked of the control thread.
     pub orders: mpsc::UnboundedSender<Order>,
+    /// Tells the control thread of signals.
+    pub signals: report::DataEnd,
     /// Ends the thread as SIGTERM does.
     pub stop: Arc<Notify>,
 }
@@ -118,7 +132,9 @@ async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     let terminate = signal(SignalKind::terminate())?;
     let access = Rc::new(AccessLog::new(config.access.take())?);
     let ready = config.ready.take();
-    let data = start(config, channels.orders, access.clone())?;
+    let (report, asks) = Reporter::new(channels.signals);
+    let data = start(config, channels.orders, (access.clone(), report))?;
+    spawn_local(report::answer(data.clone(), asks));
     spawn_local(follow(data.clone(), channels.updates));
     spawn_local(sweep(data.clone()));
     if let Some(ready) = ready {
@@ -131,11 +147,16 @@ async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     if left > 0 {
         tracing::warn!(left, "connections were still open at the end of the drain");
     }
+    data.report.finish(&data);
     access.finish();
     Ok(())
 }
 
-fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<AccessLog>) -> io::Result<Rc<Data>> {
+fn start(
+    config: Config,
+    orders: mpsc::UnboundedSender<Order>,
+    (access, report): (Rc<AccessLog>, Reporter),
+) -> io::Result<Rc<Data>> {
     let sockets = match config.maker {
         Some(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
         None => SocketSource::Host,
@@ -151,11 +172,13 @@ fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<Access
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
+        report,
         access,
         drain: Rc::default(),
         sweep: Notify::new(),
         outbound_permits: Arc::new(Semaphore::new(OUTBOUND_CONNECTIONS)),
         inbound_permits: Arc::new(Semaphore::new(INBOUND_CONNECTIONS)),
+        handshakes: Semaphore::new(INBOUND_HANDSHAKES),
         own: RefCell::default(),
     });
     for outbound in config.outbound {

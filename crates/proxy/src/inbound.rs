@@ -21,7 +21,7 @@ use crate::detect::{Declared, Settled, Spoken, settle, which_http};
 use crate::http1::inbound::After;
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
 use crate::live::{Admitted, Facts};
-use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
+use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
@@ -34,16 +34,16 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
     accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
         let data = data.clone();
         tokio::task::spawn_local(async move {
-            let gauge = &data.metrics.process.inbound_open;
-            gauge.set(gauge.get() + 1);
-            match handshake(&data, socket).await {
+            let _gauged = Gauged::new(&data.metrics.process.inbound_open);
+            data.report.touch();
+            // In a box, so that a connection doesn't hold the room for its handshake while it lasts.
+            match Box::pin(handshake(&data, socket)).await {
                 Ok((tunnel, peer)) => serve(&data, tunnel, from, peer).await,
                 Err(failure) => {
                     count(&data.metrics.process.handshakes_failed);
                     tracing::info!(%from, %failure, "a caller's handshake failed");
                 }
             }
-            gauge.set(gauge.get() - 1);
             drop(permit);
         });
     })
@@ -57,6 +57,7 @@ pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port
         let data = data.clone();
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
+            data.report.touch();
             serve_plain(&data, socket, from, port).await;
             drop((open, permit));
         });
@@ -66,6 +67,8 @@ pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port
 
 async fn handshake(data: &Data, socket: TcpStream) -> Result<(Box<TlsStream>, SpiffeId), Failure> {
     let identity = data.records.identity().await?;
+    // It is never closed; those that wait have a place in the listener's bound.
+    let _turn = data.handshakes.acquire().await;
     let accepting = TlsStream::accept(socket, identity.server.clone());
     let tunnel = match tokio::time::timeout(TLS_ACCEPT, accepting).await {
         Ok(Ok(tunnel)) => Box::new(tunnel),

@@ -27,6 +27,7 @@ mod outbound;
 mod random;
 mod range;
 pub mod records;
+pub mod report;
 mod request;
 mod service;
 mod side;

@@ -125,6 +125,9 @@ pub const ADMIN_HEAD_BYTES: usize = 8 << 10;
 /// holds the rest.
 pub const UPDATES: usize = 256;
 
+/// Calls that wait to be told to those who watch; more are dropped and counted.
+pub const TAP_EVENTS: usize = 512;
+
 // The control thread.
 
 /// How long a certificate is asked to hold (DESIGN, "Identity").
@@ -133,5 +136,13 @@ pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
 pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(2);
 /// How long the control thread sleeps at most before it looks at the wall clock again.
 pub const LONGEST_SLEEP: Duration = Duration::from_secs(300);
+/// How often counters are told while anything happens, until the control plane asks for another pace.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// The fastest pace that it may ask for: what a report costs is then still below a hundredth of the time.
+pub const REPORT_INTERVAL_LEAST: Duration = Duration::from_millis(100);
+/// Reports that wait to be sent; until they are, changes add up in the counters.
+pub const REPORTS: usize = 4;
+/// How long telling the last counts may take at the end.
+pub const LAST_REPORT: Duration = Duration::from_secs(1);
 /// Requests to the control plane that wait to be sent.
 pub const REQUESTS: usize = 64;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 use weft_proxy::config::{self, ConfigError};
 use weft_proxy::data::{self, Channels};
-use weft_proxy::{control, limits};
+use weft_proxy::{control, limits, report};
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter()).init();
@@ -27,10 +27,14 @@ fn run(number: i32) -> Result<(), ConfigError> {
     let (config, control) = config::from_bootstrap(config::read_bootstrap(number)?)?;
     let (told, updates) = mpsc::channel(limits::UPDATES);
     let (orders, asked) = mpsc::unbounded_channel();
-    // It ends with the process: what it holds is only memory.
-    let _control = control::spawn(control, told, asked).map_err(|e| ConfigError::Socket("control thread", e))?;
-    let channels = Channels { updates, orders, stop: Arc::new(Notify::new()) };
-    data::run(config, channels).map_err(|e| ConfigError::Socket("data thread", e))
+    let (reports, signals) = report::channel();
+    let control = control::spawn(control, (told, asked), reports);
+    let control = control.map_err(|e| ConfigError::Socket("control thread", e))?;
+    let channels = Channels { updates, orders, signals, stop: Arc::new(Notify::new()) };
+    let served = data::run(config, channels).map_err(|e| ConfigError::Socket("data thread", e));
+    // It tells what is left to tell, bounded, and only panics by a bug, which the hook has reported.
+    let _panicked = control.join();
+    served
 }
 
 fn filter() -> tracing_subscriber::EnvFilter {

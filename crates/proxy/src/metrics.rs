@@ -13,6 +13,7 @@ use std::sync::Arc;
 use weft_mesh::SpiffeId;
 
 use crate::limits::METRIC_SERIES;
+use crate::report::Reported;
 
 pub use requests::{Outcome, RequestSeries, Requests};
 
@@ -56,6 +57,23 @@ pub struct Process {
 /// Adds one to a counter.
 pub fn count(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
+}
+
+/// One more of something that is open, until dropped; a panic drops it as well.
+pub(crate) struct Gauged<'a>(&'a Cell<u64>);
+
+impl<'a> Gauged<'a> {
+    /// Adds one to `gauge`.
+    pub(crate) fn new(gauge: &'a Cell<u64>) -> Self {
+        count(gauge);
+        Self(gauge)
+    }
+}
+
+impl Drop for Gauged<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// One workload as labels name it.
@@ -144,6 +162,19 @@ pub struct TcpSeries {
     closed: Cell<u64>,
     from_caller: Cell<u64>,
     from_callee: Cell<u64>,
+    /// Connections that are open now.
+    open: Cell<u64>,
+    reported: Reported,
+}
+
+/// The counters of one series of TCP connections, read at one time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TcpCounts {
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) from_caller: u64,
+    pub(crate) from_callee: u64,
+    pub(crate) open: u64,
 }
 
 /// One connection being counted: its own bytes, and those of its series.
@@ -177,11 +208,18 @@ impl Meter {
     }
 }
 
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.series.open.set(self.series.open.get().saturating_sub(1));
+    }
+}
+
 impl Metrics {
     /// A connection opens; drop nothing, call [`Metrics::close`] at its end.
     pub fn open(&self, labels: &Labels) -> Meter {
         let series = self.tcp(labels, NO_FLAG);
         count(&series.opened);
+        count(&series.open);
         Meter { series, from_caller: Cell::new(0), from_callee: Cell::new(0) }
     }
 
@@ -197,6 +235,20 @@ impl Metrics {
         }
         let labels = if tcp.len() < METRIC_SERIES { labels.clone() } else { overflow(labels.reporter) };
         tcp.entry((labels, flag)).or_default().clone()
+    }
+
+    /// Looks at every series of TCP connections, with its response flag.
+    pub(crate) fn each_tcp(&self, mut look: impl FnMut(&Labels, &'static str, TcpCounts, &Reported)) {
+        for ((labels, flag), series) in self.tcp.borrow().iter() {
+            let counts = TcpCounts {
+                opened: series.opened.get(),
+                closed: series.closed.get(),
+                from_caller: series.from_caller.get(),
+                from_callee: series.from_callee.get(),
+                open: series.open.get(),
+            };
+            look(labels, flag, counts, &series.reported);
+        }
     }
 
     /// The page that Prometheus reads (text format 0.0.4).
@@ -218,8 +270,9 @@ impl Metrics {
 }
 
 impl Process {
-    fn render(&self, page: &mut String) {
-        let rows = [
+    /// Name, type, help and value of each.
+    pub(crate) fn rows(&self) -> [(&'static str, &'static str, &'static str, u64); 11] {
+        [
             ("weft_outbound_connections", "gauge", "Open connections of the program.", &self.outbound_open),
             ("weft_inbound_connections", "gauge", "Open connections of callers.", &self.inbound_open),
             ("weft_passthrough_total", "counter", "Connections to the outside of the mesh.", &self.passthrough),
@@ -231,9 +284,12 @@ impl Process {
             ("weft_denied_total", "counter", "Connections and requests that policy denied.", &self.denied),
             ("weft_dns_questions_total", "counter", "DNS questions.", &self.dns_questions),
             ("weft_access_dropped_total", "counter", "Access records that were dropped.", &self.access_dropped),
-        ];
-        for (name, kind, help, value) in rows {
-            let value = value.get();
+        ]
+        .map(|(name, kind, help, value)| (name, kind, help, value.get()))
+    }
+
+    fn render(&self, page: &mut String) {
+        for (name, kind, help, value) in self.rows() {
             let _infallible = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         }
     }

@@ -18,7 +18,7 @@ use crate::copy::copy;
 use crate::data::Data;
 use crate::detect::{Declared, Settled, Spoken, settle, which_http};
 use crate::limits::{ENDPOINT_TRIES, OUTSIDE_CONNECT};
-use crate::metrics::{Labels, Party, Reporter, ServiceName, count};
+use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::service::{Service, Target, Underway};
 use crate::side::Side;
 use crate::why::{Cause, Failure, Hop};
@@ -31,13 +31,12 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: Orig
         let data = data.clone();
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
-            let gauge = &data.metrics.process.outbound_open;
-            gauge.set(gauge.get() + 1);
+            let _gauged = Gauged::new(&data.metrics.process.outbound_open);
+            data.report.touch();
             match original::destination(&socket, original) {
                 Ok(destination) => serve(&data, socket, caller, destination).await,
                 Err(error) => tracing::warn!(%caller, %error, "a connection without its original destination"),
             }
-            gauge.set(gauge.get() - 1);
             drop((open, permit));
         });
     })
@@ -71,7 +70,7 @@ enum Told {
 /// One connection of the program: find, tell what it speaks, and serve that.
 async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destination: SocketAddr) {
     if destination.port() == dns::PORT && data.names.is_some() {
-        return dns::serve_stream(data, socket, destination).await;
+        return Box::pin(dns::serve_stream(data, socket, destination)).await;
     }
     let labels = labels(data, outside_name(destination.ip()), Party::unknown(), "tcp");
     let mut account = Account::new(data, caller, destination, labels);

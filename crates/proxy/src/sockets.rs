@@ -17,6 +17,7 @@ use weft_wire::maker::{ANSWER, Family, MAX_BATCH, Request};
 
 use crate::fds;
 use crate::limits::{PROGRAM_CONNECT, SOCKET_BATCH, SOCKET_REFILL};
+use crate::range;
 
 /// Where sockets come from.
 pub(crate) enum SocketSource {
@@ -60,7 +61,7 @@ impl SocketSource {
         let stream = match self {
             Self::Maker(maker) => {
                 let socket = Socket::from(maker.stream(family(to)).await?);
-                if caller.is_ipv4() == to.is_ipv4() {
+                if let Some(caller) = range::in_family_of(to.ip(), caller) {
                     socket.bind(&SockAddr::from(SocketAddr::new(caller, 0)))?;
                 }
                 TcpSocket::from_std_stream(socket.into()).connect(to).await?

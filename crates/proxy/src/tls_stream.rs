@@ -5,6 +5,8 @@
 //! one scratch buffer of the thread and is decrypted there, and an idle connection holds none.
 //! Nothing here knows the mesh; a configuration decides who is trusted.
 
+mod session;
+
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
@@ -13,12 +15,13 @@ use std::task::{Context, Poll, ready};
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use weft_identity::server_name;
+
+use session::{Flow, Sealing, Session, drive};
 
 use crate::limits::{CIPHER_BYTES, PLAIN_BYTES};
 
@@ -74,19 +77,12 @@ impl TlsStream {
 
     /// The protocol that both sides agreed upon.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
-        match &self.session {
-            Session::Client(session) => session.alpn_protocol(),
-            Session::Server(session) => session.alpn_protocol(),
-        }
+        self.session.alpn()
     }
 
     /// The peer's certificates, the leaf first; verified.
     pub(crate) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        match &self.session {
-            Session::Client(session) => session.peer_certificates(),
-            Session::Server(session) => session.peer_certificates(),
-        }
-        .unwrap_or_default()
+        self.session.peer_certificates()
     }
 
     /// The socket below.
@@ -165,14 +161,10 @@ impl TlsStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Lets rustls write: what it must say first goes to `pending`.
+    /// Encrypts into `out`; what rustls must say first goes to `pending`.
     fn seal(&mut self, sealing: Sealing<'_>, out: &mut [u8]) -> io::Result<usize> {
         loop {
-            let input = &mut self.unread[..];
-            let (discard, sealed) = match &mut self.session {
-                Session::Client(session) => seal_step(session.process_tls_records(input), &mut self.flow, sealing, out),
-                Session::Server(session) => seal_step(session.process_tls_records(input), &mut self.flow, sealing, out),
-            };
+            let (discard, sealed) = self.session.seal(&mut self.flow, &mut self.unread, sealing, out);
             self.unread.drain(..discard);
             match sealed.map_err(tls_error)? {
                 Some(length) => return Ok(length),
@@ -248,171 +240,6 @@ impl AsyncWrite for TlsStream {
     }
 }
 
-enum Session {
-    Client(UnbufferedClientConnection),
-    Server(UnbufferedServerConnection),
-}
-
-impl Session {
-    fn is_handshaking(&self) -> bool {
-        match self {
-            Self::Client(session) => session.is_handshaking(),
-            Self::Server(session) => session.is_handshaking(),
-        }
-    }
-}
-
-/// What a session has produced and nobody has taken yet.
-#[derive(Default)]
-struct Flow {
-    /// Ciphertext for the socket, of which `sent` bytes went.
-    pending: Vec<u8>,
-    sent: usize,
-    /// One record's plaintext that didn't fit the reader's buffer, of which `taken` bytes went.
-    plain: Vec<u8>,
-    taken: usize,
-    /// The peer's `close_notify` came.
-    peer_closed: bool,
-    /// Both sides' `close_notify` passed.
-    ended: bool,
-}
-
-impl Flow {
-    fn has_plain(&self) -> bool {
-        self.taken < self.plain.len()
-    }
-
-    fn take_plain(&mut self, out: &mut ReadBuf<'_>) {
-        if self.has_plain() {
-            let rest = &self.plain[self.taken..];
-            let length = rest.len().min(out.remaining());
-            out.put_slice(&rest[..length]);
-            self.taken += length;
-            if !self.has_plain() {
-                self.plain = Vec::new();
-                self.taken = 0;
-            }
-        }
-    }
-
-    fn put_plain(&mut self, record: &[u8], out: &mut ReadBuf<'_>) {
-        let fits = if self.has_plain() { 0 } else { record.len().min(out.remaining()) };
-        out.put_slice(&record[..fits]);
-        self.plain.extend_from_slice(&record[fits..]);
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Sealing<'a> {
-    Bytes(&'a [u8]),
-    CloseNotify,
-}
-
-enum Step {
-    Again,
-    NeedsMore,
-}
-
-/// Decrypts and answers until more ciphertext is needed, or a record didn't fit `out`. Returns how
-/// many bytes of `input` are done with.
-fn drive(
-    session: &mut Session,
-    flow: &mut Flow,
-    input: &mut [u8],
-    out: &mut ReadBuf<'_>,
-) -> (usize, Result<(), rustls::Error>) {
-    let mut consumed = 0;
-    let mut failed = None;
-    loop {
-        let rest = &mut input[consumed..];
-        let (discard, step) = match session {
-            Session::Client(session) => advance(session.process_tls_records(rest), flow, out),
-            Session::Server(session) => advance(session.process_tls_records(rest), flow, out),
-        };
-        consumed += discard;
-        match (step, failed.take()) {
-            (Ok(Step::Again), None) if !flow.has_plain() => {}
-            (Ok(_), None) => return (consumed, Ok(())),
-            // The second turn fetches the alert that tells the peer.
-            (Err(error), None) => failed = Some(error),
-            (_, Some(error)) => return (consumed, Err(error)),
-        }
-    }
-}
-
-fn advance<D>(
-    UnbufferedStatus { discard, state, .. }: UnbufferedStatus<'_, '_, D>,
-    flow: &mut Flow,
-    out: &mut ReadBuf<'_>,
-) -> (usize, Result<Step, rustls::Error>) {
-    let step = match state {
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
-            match traffic.next_record() {
-                Some(Ok(record)) => flow.put_plain(record.payload, out),
-                Some(Err(error)) => break Err(error),
-                None => break Ok(Step::Again),
-            }
-        },
-        Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
-                let start = flow.pending.len();
-                flow.pending.resize(start + size.required_size, 0);
-                // It fits: the size is the one that was asked for.
-                let _encoded = data.encode(&mut flow.pending[start..]);
-            }
-            Ok(Step::Again)
-        }
-        Ok(ConnectionState::TransmitTlsData(data)) => {
-            data.done();
-            Ok(Step::Again)
-        }
-        Ok(ConnectionState::PeerClosed) => {
-            flow.peer_closed = true;
-            Ok(Step::NeedsMore)
-        }
-        Ok(ConnectionState::Closed) => {
-            flow.ended = true;
-            Ok(Step::NeedsMore)
-        }
-        Ok(_) => Ok(Step::NeedsMore),
-        Err(error) => Err(error),
-    };
-    (discard, step)
-}
-
-fn seal_step<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    flow: &mut Flow,
-    sealing: Sealing<'_>,
-    out: &mut [u8],
-) -> (usize, Result<Option<usize>, rustls::Error>) {
-    match status {
-        UnbufferedStatus { discard, state: Ok(ConnectionState::WriteTraffic(traffic)), .. } => {
-            (discard, encrypt(traffic, sealing, out).map(Some))
-        }
-        UnbufferedStatus { discard, state: Ok(ConnectionState::BlockedHandshake), .. } => {
-            (discard, Err(rustls::Error::HandshakeNotComplete))
-        }
-        status => {
-            let (discard, step) = advance(status, flow, &mut ReadBuf::new(&mut []));
-            (discard, step.map(|_| None))
-        }
-    }
-}
-
-fn encrypt<D>(mut traffic: WriteTraffic<'_, D>, sealing: Sealing<'_>, out: &mut [u8]) -> Result<usize, rustls::Error> {
-    match sealing {
-        Sealing::Bytes(bytes) => traffic.encrypt(bytes, out),
-        Sealing::CloseNotify => traffic.queue_close_notify(out),
-    }
-    .map_err(|error| match error {
-        EncryptError::EncryptExhausted => rustls::Error::EncryptError,
-        EncryptError::InsufficientSize(size) => {
-            rustls::Error::General(format!("expected {} bytes of room, found {}", size.required_size, out.len()))
-        }
-    })
-}
-
 fn tls_error(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
@@ -429,3 +256,6 @@ thread_local! {
     /// none keeps anything here between two turns.
     static CIPHER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CIPHER_BYTES].into_boxed_slice());
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,12 +17,18 @@ mod parse;
 mod problem;
 mod resource;
 mod salvage;
+mod unread;
+mod value;
 mod yaml;
 
 pub use istio::authorization_policy::{AuthorizationPolicy, Condition, Operation, PolicyAction, Rule, Source};
 pub use istio::peer_authentication::PeerAuthentication;
 pub use istio::{Selector, TargetRef};
 pub use meta::{DEFAULT_NAMESPACE, Meta};
+pub use nearest::nearest;
 pub use parse::{Parsed, parse};
 pub use problem::{Problem, ResourceRef, Severity, UNKNOWN};
 pub use resource::Resource;
+pub use unread::unreadable;
+pub use value::parse_value;
+pub use yaml::{Entry, Node, Place, Value};

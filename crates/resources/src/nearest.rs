@@ -1,7 +1,7 @@
 //! Which known word was probably meant: plain edit distance over short lists.
 
 /// The candidate nearest to `word`, the first of several; `None` when there are no candidates.
-pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+pub fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     candidates.iter().copied().min_by_key(|candidate| distance(word, candidate))
 }
 

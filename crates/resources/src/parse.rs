@@ -81,13 +81,14 @@ fn too_large(file: &str, bytes: &[u8], found: &mut Yield) {
     found.broken(fault(file, at, message), remains.into_iter().collect());
 }
 
-fn fault(file: &str, at: Place, message: String) -> Problem {
+/// An error about a place in a file that concerns no resource.
+pub(crate) fn fault(file: &str, at: Place, message: String) -> Problem {
     let (severity, file) = (Severity::Error, file.to_owned());
     Problem { severity, file, line: at.line, column: at.column, field: None, resource: None, message }
 }
 
 /// The place after a text that begins at `first_line`.
-fn end_of(text: &str, first_line: u32) -> Place {
+pub(crate) fn end_of(text: &str, first_line: u32) -> Place {
     let newlines = u32::try_from(text.matches('\n').count()).unwrap_or(u32::MAX);
     let last = text.rsplit('\n').next().unwrap_or_default();
     let column = u32::try_from(last.chars().count()).unwrap_or(u32::MAX).saturating_add(1);

@@ -1,6 +1,7 @@
 //! What a user can say: clap types only, with help that teaches by example.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,18 +10,30 @@ use clap_complete::Shell;
 
 use crate::home::STATE_VARIABLE;
 
+mod authz;
+mod observe;
 mod port;
+pub(crate) mod request;
+mod target;
 
+pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
+pub(crate) use observe::{CheckArgs, EdgesArgs, StatArgs, TapArgs, VizCommand};
 pub(crate) use port::PortFlag;
+pub(crate) use target::{Target, UNNAMED};
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
 #[derive(Debug, Parser)]
-#[command(name = "weft", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "weft",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   weft demo --once                         see it all in a few seconds
   weft up -f manifests/ -d                 start a mesh that follows a folder
   weft run payments -- ./payments          run an unmodified program in it
-  weft run checkout -- curl http://payments:8080/")]
+  weft run checkout -- curl http://payments:8080/"
+)]
 pub(crate) struct Arguments {
     /// The mesh's state folder [default: $XDG_STATE_HOME/weft or ~/.local/state/weft].
     #[arg(long, global = true, value_name = "DIR", env = STATE_VARIABLE)]
@@ -45,6 +58,19 @@ pub(crate) enum Command {
     /// Ask what the policies decide.
     #[command(subcommand)]
     Authz(AuthzCommand),
+    /// Show golden signals: success, rates, latencies, connections, bytes, of services and routes.
+    Stat(StatArgs),
+    /// Show who calls whom, as which identity, and whether that is secured.
+    Edges(EdgesArgs),
+    /// Watch calls as they end.
+    Tap(TapArgs),
+    /// List the certificates of workloads and of the authority.
+    Certs(ReadArgs),
+    /// Check the running mesh and this machine; exit 0 when nothing fails.
+    Check(CheckArgs),
+    /// stat, tap and edges under the names that Linkerd's users know.
+    #[command(subcommand)]
+    Viz(VizCommand),
     /// Print a shell's completions, such as: weft completions bash > ~/.local/share/bash-completion/completions/weft
     Completions {
         /// The shell.
@@ -89,7 +115,33 @@ pub(crate) struct UpArgs {
     /// How long certificates live, such as 24h, 90m or 60s.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub(crate) cert_lifetime: Duration,
+    /// Where Prometheus finds the whole mesh's metrics, or none; port 0 chooses a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014", value_parser = metrics_address)]
+    pub(crate) metrics_address: MetricsAddress,
 }
+
+/// Where the mesh's metrics are served, if they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MetricsAddress(pub(crate) Option<SocketAddr>);
+
+impl std::fmt::Display for MetricsAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str(NOWHERE),
+        }
+    }
+}
+
+fn metrics_address(text: &str) -> Result<MetricsAddress, String> {
+    if text == NOWHERE {
+        return Ok(MetricsAddress(None));
+    }
+    let wrong = |_| format!("expected an address such as 127.0.0.1:15014, or {NOWHERE}, found {text:?}");
+    text.parse().map(|address| MetricsAddress(Some(address))).map_err(wrong)
+}
+
+const NOWHERE: &str = "none";
 
 /// `weft run`.
 #[derive(Debug, Args)]
@@ -130,86 +182,6 @@ pub(crate) struct DemoArgs {
     /// Run through once, check every claim, and exit non-zero when one doesn't hold.
     #[arg(long, required = true)]
     pub(crate) once: bool,
-}
-
-/// `weft authz`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum AuthzCommand {
-    /// Say whether a call is allowed, and by which rule of which file.
-    Explain(ExplainArgs),
-    /// Check a folder's policies against a list of expectations.
-    Test(TestArgs),
-}
-
-/// `weft authz explain`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  weft authz explain -f policies/ --from cluster.local/ns/shop/sa/checkout --to default/payments --port 8080
-  weft authz explain --from spiffe://cluster.local/ns/shop/sa/checkout --to default/app=payments,tier=back \\
-      --method POST --path /charge --header x-team=red")]
-pub(crate) struct ExplainArgs {
-    /// A folder of manifests; without it, the running mesh is asked.
-    #[arg(short = 'f', long = "folder", value_name = "DIR")]
-    pub(crate) folder: Option<PathBuf>,
-    /// Who calls: an identity, with or without spiffe://; left out: a plaintext caller.
-    #[arg(long, value_name = "ID")]
-    pub(crate) from: Option<String>,
-    /// The caller's address.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(crate) from_ip: std::net::IpAddr,
-    /// Whom: NAMESPACE/NAME (the label app) or NAMESPACE/KEY=VALUE,….
-    #[arg(long, value_name = "NS/NAME")]
-    pub(crate) to: String,
-    /// The workload's port.
-    #[arg(long, default_value_t = 80)]
-    pub(crate) port: u16,
-    /// The HTTP method; with --path, --host or --header the call is HTTP, else plain TCP.
-    #[arg(long)]
-    pub(crate) method: Option<String>,
-    /// The HTTP path.
-    #[arg(long)]
-    pub(crate) path: Option<String>,
-    /// The HTTP authority.
-    #[arg(long)]
-    pub(crate) host: Option<String>,
-    /// A header field.
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = key_value)]
-    pub(crate) headers: Vec<(String, String)>,
-    /// The mesh's trust domain, with -f.
-    #[arg(long, default_value = "cluster.local")]
-    pub(crate) trust_domain: String,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
-/// `weft authz test`.
-#[derive(Debug, Args)]
-pub(crate) struct TestArgs {
-    /// A folder of manifests.
-    #[arg(short = 'f', long = "folder", value_name = "DIR")]
-    pub(crate) folder: PathBuf,
-    /// A file of cases.
-    #[arg(value_name = "CASES.yaml")]
-    pub(crate) cases: PathBuf,
-    /// The mesh's trust domain.
-    #[arg(long, default_value = "cluster.local")]
-    pub(crate) trust_domain: String,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: ReportFormat,
-}
-
-/// How a test's outcome is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum ReportFormat {
-    /// Lines, for people.
-    #[default]
-    Text,
-    /// JSON, for programs.
-    Json,
-    /// JUnit's XML, for CI systems.
-    Junit,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

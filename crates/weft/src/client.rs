@@ -2,6 +2,7 @@
 
 use tonic::transport::{Channel, Endpoint};
 use weft_wire::proto::weft::v1::control_client::ControlClient;
+use weft_wire::proto::weft::v1::observe_client::ObserveClient;
 
 use crate::failure::Failure;
 use crate::home::Home;
@@ -11,17 +12,31 @@ use crate::home::Home;
 /// # Errors
 /// When no mesh runs there.
 pub(crate) async fn connect(home: &Home) -> Result<ControlClient<Channel>, Failure> {
+    channel(home).await.map(ControlClient::new)
+}
+
+/// Connects likewise, to read signals.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn observe(home: &Home) -> Result<ObserveClient<Channel>, Failure> {
+    channel(home).await.map(|channel| ObserveClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES))
+}
+
+async fn channel(home: &Home) -> Result<Channel, Failure> {
     let socket = home.socket();
     let none = || {
         Failure::new(format!("no mesh runs here: nothing answers at {}", socket.display()))
             .hint("start one with: weft up -f DIR -d")
     };
     let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(|_| none())?;
-    let channel = endpoint.connect().await.map_err(|_| none())?;
-    Ok(ControlClient::new(channel))
+    endpoint.connect().await.map_err(|_| none())
 }
 
 /// What a call's failure means to a user.
 pub(crate) fn refused(what: &str, status: &tonic::Status) -> Failure {
     Failure::new(format!("{what}: {}", status.message()))
 }
+
+/// The rows of a mesh at all its bounds.
+const MAX_ANSWER_BYTES: usize = 64 << 20;

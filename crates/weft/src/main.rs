@@ -5,6 +5,7 @@ mod args;
 mod client;
 mod command;
 mod failure;
+mod figures;
 mod home;
 mod print;
 

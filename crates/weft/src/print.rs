@@ -16,6 +16,19 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// A line of a stream that nobody knows the end of.
+///
+/// # Errors
+/// When the reader has gone: the stream should end.
+pub(crate) fn stream_line(text: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{text}")
+}
+
+/// Text that came from elsewhere, without what a terminal would obey.
+pub(crate) fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// A value as JSON on standard output.
 pub(crate) fn json(value: &impl Serialize) {
     // Our own values serialize: strings, numbers, lists and maps with string keys.

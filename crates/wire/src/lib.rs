@@ -3,6 +3,7 @@
 
 pub mod bootstrap;
 pub mod head;
+pub mod histogram;
 pub mod maker;
 pub mod record;
 

@@ -1,3 +1,6 @@
 //! Everything that needs the built binaries, in one test program.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
+
+mod demo;
 mod tidy;

@@ -119,6 +119,11 @@ impl Interest {
         self.asked.keys()
     }
 
+    /// How many responses weren't answered yet.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
     /// Records that were refused, with the reason.
     pub(super) fn refused(&self) -> impl Iterator<Item = (&String, &String)> {
         self.refused.iter()

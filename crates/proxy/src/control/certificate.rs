@@ -1,21 +1,27 @@
 //! This proxy's certificate: asked for at the start and renewed in time. The key is made here and
 //! never leaves the process.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
 use weft_identity::{Credential, LeafKey, retry_after};
 use weft_wire::proto::istio::v1::auth::IstioCertificateRequest;
 use weft_wire::proto::istio::v1::auth::istio_certificate_service_client::IstioCertificateServiceClient;
+use weft_wire::proto::weft::v1::Leaf;
 
 use super::{authorized, jitter};
 use crate::config::ControlConfig;
 use crate::limits::{CERTIFICATE_VALIDITY, CERTIFICATE_WAIT, LONGEST_SLEEP};
 use crate::records::Update;
+use crate::report::Known;
 
 /// Keeps a certificate that holds. Ends when nobody takes it.
-pub(super) async fn keep(channel: Channel, config: &ControlConfig, told: mpsc::Sender<Update>) {
+pub(super) async fn keep(
+    channel: Channel,
+    config: &ControlConfig,
+    (told, known): (mpsc::Sender<Update>, &watch::Sender<Known>),
+) {
     let mut attempt = 0u32;
     loop {
         let asked = tokio::time::timeout(CERTIFICATE_WAIT, ask(channel.clone(), config)).await;
@@ -24,6 +30,7 @@ pub(super) async fn keep(channel: Channel, config: &ControlConfig, told: mpsc::S
                 attempt = 0;
                 let renewal = credential.renew_at(jitter());
                 tracing::info!(identity = %credential.id(), serial = credential.serial(), "a certificate came");
+                known.send_modify(|known| known.leaf = Some(leaf(&credential, renewal)));
                 if told.send(Update::Credential(credential.into())).await.is_err() {
                     return;
                 }
@@ -47,6 +54,19 @@ async fn ask(channel: Channel, config: &ControlConfig) -> Result<Credential, Str
     let mut client = IstioCertificateServiceClient::new(channel);
     let response = client.create_certificate(request).await.map_err(|status| status.to_string())?;
     Credential::new(key, &response.into_inner().cert_chain, SystemTime::now()).map_err(|e| e.to_string())
+}
+
+/// What is told of the certificate in use.
+fn leaf(credential: &Credential, renewal: SystemTime) -> Leaf {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    Leaf {
+        identity: credential.id().to_string(),
+        serial: credential.serial().to_owned(),
+        not_before: seconds(credential.not_before()),
+        not_after: seconds(credential.not_after()),
+        received_at: seconds(SystemTime::now()),
+        renew_at: seconds(renewal),
+    }
 }
 
 /// Sleeps in parts: while the machine sleeps, timers stand still and certificates grow old.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use weft_identity::retry_after;
@@ -17,26 +17,25 @@ use super::{authorized, jitter};
 use crate::config::ControlConfig;
 use crate::limits::REQUESTS;
 use crate::records::{Order, Update};
+use crate::report::Known;
 
 /// Follows records for as long as anybody takes them.
 pub(super) async fn follow(
     channel: Channel,
     config: &ControlConfig,
-    told: mpsc::Sender<Update>,
+    (told, known): (mpsc::Sender<Update>, &watch::Sender<Known>),
     orders: mpsc::UnboundedReceiver<Order>,
 ) {
     let mut discovery = Discovery::new(config, told, orders);
-    let mut attempt = 0u32;
     loop {
-        match discovery.session(channel.clone(), config).await {
+        let attempt = discovery.attempt;
+        discovery.attempt = attempt.saturating_add(1);
+        match discovery.session(channel.clone(), config, known).await {
             Ok(Ended::NobodyListens) => return,
-            Ok(Ended::Closed) => attempt = 0,
-            Err(status) => {
-                tracing::warn!(%status, attempt, "the control plane is away; what is known stays in force");
-                attempt = attempt.saturating_add(1);
-            }
+            Ok(Ended::Closed) => tracing::info!("the control plane ended the stream"),
+            Err(status) => tracing::warn!(%status, attempt, "the control plane is away; what is known stays in force"),
         }
-        tokio::time::sleep(retry_after(attempt, jitter())).await;
+        tokio::time::sleep(retry_after(discovery.attempt.saturating_sub(1), jitter())).await;
     }
 }
 
@@ -47,6 +46,8 @@ struct Discovery {
     subscribed: BTreeMap<&'static str, BTreeSet<String>>,
     /// By type: the versions of what is known.
     versions: BTreeMap<&'static str, HashMap<String, String>>,
+    /// Streams that brought nothing, one after another.
+    attempt: u32,
 }
 
 enum Ended {
@@ -64,11 +65,16 @@ impl Discovery {
             (TRUST_TYPE, one(TRUST_NAME)),
             (DESTINATION_TYPE, BTreeSet::new()),
         ]);
-        Self { told, orders, subscribed, versions: BTreeMap::new() }
+        Self { told, orders, subscribed, versions: BTreeMap::new(), attempt: 0 }
     }
 
     /// One stream, from its first request to its end.
-    async fn session(&mut self, channel: Channel, config: &ControlConfig) -> Result<Ended, tonic::Status> {
+    async fn session(
+        &mut self,
+        channel: Channel,
+        config: &ControlConfig,
+        known: &watch::Sender<Known>,
+    ) -> Result<Ended, tonic::Status> {
         while let Ok(order) = self.orders.try_recv() {
             self.note(&order);
         }
@@ -94,10 +100,24 @@ impl Discovery {
                     Some(order) => self.note(&order),
                 },
             };
+            self.tell(known);
             if requests.send(request).await.is_err() {
                 return Ok(Ended::Closed);
             }
         }
+    }
+
+    /// Says which records are known, for reports.
+    fn tell(&self, known: &watch::Sender<Known>) {
+        let of = |kind| self.versions.get(kind);
+        let inbound = of(INBOUND_TYPE).and_then(|versions| versions.values().next()).cloned().unwrap_or_default();
+        let destinations = of(DESTINATION_TYPE).map_or(0, HashMap::len);
+        known.send_if_modified(|known| {
+            let differs = known.inbound_version != inbound || known.destinations != destinations;
+            known.inbound_version = inbound;
+            known.destinations = destinations;
+            differs
+        });
     }
 
     /// What is subscribed to and what of it is known, type by type.
@@ -136,6 +156,7 @@ impl Discovery {
     /// Passes on what can be understood; the answer acknowledges all or says what can't. `None`:
     /// nobody takes it.
     async fn take(&mut self, response: xds::DeltaDiscoveryResponse) -> Option<xds::DeltaDiscoveryRequest> {
+        self.attempt = 0;
         let mut problems = Vec::new();
         for resource in response.resources {
             match self.read(resource, &response.type_url) {

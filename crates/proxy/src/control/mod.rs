@@ -7,46 +7,55 @@ mod discovery;
 mod socket;
 
 use std::io;
+use std::pin::pin;
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::ControlConfig;
+use crate::limits::LAST_REPORT;
 use crate::records::{Order, Update};
+use crate::report::{self, ControlEnd, Known};
 
-/// Starts the control thread. It ends when the data thread takes no more updates.
+/// Starts the control thread. It ends when the data thread has: it takes no more updates, and its
+/// last signals are told.
 ///
 /// # Errors
 /// When the system gives no thread, or no runtime for it.
 pub fn spawn(
     config: ControlConfig,
-    told: mpsc::Sender<Update>,
-    orders: mpsc::UnboundedReceiver<Order>,
+    (told, orders): (mpsc::Sender<Update>, mpsc::UnboundedReceiver<Order>),
+    reports: ControlEnd,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("control".to_owned()).spawn(move || {
         runtime.block_on(async {
             let channel = socket::channel(&config.address.socket);
-            let discovery = discovery::follow(channel.clone(), &config, told.clone(), orders);
-            let certificates = certificate::keep(channel, &config, told.clone());
+            let known = watch::Sender::new(Known::default());
+            let discovery = discovery::follow(channel.clone(), &config, (told.clone(), &known), orders);
+            let certificates = certificate::keep(channel.clone(), &config, (told.clone(), &known));
+            let mut reporting = pin!(report::follow(channel, &config, reports, known.subscribe()));
             tokio::select! {
                 () = discovery => {}
                 () = certificates => {}
                 () = told.closed() => {}
+                () = &mut reporting => return,
             }
+            // Who doesn't take it by then won't know.
+            let _late = tokio::time::timeout(LAST_REPORT, reporting).await;
         });
     })
 }
 
 /// A random number from 0 to 1, for jitter; seeded by the standard library.
-fn jitter() -> f64 {
+pub(crate) fn jitter() -> f64 {
     use std::hash::BuildHasher;
     let bits = std::collections::hash_map::RandomState::new().hash_one(0);
     bits as f64 / u64::MAX as f64
 }
 
 /// A request that proves who asks.
-fn authorized<T>(message: T, token: &str) -> Result<tonic::Request<T>, tonic::Status> {
+pub(crate) fn authorized<T>(message: T, token: &str) -> Result<tonic::Request<T>, tonic::Status> {
     let mut request = tonic::Request::new(message);
     let bearer = format!("Bearer {token}").parse();
     let bearer = bearer.map_err(|_| tonic::Status::unauthenticated("expected a token of printable characters"))?;

@@ -1,6 +1,6 @@
 //! Names of the mesh and of the outside.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, Question, RCODE, TYPE};
@@ -8,14 +8,19 @@ use simple_dns::{CLASS, Name, Packet, Question, RCODE, TYPE};
 use crate::harness::*;
 
 fn ask(web: &Proxy, name: &str, kind: TYPE) -> Vec<u8> {
+    ask_at(web.dns, name, kind)
+}
+
+/// The answer, which must come from the address that was asked.
+pub(crate) fn ask_at(server: SocketAddr, name: &str, kind: TYPE) -> Vec<u8> {
     let mut query = Packet::new_query(42);
     query.questions.push(Question::new(Name::new(name).unwrap(), kind.into(), CLASS::IN.into(), false));
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.send_to(&query.build_bytes_vec().unwrap(), web.dns).unwrap();
+    socket.send_to(&query.build_bytes_vec().unwrap(), server).unwrap();
     let mut answer = vec![0; 512];
     let (length, from) = socket.recv_from(&mut answer).unwrap();
-    assert_eq!(from, web.dns);
+    assert_eq!(from, server);
     answer.truncate(length);
     answer
 }

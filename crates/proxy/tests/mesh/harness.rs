@@ -146,13 +146,18 @@ impl Proxy {
             ready: None,
             access: Some(Box::new(log)),
         };
-        let channels = Channels { updates: told, orders, stop };
+        let channels = Channels { updates: told, orders, signals: weft_proxy::report::channel().1, stop };
         proxy.thread = Some(std::thread::spawn(move || data::run(config, channels).unwrap()));
         proxy
     }
 
+    /// Returns when the update is in force: what the data thread has taken it applies before it
+    /// does anything else.
     pub(crate) fn tell(&self, update: Update) {
         self.updates.blocking_send(update).map_err(|_| "the proxy has ended").unwrap();
+        while self.updates.capacity() < self.updates.max_capacity() {
+            std::thread::yield_now();
+        }
     }
 
     /// Connects as the program would.
@@ -171,13 +176,18 @@ impl Proxy {
 
     /// Reads the page of metrics until `found` is in it.
     pub(crate) fn wait_metric(&self, found: &str) {
+        self.wait_metrics(|page| page.contains(found));
+    }
+
+    /// Reads the page of metrics until `wanted` accepts it.
+    pub(crate) fn wait_metrics(&self, wanted: impl Fn(&str) -> bool) {
         let end = std::time::Instant::now() + PATIENCE;
         loop {
             let page = self.page("/metrics");
-            if page.contains(found) {
+            if wanted(&page) {
                 return;
             }
-            assert!(std::time::Instant::now() < end, "expected {found} in {page}");
+            assert!(std::time::Instant::now() < end, "not yet: {page}");
             std::thread::yield_now();
         }
     }
@@ -287,6 +297,39 @@ pub(crate) fn nobody() -> (socket2::Socket, SocketAddr) {
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, address)
+}
+
+/// A wire between two proxies, which can be cut.
+pub(crate) struct Wire {
+    pub(crate) at: SocketAddr,
+    sockets: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Wire {
+    pub(crate) fn to(to: SocketAddr) -> Self {
+        let listener = listener();
+        let at = listener.local_addr().unwrap();
+        let sockets: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let kept = sockets.clone();
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), TcpStream::connect(to).unwrap());
+                kept.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+                    std::thread::spawn(move || io::copy(&mut from, &mut to));
+                }
+            }
+        });
+        Self { at, sockets }
+    }
+
+    /// Ends every connection on it.
+    pub(crate) fn cut(&self) {
+        for socket in self.sockets.lock().unwrap().drain(..) {
+            // Some have ended by themselves.
+            let _ended = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
 }
 
 /// The program's next connection.

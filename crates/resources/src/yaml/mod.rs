@@ -6,6 +6,6 @@ mod scalar;
 mod split;
 mod tree;
 
-pub(crate) use node::{Entry, Node, Place, Value};
-pub(crate) use split::{Chunk, split};
+pub use node::{Entry, Node, Place, Value};
+pub(crate) use split::{BYTE_ORDER_MARK, Chunk, split};
 pub(crate) use tree::{Budget, read};

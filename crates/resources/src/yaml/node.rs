@@ -4,43 +4,53 @@ use crate::problem::quoted;
 
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Place {
+pub struct Place {
     /// The line, from 1.
-    pub(crate) line: u32,
+    pub line: u32,
     /// The column, from 1, in characters.
-    pub(crate) column: u32,
+    pub column: u32,
 }
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) at: Place,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it begins.
+    pub at: Place,
+    /// The value.
+    pub value: Value,
 }
 
 /// What JSON can say.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
+    /// Nothing.
     Null,
+    /// A boolean, in any of YAML 1.1's spellings.
     Bool(bool),
-    /// As it was written.
+    /// A number, as it was written.
     Number(String),
+    /// A text.
     Text(String),
+    /// A list.
     List(Vec<Node>),
+    /// A mapping.
     Map(Vec<Entry>),
 }
 
 /// One key of a mapping with its value. A mapping's keys are unique.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
-    pub(crate) at: Place,
-    pub(crate) value: Node,
+pub struct Entry {
+    /// The key, as text.
+    pub key: String,
+    /// Where the key stands.
+    pub at: Place,
+    /// Its value.
+    pub value: Node,
 }
 
 impl Node {
     /// The value of `key`, where this is a mapping that has it.
-    pub(crate) fn child(&self, key: &str) -> Option<&Node> {
+    pub fn child(&self, key: &str) -> Option<&Node> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
             _ => None,
@@ -48,7 +58,7 @@ impl Node {
     }
 
     /// The text, where this is one.
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
             _ => None,
@@ -56,7 +66,7 @@ impl Node {
     }
 
     /// What was found, for a message.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.value {
             Value::Null => "nothing".to_owned(),
             Value::Bool(value) => format!("the boolean {value}"),

@@ -36,7 +36,7 @@ fn is_marker(line: &[u8]) -> bool {
 }
 
 /// UTF-8's form of U+FEFF, which some editors put first.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,25 @@
 //! One file a command. Each returns the exit code, or a failure that is printed once.
 
+mod authz;
+mod certs;
+mod check;
 mod completions;
 mod demo;
 mod down;
+mod edges;
 mod ps;
 mod run;
+mod stat;
+mod tap;
 mod up;
 
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, VizCommand};
 use crate::failure::{Context, Failure};
 use crate::home::Home;
+use crate::print;
 
 /// Runs what was asked for.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -22,12 +30,30 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Ps(args) => ps::run(&home()?, args),
         Command::Down => down::run(&home()?),
         Command::Demo(args) => demo::run(args),
+        Command::Authz(command) => authz::run(arguments.state_dir.as_deref(), command),
+        Command::Stat(args) | Command::Viz(VizCommand::Stat(args)) => stat::run(&home()?, args),
+        Command::Edges(args) | Command::Viz(VizCommand::Edges(args)) => edges::run(&home()?, args),
+        Command::Tap(args) | Command::Viz(VizCommand::Tap(args)) => tap::run(&home()?, args),
+        Command::Certs(args) => certs::run(&home()?, args),
+        Command::Check(args) => check::run(&home()?, args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
-        Command::Authz(_) => Err(Failure::new("authz")),
     }
 }
 
 /// A runtime on this thread alone: commands wait for one thing at a time, and `run` must fork.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Says when figures cover less than was asked for.
+fn tell_coverage(covered_seconds: f64, window_seconds: u32) {
+    if covered_seconds + 1.0 < f64::from(window_seconds) {
+        print::note(&format!("weft: the mesh began {covered_seconds:.0} s ago; rates are over that time"));
+    }
 }

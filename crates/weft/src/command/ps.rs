@@ -9,6 +9,7 @@ use weft_wire::proto::weft::v1::{ListWorkloadsRequest, Workload, WorkloadState};
 use crate::args::{Format, ReadArgs};
 use crate::client;
 use crate::failure::Failure;
+use crate::figures;
 use crate::home::Home;
 use crate::print;
 
@@ -72,7 +73,7 @@ fn table(rows: &[Row]) -> String {
         .iter()
         .map(|row| {
             let workload = row.workload.rsplit('/').next().unwrap_or_default().to_owned();
-            let age = age(row.age_seconds);
+            let age = figures::age(row.age_seconds);
             let command = row.command.join(" ");
             let pid = row.pid.to_string();
             vec![
@@ -88,16 +89,6 @@ fn table(rows: &[Row]) -> String {
         })
         .collect();
     print::table(&["NAMESPACE", "WORKLOAD", "STATE", "AGE", "ADDRESS", "IDENTITY", "PID", "COMMAND"], &cells)
-}
-
-/// `5s`, `12m`, `3h` or `2d`.
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
 }
 
 /// An address of 4 or 16 bytes as text; nothing for what is none.

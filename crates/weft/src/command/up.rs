@@ -1,6 +1,7 @@
 //! `weft up`: the control plane, in the foreground or in the background.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -21,7 +22,8 @@ pub(crate) fn run(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::new(format!("folder {}: expected a folder that exists", folder.display()))
             .hint("weft up without -f starts a mesh without policies"));
     }
-    fs::create_dir_all(home.logs()).context(format!("make {}", home.logs().display()))?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(home.logs());
+    made.context(format!("make {}", home.logs().display()))?;
     if args.detach { detached(home, args) } else { foreground(home, args) }
 }
 
@@ -32,6 +34,7 @@ fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     config.folder = folder;
     config.trust_domain = args.trust_domain.parse().context("trust domain")?;
     config.cert_lifetime = args.cert_lifetime;
+    config.metrics = args.metrics_address.0;
     super::runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;
@@ -54,7 +57,9 @@ fn start_log() {
 fn detached(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     let runtime = super::runtime()?;
     if let Ok(running) = runtime.block_on(status(home)) {
-        return Err(Failure::new(format!("a mesh runs here already (pid {})", running.pid)).hint("end it with: weft down"));
+        return Err(
+            Failure::new(format!("a mesh runs here already (pid {})", running.pid)).hint("end it with: weft down")
+        );
     }
     let log = home.logs().join("control.log");
     let mut child = spawn(home, args, &log)?;
@@ -62,6 +67,13 @@ fn detached(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     print::line(&format!("mesh {} is up (pid {})", status.trust_domain, status.pid));
     for problem in &status.problems {
         print::note(problem);
+    }
+    match (args.metrics_address.0, &*status.metrics_address) {
+        (None, _) => {}
+        (Some(address), "") => print::note(&format!(
+            "weft: nobody serves the mesh's metrics, {address} can't be had; choose another with --metrics-address"
+        )),
+        (Some(_), address) => print::line(&format!("metrics: http://{address}/metrics")),
     }
     print::line(&format!("log: {}", log.display()));
     Ok(ExitCode::SUCCESS)
@@ -76,6 +88,7 @@ fn spawn(home: &Home, args: &UpArgs, log: &Path) -> Result<Child, Failure> {
         command.arg("-f").arg(fs::canonicalize(folder).context("find the folder")?);
     }
     command.args(["--trust-domain", &args.trust_domain]);
+    command.arg("--metrics-address").arg(args.metrics_address.to_string());
     command.arg("--cert-lifetime").arg(format!("{}ms", args.cert_lifetime.as_millis()));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).process_group(0).current_dir("/");
     command.spawn().context("start the control plane")

@@ -44,6 +44,19 @@ fn need(program: &str) -> Result<(), Failure> {
     if found { Ok(()) } else { Err(missing().hint("on Debian: apt-get install python3 curl")) }
 }
 
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Held,
+    Failed,
+}
+
+impl From<bool> for Outcome {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Held } else { Self::Failed }
+    }
+}
+
 /// The claims made so far, each printed as it is made.
 #[derive(Default)]
 struct Claims {
@@ -52,7 +65,8 @@ struct Claims {
 }
 
 impl Claims {
-    fn claim(&mut self, text: &str, holds: bool, seen: &str) {
+    fn claim(&mut self, text: &str, outcome: Outcome, seen: &str) {
+        let holds = outcome == Outcome::Held;
         let mark = if holds { print::paint(print::Stream::Out, "32", "ok    ") } else { "FAILED".to_owned() };
         print::line(&format!("{mark}  {text}"));
         for line in seen.lines() {
@@ -77,7 +91,7 @@ fn without_weft(stage: &mut Stage, sniffer: &Sniffer, claims: &mut Claims) -> Re
     wait_for("the plain server", || curl().filter(|output| output.status.success()))?;
     let flows = sniffer_until(sniffer, |flow| flow.0.port() == 18000)?;
     let seen = flows.iter().any(|(_, bytes)| contains(bytes, SECRET));
-    claims.claim("a capture of the wire shows the payload", seen, "");
+    claims.claim("a capture of the wire shows the payload", Outcome::from(seen), "");
     Ok(())
 }
 
@@ -99,31 +113,32 @@ fn checkout_is_served(stage: &Stage, sniffer: &Sniffer, claims: &mut Claims) -> 
     let output = call(stage, "checkout", "http://payments:8080/charge")?;
     let body = String::from_utf8_lossy(&output.stdout).into_owned();
     let told = format!("weft run checkout -- curl http://payments:8080/charge\n{}", body.trim());
-    claims.claim("checkout is answered by payments", output.status.success() && body == SECRET, &told);
+    claims.claim("checkout is answered by payments", Outcome::from(output.status.success() && body == SECRET), &told);
 
     let flows = sniffer_until(sniffer, |flow| touches_mesh(*flow))?;
     let bytes: usize = flows.iter().map(|(_, bytes)| bytes.len()).sum();
     let plain = flows.iter().filter(|(_, bytes)| contains(bytes, SECRET) || contains(bytes, "/charge")).count();
     let handshakes = flows.iter().filter(|(_, bytes)| bytes.starts_with(TLS_HANDSHAKE)).count();
-    let told = format!("{} flows, {bytes} bytes, {handshakes} begin with a TLS handshake, {plain} show payload", flows.len());
-    claims.claim("a capture of the wire shows only TLS", plain == 0 && handshakes == flows.len(), &told);
+    let told =
+        format!("{} flows, {bytes} bytes, {handshakes} begin with a TLS handshake, {plain} show payload", flows.len());
+    claims.claim("a capture of the wire shows only TLS", Outcome::from(plain == 0 && handshakes == flows.len()), &told);
 
     let log = |name: &str, field: &str| wait_for("the access log", || logged(&stage.proxy_log(name), field));
     let caller = log("payments", "source_principal")?;
-    claims.claim("payments' proxy verified who called", caller == CHECKOUT, &caller);
+    claims.claim("payments' proxy verified who called", Outcome::from(caller == CHECKOUT), &caller);
     let server = log("checkout", "destination_principal")?;
-    claims.claim("checkout's proxy verified who answered", server == PAYMENTS, &server);
+    claims.claim("checkout's proxy verified who answered", Outcome::from(server == PAYMENTS), &server);
     Ok(())
 }
 
 fn strangers_are_refused(stage: &Stage, claims: &mut Claims) -> Result<(), Failure> {
     let output = call(stage, "stranger", "http://payments:8080/charge")?;
     let told = format!("weft run stranger -- curl http://payments:8080/charge\n{}", text(&output.stdout));
-    claims.claim("a stranger in the mesh gets a refusal and nothing else", text(&output.stdout) == DENIED, &told);
+    claims.claim("a stranger in the mesh gets a refusal and nothing else", Outcome::from(text(&output.stdout) == DENIED), &told);
 
     let output = finish(Command::new("curl").args(["-sS", "-m", "5", &format!("http://{PUBLISHED}/charge")]))?;
     let told = format!("curl http://{PUBLISHED}/charge\n{}", text(&output.stdout));
-    claims.claim("a caller outside the mesh gets a refusal and nothing else", text(&output.stdout) == DENIED, &told);
+    claims.claim("a caller outside the mesh gets a refusal and nothing else", Outcome::from(text(&output.stdout) == DENIED), &told);
     Ok(())
 }
 
@@ -136,7 +151,10 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// The flows that are picked, once there are some.
-fn sniffer_until(sniffer: &Sniffer, pick: impl Fn(&sniff::Flow) -> bool) -> Result<Vec<(sniff::Flow, Vec<u8>)>, Failure> {
+fn sniffer_until(
+    sniffer: &Sniffer,
+    pick: impl Fn(&sniff::Flow) -> bool,
+) -> Result<Vec<(sniff::Flow, Vec<u8>)>, Failure> {
     wait_for("packets", || Some(sniffer.seen(&pick)).filter(|flows| !flows.is_empty()))
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     let assigned = Assignment::read(registration.assigned())?;
     let host = ResolvConf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     let Sandbox { outbound, dns, redirection, maker, notes, program } =
-        weft_capture::prepare(&sandbox(home, args, &assigned, (&host, signals))).context("make the workload's sandbox")?;
+        weft_capture::prepare(&sandbox(home, args, &assigned, (&host, signals)))
+            .context("make the workload's sandbox")?;
     for text in &notes {
         print::note(&format!("weft: {text}"));
     }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use tokio::net::UnixDatagram;
-use weft_capture::{Ended, HeldProgram, RunningProgram};
+use weft_capture::{CaptureError, Ended, HeldProgram, RunningProgram};
 
 use super::proxy::{self, Sockets};
 use super::register::Registration;
@@ -34,18 +34,28 @@ pub(super) struct Beside<'a> {
 /// When the program can't be started, or its proxy can't be replaced.
 pub(super) async fn supervise(program: HeldProgram, mut beside: Beside<'_>) -> Result<ExitCode, Failure> {
     let signals = Signals::block()?;
-    let mut running = program.start().context("start the program")?;
+    let mut running = match program.start() {
+        Ok(running) => running,
+        Err(CaptureError::Exec { program, errno }) => {
+            proxy::end(&beside.proxy);
+            return Ok(not_run(&program, errno));
+        }
+        Err(error) => return Err(Failure::new(format!("start the program: {error}"))),
+    };
     let stay = stay(&mut running, &signals, &mut beside).await;
     // It drains on SIGTERM and ends by itself; nobody needs to wait for it.
     proxy::end(&beside.proxy);
     end_as(stay?)
 }
 
-async fn stay(
-    running: &mut RunningProgram,
-    signals: &Signals,
-    beside: &mut Beside<'_>,
-) -> Result<Ended, Failure> {
+/// As shells and env(1) tell it: 127 when there is no such program, 126 when it can't be run.
+fn not_run(program: &str, errno: i32) -> ExitCode {
+    let errno = Errno::from_raw(errno);
+    print::failure(&Failure::new(format!("cannot run {program}: {}", errno.desc())));
+    ExitCode::from(if errno == Errno::ENOENT { 127 } else { 126 })
+}
+
+async fn stay(running: &mut RunningProgram, signals: &Signals, beside: &mut Beside<'_>) -> Result<Ended, Failure> {
     let channel = readiness(running.as_fd())?;
     let mut stopping = false;
     loop {
@@ -53,7 +63,7 @@ async fn stay(
             return Ok(ended);
         }
         tokio::select! {
-            ready = channel.readable() => forget(&channel, ready.is_ok()),
+            ready = channel.readable() => forget(&channel, &ready),
             signal = signals.next() => match signal? {
                 info if info.ssi_signo == Signal::SIGCHLD as u32 => beside.replace_dead_proxy()?,
                 info => pass_on(&info, running),
@@ -114,7 +124,7 @@ impl Signals {
                 Err(error) => return Err(Failure::new(format!("wait for signals: {error}"))),
             }
             let ready = self.ready.readable().await;
-            forget(&self.ready, ready.is_ok());
+            forget(&self.ready, &ready);
         }
     }
 }
@@ -129,8 +139,8 @@ fn readiness(descriptor: BorrowedFd<'_>) -> Result<UnixDatagram, Failure> {
 }
 
 /// Readiness was acted upon: the next one is a new one.
-fn forget(watched: &UnixDatagram, ready: bool) {
-    if ready {
+fn forget(watched: &UnixDatagram, ready: &std::io::Result<()>) {
+    if ready.is_ok() {
         // Saying that the operation would block is what clears readiness.
         let _ = watched.try_io(tokio::io::Interest::READABLE, || Err::<(), _>(std::io::ErrorKind::WouldBlock.into()));
     }

@@ -1,0 +1,118 @@
+//! The service for those who look: the command line asks, the hub and the registry answer.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status};
+use weft_identity::{Authority, Certificate};
+use weft_wire::proto::weft::v1 as proto;
+use weft_wire::proto::weft::v1::observe_server::Observe;
+
+use super::hub::{Hub, Tapping};
+use crate::shared::{Shared, seconds};
+
+/// Answers those who look.
+pub(crate) struct Observer {
+    pub(crate) shared: Shared,
+    pub(crate) hub: Hub,
+    pub(crate) authority: Arc<Authority>,
+}
+
+#[tonic::async_trait]
+impl Observe for Observer {
+    type TapStream = TapStream;
+
+    async fn stat(&self, request: Request<proto::StatRequest>) -> Result<Response<proto::StatResponse>, Status> {
+        self.hub.flush().await;
+        let (mut rows, covered) = self.hub.stat(window(request.into_inner().window_seconds)?);
+        rows.extend(self.silent(&rows));
+        rows.sort_by(|a, b| order(a).cmp(&order(b)));
+        Ok(Response::new(proto::StatResponse { covered_seconds: covered.as_secs_f64(), rows }))
+    }
+
+    async fn edges(&self, request: Request<proto::EdgesRequest>) -> Result<Response<proto::EdgesResponse>, Status> {
+        self.hub.flush().await;
+        let (edges, covered) = self.hub.edges(window(request.into_inner().window_seconds)?);
+        Ok(Response::new(proto::EdgesResponse { covered_seconds: covered.as_secs_f64(), edges }))
+    }
+
+    async fn tap(&self, request: Request<proto::TapFilter>) -> Result<Response<TapStream>, Status> {
+        let too_many = || Status::resource_exhausted("expected fewer who watch calls at once");
+        let (tapping, events) = self.hub.tap(request.into_inner()).ok_or_else(too_many)?;
+        let ending = self.shared.clone();
+        let ending = Box::pin(async move { ending.ending().await });
+        Ok(Response::new(TapStream { events, ending, _tapping: tapping }))
+    }
+
+    async fn proxies(&self, _: Request<proto::ProxiesRequest>) -> Result<Response<proto::ProxiesResponse>, Status> {
+        self.hub.flush().await;
+        let mut told = self.hub.told();
+        let mut proxies = self.shared.with(|plane| plane.proxies());
+        for proxy in &mut proxies {
+            let told = proxy.workload.parse().ok().and_then(|id| told.remove(&id)).unwrap_or_default();
+            proxy.health = told.health;
+            proxy.certificate = told.leaf;
+        }
+        let (root, issuer) = (certificate(self.authority.root()), certificate(self.authority.issuer()));
+        Ok(Response::new(proto::ProxiesResponse { proxies, root: Some(root), issuer: Some(issuer) }))
+    }
+}
+
+impl Observer {
+    /// Rows of the services that run and of which nothing is told.
+    fn silent(&self, rows: &[proto::StatRow]) -> Vec<proto::StatRow> {
+        let told: HashSet<(&str, &str)> = rows.iter().map(|row| (order(row).0, order(row).1)).collect();
+        let running = self.shared.with(|plane| plane.running_services());
+        let silent = running.into_iter().filter(|name| !told.contains(&(&*name.namespace, &*name.name)));
+        let row = |name| proto::StatRow {
+            service: Some(name),
+            traffic: Some(proto::Traffic::default()),
+            ..Default::default()
+        };
+        silent.map(row).collect()
+    }
+}
+
+/// Events for one who watches; the watch ends with the stream.
+pub(crate) struct TapStream {
+    events: mpsc::Receiver<proto::TapEvents>,
+    ending: Pin<Box<dyn Future<Output = ()> + Send>>,
+    _tapping: Tapping,
+}
+
+impl Stream for TapStream {
+    type Item = Result<proto::TapEvents, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ending.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        self.events.poll_recv(context).map(|events| events.map(Ok))
+    }
+}
+
+fn window(seconds: u32) -> Result<Duration, Status> {
+    match seconds {
+        1..=3_600 => Ok(Duration::from_secs(seconds.into())),
+        other => Err(Status::invalid_argument(format!("expected a window from a second to an hour, found {other} s"))),
+    }
+}
+
+fn order(row: &proto::StatRow) -> (&str, &str, &str) {
+    let (namespace, name) = row.service.as_ref().map(|s| (s.namespace.as_str(), s.name.as_str())).unwrap_or_default();
+    (namespace, name, &row.route)
+}
+
+fn certificate(certificate: &Certificate) -> proto::AuthorityCertificate {
+    proto::AuthorityCertificate {
+        subject: certificate.subject.clone(),
+        serial: certificate.serial.clone(),
+        not_before: seconds(certificate.not_before),
+        not_after: seconds(certificate.not_after),
+    }
+}

@@ -1,0 +1,82 @@
+//! The streams on which proxies report: each task moves messages between one proxy and the hub.
+
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, warn};
+use weft_wire::proto::weft::v1::telemetry_server::Telemetry;
+use weft_wire::proto::weft::v1::{Signals, Watch};
+
+use super::hub::{Hub, Reporting};
+use crate::shared::Shared;
+
+/// Takes reports.
+pub(crate) struct Reports {
+    pub(crate) shared: Shared,
+    pub(crate) hub: Hub,
+}
+
+type Watches = mpsc::Sender<Result<Watch, Status>>;
+
+#[tonic::async_trait]
+impl Telemetry for Reports {
+    type ReportStream = ReceiverStream<Result<Watch, Status>>;
+
+    async fn report(&self, request: Request<Streaming<Signals>>) -> Result<Response<Self::ReportStream>, Status> {
+        let workload = self.shared.authenticate(request.metadata())?;
+        debug!(workload = %workload.id, "a proxy reports");
+        let (reporting, watched) = (self.hub.report(&workload), self.hub.watched());
+        let (watches, receiver) = mpsc::channel(MAX_QUEUED);
+        let shared = self.shared.clone();
+        // It outlives its workload's registration: a proxy that drains has something to tell.
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = serve(&reporting, request.into_inner(), (watched, &watches)) => ended,
+                () = shared.ending() => Err(Status::unavailable("the control plane ends")),
+            };
+            if let Err(status) = ended {
+                warn!(workload = %workload.id, %status, "a proxy's report ends");
+                // Who has no room for it won't be told.
+                let _full = watches.try_send(Err(status));
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+async fn serve(
+    reporting: &Reporting,
+    mut signals: Streaming<Signals>,
+    (mut watched, watches): (watch::Receiver<Watch>, &Watches),
+) -> Result<(), Status> {
+    watched.mark_changed();
+    loop {
+        tokio::select! {
+            message = signals.message() => match message {
+                Ok(Some(message)) => {
+                    reporting.take(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
+                }
+                Ok(None) | Err(_) => return Ok(()),
+            },
+            // With room first: until then changes merge.
+            room = room(&mut watched, watches) => match room {
+                Some(room) => room.send(Ok(watched.borrow_and_update().clone())),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// Room for a message, once there is a change to tell; `None` when nobody takes it.
+async fn room<'a>(
+    watched: &mut watch::Receiver<Watch>,
+    watches: &'a Watches,
+) -> Option<mpsc::Permit<'a, Result<Watch, Status>>> {
+    watched.changed().await.ok()?;
+    // Seen is what is sent, not what only rang.
+    watched.mark_changed();
+    watches.reserve().await.ok()
+}
+
+/// Messages to a proxy that reads slowly.
+const MAX_QUEUED: usize = 2;

@@ -1,0 +1,185 @@
+//! The destinations that are known or asked for, by name and by address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use weft_mesh::record::Destination;
+
+use super::Order;
+use crate::limits::{DESTINATION_IDLE, SUBSCRIPTIONS};
+use crate::service::Service;
+use crate::why::{Cause, Failure};
+
+#[derive(Default)]
+pub(super) struct Destinations {
+    by_host: HashMap<Rc<str>, Rc<Service>>,
+    by_address: HashMap<IpAddr, Rc<str>>,
+    asked: HashMap<Key, Asked>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Host(String),
+    Address(IpAddr),
+}
+
+struct Asked {
+    state: State,
+    used: Instant,
+}
+
+enum State {
+    Waiting(Rc<Notify>),
+    Known,
+    Absent,
+}
+
+pub(super) enum Looked {
+    Found(Option<Rc<Service>>),
+    Wait(Rc<Notify>),
+}
+
+impl Destinations {
+    pub(super) fn is_empty(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    pub(super) fn at_address(&self, ip: IpAddr) -> Option<Rc<Service>> {
+        self.at_host(self.by_address.get(&ip)?)
+    }
+
+    pub(super) fn at_host(&self, host: &str) -> Option<Rc<Service>> {
+        let service = self.by_host.get(host)?;
+        service.used.set(Instant::now());
+        Some(service.clone())
+    }
+
+    fn find(&self, key: &Key) -> Option<Rc<Service>> {
+        match key {
+            Key::Host(host) => self.at_host(host),
+            Key::Address(ip) => self.at_address(*ip),
+        }
+    }
+
+    /// What is known of `key`; asks for it when nobody has.
+    pub(super) fn look(&mut self, key: &Key, orders: &mpsc::UnboundedSender<Order>) -> Result<Looked, Failure> {
+        if let Some(service) = self.find(key) {
+            return Ok(Looked::Found(Some(service)));
+        }
+        let full = self.asked.len() >= SUBSCRIPTIONS;
+        match self.asked.get_mut(key) {
+            Some(asked) => {
+                asked.used = Instant::now();
+                Ok(match &asked.state {
+                    State::Waiting(arrived) => Looked::Wait(arrived.clone()),
+                    State::Known | State::Absent => Looked::Found(None),
+                })
+            }
+            None if full => {
+                let detail = format!("{} names and addresses are asked for already", self.asked.len());
+                Err(Failure::outbound(Cause::Limit, detail))
+            }
+            None => {
+                let arrived = Rc::new(Notify::new());
+                let asked = Asked { state: State::Waiting(arrived.clone()), used: Instant::now() };
+                self.asked.insert(key.clone(), asked);
+                // The control thread is gone only when the process ends.
+                let _ended = orders.send(Order::Subscribe(key.text()));
+                Ok(Looked::Wait(arrived))
+            }
+        }
+    }
+
+    pub(super) fn put(&mut self, record: Destination, now: Instant) {
+        let host: Rc<str> = Rc::from(record.host.as_str());
+        self.by_address.retain(|_, of| *of != host);
+        for endpoint in &record.endpoints {
+            self.by_address.entry(endpoint.address).or_insert_with(|| host.clone());
+        }
+        for ip in &record.addresses {
+            self.by_address.insert(*ip, host.clone());
+        }
+        for key in keys(&record) {
+            self.settle(&key, State::Known);
+        }
+        match self.by_host.get(&host) {
+            Some(service) => service.update(record, now),
+            None => {
+                self.by_host.insert(host, Rc::new(Service::new(record, now)));
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.settle(&Key::parse(name), State::Absent);
+        if let Ok(ip) = name.parse::<IpAddr>() {
+            self.by_address.remove(&ip);
+        }
+        if let Some(service) = self.by_host.remove(name) {
+            self.by_address.retain(|_, host| **host != *name);
+            for key in keys(&service.record()) {
+                self.settle(&key, State::Absent);
+            }
+        }
+    }
+
+    fn settle(&mut self, key: &Key, state: State) {
+        if let Some(asked) = self.asked.get_mut(key)
+            && let State::Waiting(arrived) = std::mem::replace(&mut asked.state, state)
+        {
+            arrived.notify_waiters();
+        }
+    }
+
+    /// Removes what is unused, and returns the names under which it was asked for or known.
+    pub(super) fn unused(&mut self, now: Instant) -> Vec<Key> {
+        let idle = |used: Instant| now.saturating_duration_since(used) > DESTINATION_IDLE;
+        let mut unused = Vec::new();
+        self.by_host.retain(|host, service| {
+            // A connection that is open holds its service.
+            let keep = !idle(service.used.get()) || Rc::strong_count(service) > 1;
+            if !keep {
+                unused.push(Key::Host(host.to_string()));
+            }
+            keep
+        });
+        let by_host = &self.by_host;
+        self.by_address.retain(|_, host| by_host.contains_key(host));
+        let by_address = &self.by_address;
+        self.asked.retain(|key, asked| {
+            let served = match key {
+                Key::Host(host) => by_host.contains_key(host.as_str()),
+                Key::Address(ip) => by_address.contains_key(ip),
+            };
+            let keep = served || !idle(asked.used);
+            if !keep {
+                unused.push(key.clone());
+            }
+            keep
+        });
+        unused
+    }
+}
+
+impl Key {
+    fn parse(name: &str) -> Self {
+        name.parse().map_or_else(|_| Self::Host(name.to_owned()), Self::Address)
+    }
+
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Host(host) => host.clone(),
+            Self::Address(ip) => ip.to_string(),
+        }
+    }
+}
+
+/// Every name by which a record can have been asked for.
+fn keys(record: &Destination) -> impl Iterator<Item = Key> {
+    let endpoints = record.endpoints.iter().map(|e| e.address);
+    let addresses = record.addresses.iter().copied().chain(endpoints).map(Key::Address);
+    std::iter::once(Key::Host(record.host.clone())).chain(addresses)
+}

@@ -1,0 +1,152 @@
+//! The data thread's part: which series have changed, and since when all is quiet. A series has its
+//! number and what was last told of it beside its counters, so that a snapshot is one walk.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use weft_wire::proto::weft::v1::{self as proto, Delta, Series};
+
+use super::taps::Taps;
+use super::{Activity, Ask, DataEnd, Snapshot};
+use crate::access::AccessRecord;
+use crate::data::Data;
+use crate::metrics::{Labels, Metrics, Party, Reporter as View, ServiceName, TcpCounts};
+
+/// What the data thread has told, and what it is to look for.
+pub(crate) struct Reporter {
+    touched: Arc<Notify>,
+    last: RefCell<Option<oneshot::Sender<Snapshot>>>,
+    resting: Cell<bool>,
+    series: Cell<u32>,
+    taps: Taps,
+}
+
+/// What was told of one series.
+#[derive(Debug, Default)]
+pub(crate) struct Reported {
+    id: Cell<Option<u32>>,
+    counts: Cell<TcpCounts>,
+}
+
+impl Reporter {
+    /// Splits the data thread's end: what is asked is for [`answer`].
+    pub(crate) fn new(end: DataEnd) -> (Self, mpsc::Receiver<Ask>) {
+        let DataEnd { asks, touched, last } = end;
+        let last = RefCell::new(Some(last));
+        let reporter = Self { touched, last, resting: Cell::new(false), series: Cell::new(0), taps: Taps::default() };
+        (reporter, asks)
+    }
+
+    /// Something begins: rings when all was quiet.
+    pub(crate) fn touch(&self) {
+        if self.resting.replace(false) {
+            self.touched.notify_one();
+        }
+    }
+
+    /// A call ended. Whoever watches for such a call will see it.
+    pub(crate) fn see(&self, record: &AccessRecord) {
+        self.taps.see(record);
+    }
+
+    /// Tells what is left, when the data thread ends.
+    pub(crate) fn finish(&self, data: &Data) {
+        if let Some(last) = self.last.take() {
+            // Nobody is there to take it when the proxy has no control plane.
+            let _alone = last.send(self.snapshot(data));
+        }
+    }
+
+    fn snapshot(&self, data: &Data) -> Snapshot {
+        let process = &data.metrics.process;
+        let (series, deltas) = self.changed(&data.metrics);
+        let (outbound_open, inbound_open) = (process.outbound_open.get(), process.inbound_open.get());
+        let (taps, taps_dropped) = self.taps.take();
+        let quiet = deltas.is_empty() && outbound_open == 0 && inbound_open == 0;
+        self.resting.set(quiet);
+        let activity = if quiet { Activity::Resting } else { Activity::Busy };
+        data.renew_gauges();
+        let process = process.rows().map(|(name, _, _, value)| (name, value)).to_vec();
+        Snapshot { series, deltas, taps, taps_dropped, outbound_open, inbound_open, process, activity }
+    }
+
+    fn changed(&self, metrics: &Metrics) -> (Vec<Series>, Vec<Delta>) {
+        let (mut series, mut deltas) = (Vec::new(), Vec::new());
+        metrics.each_tcp(|labels, flag, counts, reported| {
+            let before = reported.counts.replace(counts);
+            if before != counts {
+                let id = reported.id.get().unwrap_or_else(|| {
+                    let named = self.name(labels, flag);
+                    let id = named.id;
+                    series.push(named);
+                    reported.id.set(Some(id));
+                    id
+                });
+                deltas.push(delta(id, before, counts));
+            }
+        });
+        (series, deltas)
+    }
+
+    fn name(&self, labels: &Labels, flag: &str) -> Series {
+        let id = self.series.get();
+        self.series.set(id + 1);
+        Series {
+            id,
+            reporter: view(labels.reporter).into(),
+            source: Some(party(&labels.source)),
+            destination: Some(party(&labels.destination)),
+            service: Some(service(&labels.service)),
+            protocol: labels.protocol.to_owned(),
+            security: labels.security.to_owned(),
+            flag: flag.to_owned(),
+            route: None,
+        }
+    }
+}
+
+/// Answers what is asked, for as long as the control thread lives.
+pub(crate) async fn answer(data: Rc<Data>, mut asks: mpsc::Receiver<Ask>) {
+    while let Some(ask) = asks.recv().await {
+        match ask {
+            Ask::Watch(filters) => data.report.taps.watch(filters),
+            // Who asked may have ended meanwhile.
+            Ask::Snapshot(reply) => drop(reply.send(data.report.snapshot(&data))),
+        }
+    }
+}
+
+fn delta(id: u32, before: TcpCounts, now: TcpCounts) -> Delta {
+    Delta {
+        id,
+        opened: now.opened - before.opened,
+        closed: now.closed - before.closed,
+        from_caller_bytes: now.from_caller - before.from_caller,
+        from_callee_bytes: now.from_callee - before.from_callee,
+        open: (now.open != before.open).then_some(now.open),
+        ..Delta::default()
+    }
+}
+
+pub(super) fn view(reporter: View) -> proto::Reporter {
+    match reporter {
+        View::Source => proto::Reporter::Source,
+        View::Destination => proto::Reporter::Destination,
+    }
+}
+
+pub(super) fn party(party: &Party) -> proto::Party {
+    proto::Party {
+        workload: party.workload.to_string(),
+        namespace: party.namespace.to_string(),
+        app: party.app.to_string(),
+        principal: party.principal.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+pub(super) fn service(name: &ServiceName) -> proto::ServiceName {
+    let ServiceName { host, name, namespace } = name;
+    proto::ServiceName { host: host.to_string(), name: name.to_string(), namespace: namespace.to_string() }
+}

@@ -1,0 +1,129 @@
+//! Two ends over loopback.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey, MeshTls, peer_identity};
+use weft_mesh::record::Trust;
+use weft_mesh::{SpiffeId, TrustDomain};
+
+use super::*;
+
+const ALPN: &[&[u8]] = &[b"test"];
+
+fn mesh_tls() -> (SpiffeId, MeshTls) {
+    let domain = TrustDomain::default();
+    let now = SystemTime::now();
+    let authority = Authority::generate(&domain, now, AuthorityLifetimes::default()).unwrap();
+    let id = SpiffeId::new(&domain, "default", "web").unwrap();
+    let key = LeafKey::generate().unwrap();
+    let leaf = authority.sign(&key.csr_pem(&id).unwrap(), &id, Duration::from_secs(60), now).unwrap();
+    let credential = Credential::new(key, &leaf.chain_pem, now).unwrap();
+    let trust = Trust { domain, anchors: authority.anchors() };
+    (id, MeshTls::new(Arc::new(credential), &trust).unwrap())
+}
+
+async fn pair() -> (TlsStream, TlsStream) {
+    let (id, tls) = mesh_tls();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let connect = async {
+        let socket = TcpStream::connect(at).await.unwrap();
+        TlsStream::connect(socket, tls.client_config(std::slice::from_ref(&id), ALPN)).await.unwrap()
+    };
+    let accept = async {
+        let socket = listener.accept().await.unwrap().0;
+        TlsStream::accept(socket, tls.server_config(ALPN)).await.unwrap()
+    };
+    let (client, server) = tokio::join!(connect, accept);
+    for end in [&client, &server] {
+        assert_eq!(end.alpn(), Some(ALPN[0]));
+        assert_eq!(peer_identity(end.peer_certificates()).unwrap(), id);
+    }
+    (client, server)
+}
+
+/// Writes `total` bytes, and reads them in parts of `part`.
+async fn pass(from: &mut TlsStream, to: &mut TlsStream, total: usize, part: usize) {
+    let sent: Vec<u8> = (0..total).map(|at| (at * 31 % 251) as u8).collect();
+    let write = async {
+        from.write_all(&sent).await.unwrap();
+        from.flush().await.unwrap();
+    };
+    let read = async {
+        let (mut got, mut buffer) = (Vec::new(), vec![0; part]);
+        while got.len() < total {
+            let length = to.read(&mut buffer).await.unwrap();
+            assert_ne!(length, 0);
+            got.extend_from_slice(&buffer[..length]);
+        }
+        got
+    };
+    let ((), got) = tokio::join!(write, read);
+    assert!(got == sent, "{total} bytes in parts of {part}");
+}
+
+#[tokio::test]
+async fn bytes_pass_whole_however_they_are_read() {
+    let (mut client, mut server) = pair().await;
+    for part in [1, 1_000, 16_384, 100_000] {
+        pass(&mut client, &mut server, part * 7 + 300_000.min(part * 100), part).await;
+        pass(&mut server, &mut client, 200_000, part).await;
+    }
+}
+
+#[tokio::test]
+async fn a_half_that_is_closed_leaves_the_other_open() {
+    let (mut client, mut server) = pair().await;
+    client.write_all(b"last words").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(client.write(b"x").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    let mut got = Vec::new();
+    server.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"last words");
+    pass(&mut server, &mut client, 100_000, 5_000).await;
+    server.shutdown().await.unwrap();
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_announced_is_an_error() {
+    let (mut client, mut server) = pair().await;
+    client.write_all(b"unfinis").await.unwrap();
+    drop(client);
+    let mut got = Vec::new();
+    let error = server.read_to_end(&mut got).await.unwrap_err();
+    assert_eq!((got.as_slice(), error.kind()), (&b"unfinis"[..], io::ErrorKind::UnexpectedEof));
+}
+
+#[tokio::test]
+async fn an_idle_end_holds_no_buffer() {
+    let (mut client, mut server) = pair().await;
+    pass(&mut client, &mut server, 300_000, 70_000).await;
+    pass(&mut server, &mut client, 300_000, 70_000).await;
+    for end in [&client, &server] {
+        assert_eq!(end.unread.capacity() + end.flow.held_capacity(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_expects_somebody_else_refuses() {
+    let (id, tls) = mesh_tls();
+    let other = SpiffeId::new(&TrustDomain::default(), "default", "other").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let connect = async {
+        let socket = TcpStream::connect(at).await.unwrap();
+        TlsStream::connect(socket, tls.client_config(std::slice::from_ref(&other), ALPN)).await
+    };
+    let accept = async {
+        let socket = listener.accept().await.unwrap().0;
+        TlsStream::accept(socket, tls.server_config(ALPN)).await
+    };
+    let (client, server) = tokio::join!(connect, accept);
+    let error = client.err().unwrap().to_string();
+    assert!(error.contains(id.as_str()) && error.contains(other.as_str()), "{error}");
+    // The server is told by an alert.
+    assert!(matches!(server.err().unwrap(), HandshakeError::Tls(rustls::Error::AlertReceived(_))));
+}

@@ -1,0 +1,175 @@
+//! Arguments of the commands that read signals and state.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{ReadArgs, duration};
+
+/// `weft stat`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SUCCESS counts requests without a 5xx, a missing response or a gRPC status that blames the server;
+of plain TCP, connections that ended well. Latencies are within 5 %. MTLS is the share of calls
+that came by mutual TLS.
+
+Examples:
+  weft stat
+  weft stat payments --window 10m
+  weft stat -o json | jq '.services[] | select(.success_rate < 0.99)'
+
+JSON (a value that nothing can be told of is null):
+  {\"window_seconds\": 60, \"covered_seconds\": 61.5, \"services\": [
+    {\"namespace\": \"default\", \"service\": \"payments\", \"host\": \"payments.default.svc.cluster.local\",
+     \"success_rate\": 0.998, \"requests\": 1230, \"requests_per_second\": 20.0,
+     \"latency_ms\": {\"p50\": 1.2, \"p95\": 4.1, \"p99\": 9.0},
+     \"tcp\": {\"open\": 3, \"opened\": 10, \"closed\": 7, \"failed\": 0},
+     \"bytes\": {\"received\": 1000, \"sent\": 2000}, \"mtls_share\": 1.0, \"denied\": 0,
+     \"routes\": [{\"route\": \"GET /charge/{id}\", \"success_rate\": 0.998, …}]}]}")]
+pub(crate) struct StatArgs {
+    /// Only this service: NAME or NAMESPACE/NAME.
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// `weft edges`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SECURED is yes for mutual TLS; no for a plaintext caller; outside for a call to the outside of the
+mesh; ? where no proxy of the callee told anything.
+
+Example:
+  weft edges -o json | jq '.edges[] | select(.security == \"none\")'
+
+JSON:
+  {\"window_seconds\": 60, \"covered_seconds\": 61.5, \"edges\": [
+    {\"source\": {\"namespace\": \"default\", \"app\": \"checkout\", \"identity\": \"spiffe://…\"},
+     \"destination\": {\"namespace\": \"default\", \"app\": \"payments\", \"identity\": \"spiffe://…\"},
+     \"service\": \"payments.default.svc.cluster.local\",
+     \"security\": \"mutual_tls\" | \"none\" | \"outside\" | \"unknown\",
+     \"success_rate\": 1.0, \"requests\": 12, \"requests_per_second\": 0.2,
+     \"tcp\": {\"open\": 0, \"opened\": 0, \"closed\": 0, \"failed\": 0}, \"denied\": 0}]}")]
+pub(crate) struct EdgesArgs {
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// How far a command looks back.
+#[derive(Debug, Args)]
+pub(crate) struct WindowArgs {
+    /// How far to look back, such as 30s, 10m or 1h (the most).
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = window)]
+    pub(crate) window: u32,
+}
+
+/// `weft tap`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Calls are shown when they end, as each proxy sees them: \"in\" is the callee's, \"out\" the caller's.
+What comes faster than it can be shown is left out, and counted on standard error.
+
+Examples:
+  weft tap payments --status 5xx
+  weft tap --path '/charge/*' --identity cluster.local/ns/default/sa/checkout
+  weft tap --count 10 -o json
+
+JSON, a line for each call:
+  {\"start\": \"2026-01-02T03:04:05.678901Z\", \"duration_ms\": 1.25, \"reporter\": \"source\" | \"destination\",
+   \"source\": {\"namespace\": …, \"workload\": …, \"app\": …, \"identity\": … | null, \"address\": …},
+   \"destination\": {likewise}, \"service\": …, \"protocol\": \"tcp\" | \"http\" | \"grpc\", \"security\": …,
+   \"method\": … | null, \"path\": … | null, \"status\": 200 | null, \"bytes\": {\"received\": 0, \"sent\": 0},
+   \"verdict\": \"allow\" | \"deny\" | null, \"flag\": \"-\", \"why\": … | null}")]
+pub(crate) struct TapArgs {
+    /// Only calls of or to this: NAME or NAMESPACE/NAME of a workload or of its application.
+    #[arg(value_name = "WORKLOAD")]
+    pub(crate) workload: Option<String>,
+    /// Only requests of this method.
+    #[arg(long)]
+    pub(crate) method: Option<String>,
+    /// Only requests of this path; a * at the end stands for any rest.
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// Only requests answered so, such as 503 or 5xx.
+    #[arg(long, value_parser = status)]
+    pub(crate) status: Option<String>,
+    /// Only calls with this identity on either side, with or without spiffe://.
+    #[arg(long, value_name = "ID")]
+    pub(crate) identity: Option<String>,
+    /// End after so many calls.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// `weft check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exits 0 when nothing fails (warnings allowed), else 1; 1 while no mesh runs.
+
+Examples:
+  weft check
+  weft check --wait=30s     until nothing fails, for half a minute at most
+
+JSON:
+  {\"ok\": false, \"checks\": [
+    {\"name\": \"control plane\", \"status\": \"ok\" | \"warn\" | \"fail\", \"detail\": …, \"hint\": … | null}]}")]
+pub(crate) struct CheckArgs {
+    /// Wait until nothing fails [default: 60s].
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// `weft viz`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VizCommand {
+    /// weft stat
+    Stat(StatArgs),
+    /// weft tap
+    Tap(TapArgs),
+    /// weft edges
+    Edges(EdgesArgs),
+}
+
+fn window(text: &str) -> Result<u32, String> {
+    match duration(text)?.as_secs() {
+        seconds @ 1..=MAX_WINDOW_SECONDS => Ok(seconds as u32),
+        _ => Err(format!("expected a window from 1s to 1h, found {text:?}")),
+    }
+}
+
+fn status(text: &str) -> Result<String, String> {
+    let digits = text.strip_suffix("xx").map_or((text, 3), |class| (class, 1));
+    let fits = digits.0.len() == digits.1 && digits.0.bytes().all(|b| b.is_ascii_digit());
+    if fits { Ok(text.to_owned()) } else { Err(format!("expected a status such as 503 or 5xx, found {text:?}")) }
+}
+
+/// What the control plane remembers.
+const MAX_WINDOW_SECONDS: u64 = 3_600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_and_statuses_are_read() {
+        assert_eq!((window("1s"), window("1h")), (Ok(1), Ok(3_600)));
+        for wrong in ["500ms", "61m", "0s", "1"] {
+            assert!(window(wrong).is_err(), "{wrong}");
+        }
+        for right in ["503", "5xx", "200"] {
+            assert_eq!(status(right).as_deref(), Ok(right));
+        }
+        for wrong in ["", "50", "5x", "5xxx", "xx", "abc"] {
+            assert!(status(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The policies of a folder, asked for a workload that need not run.
+
+use std::path::Path;
+
+use weft_compile::{PolicySet, Settings, Workload};
+use weft_mesh::record::Inbound;
+use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
+use weft_resources::{Problem, Severity};
+
+use super::folder;
+use crate::args::{Target, UNNAMED};
+use crate::failure::{Context, Failure};
+
+/// The policies of a folder.
+pub(super) struct Policies {
+    set: PolicySet,
+    domain: TrustDomain,
+    /// What is wrong with the folder's files, a line each.
+    pub(super) problems: Vec<String>,
+}
+
+impl Policies {
+    /// Reads and compiles the manifests below `root`, save the file `except`.
+    ///
+    /// # Errors
+    /// When there is no such folder. A broken file is among the problems, and denies what it might
+    /// have denied; so does one that can't be read.
+    pub(super) fn read(root: &Path, except: Option<&Path>, domain: &TrustDomain) -> Result<Self, Failure> {
+        let mut resources = Vec::new();
+        let mut problems = Vec::new();
+        for (name, content) in folder::read(root, except)? {
+            let parsed = match content {
+                Ok(bytes) => weft_resources::parse(&name, &bytes),
+                Err(message) => weft_resources::unreadable(&name, message),
+            };
+            resources.extend(parsed.resources);
+            problems.extend(parsed.problems);
+        }
+        let settings = Settings { trust_domain: domain.clone(), ..Settings::default() };
+        let (set, more) = PolicySet::new(&settings, &resources);
+        problems.extend(more);
+        // Notes about what Weft doesn't use would hide what matters here.
+        let matters = |problem: &&Problem| problem.severity > Severity::Info;
+        let problems = problems.iter().filter(matters).map(ToString::to_string).collect();
+        Ok(Self { set, domain: domain.clone(), problems })
+    }
+
+    /// The inbound record that the target would have. Its ports are undeclared.
+    ///
+    /// # Errors
+    /// When the target's names are none.
+    pub(super) fn inbound(&self, target: &Target) -> Result<Inbound, Failure> {
+        let wrong = || format!("workload {target}");
+        let id = |name: &str| WorkloadId::new(&target.namespace, name);
+        let identity = |account: &str| SpiffeId::new(&self.domain, &target.namespace, account);
+        let name = target.name().filter(|name| id(name).is_ok()).unwrap_or(UNNAMED);
+        let workload = Workload {
+            id: id(name).context(wrong())?,
+            identity: identity(name).context(wrong())?,
+            service: target.name().unwrap_or_default().to_owned(),
+            namespace: target.namespace.clone(),
+            labels: target.labels.clone(),
+            addresses: Vec::new(),
+            mesh_address: None,
+            ports: Vec::new(),
+            ready: true,
+        };
+        Ok(weft_compile::inbound(&self.set, &workload))
+    }
+}

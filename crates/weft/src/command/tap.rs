@@ -1,0 +1,166 @@
+//! `weft tap`: calls as they end, as the proxies see them.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use weft_wire::proto::weft::v1::{Party, Reporter, TapEvent, TapFilter};
+
+use crate::args::{Format, TapArgs};
+use crate::failure::{Context, Failure};
+use crate::figures::{self, text};
+use crate::home::Home;
+use crate::{client, print};
+
+/// Shows calls until it is interrupted, its reader has gone, or it has shown enough.
+pub(crate) fn run(home: &Home, args: &TapArgs) -> Result<ExitCode, Failure> {
+    super::runtime()?.block_on(follow(home, args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn follow(home: &Home, args: &TapArgs) -> Result<(), Failure> {
+    let refused = |status: tonic::Status| client::refused("watch calls", &status);
+    let mut mesh = client::observe(home).await?;
+    let mut events = mesh.tap(filter(args)).await.map_err(refused)?.into_inner();
+    let mut left = args.count.unwrap_or(u64::MAX);
+    while let Some(message) = events.message().await.map_err(refused)? {
+        if message.dropped > 0 {
+            print::note(&format!("weft: {} calls came too fast to be shown", message.dropped));
+        }
+        for event in message.events {
+            let line = match args.read.output {
+                Format::Text => line(&event),
+                Format::Json => serde_json::to_string(&Call::of(event)).context("write a call")?,
+            };
+            left -= 1;
+            // A reader that has gone has seen enough.
+            if print::stream_line(&line).is_err() || left == 0 {
+                return Ok(());
+            }
+        }
+    }
+    Err(Failure::new("the mesh has ended"))
+}
+
+fn filter(args: &TapArgs) -> TapFilter {
+    let given = |text: &Option<String>| text.clone().unwrap_or_default();
+    TapFilter {
+        workload: given(&args.workload),
+        method: given(&args.method),
+        path: given(&args.path),
+        status: given(&args.status),
+        identity: given(&args.identity),
+    }
+}
+
+/// `12:03:04.567 in  web-x > payments  GET /charge 200  1.2ms  mtls spiffe://…`
+fn line(event: &TapEvent) -> String {
+    let clock = start(event).map(|time| {
+        let (h, m, s, ms) = (time.hour(), time.minute(), time.second(), time.millisecond());
+        format!("{h:02}:{m:02}:{s:02}.{ms:03}")
+    });
+    let side = if event.reporter() == Reporter::Destination { "in " } else { "out" };
+    let source = party(event.source.as_ref(), &event.source_address);
+    let service = event.service.as_ref().map(|service| format!("{}/{}", service.namespace, service.name));
+    let service = service.unwrap_or_default();
+    let what = match (&*event.method, event.code) {
+        ("", _) => format!("{} {}", event.protocol, event.destination_address),
+        (method, 0) => format!("{method} {} without a response", event.path),
+        (method, code) => format!("{method} {} {code}", event.path),
+    };
+    let traffic = [event.from_caller_bytes, event.from_callee_bytes].map(figures::bytes).join("/");
+    let took = figures::latency(Some(event.duration_us));
+    let identity = event.source.as_ref().map(|party| &*party.principal).filter(|id| !id.is_empty());
+    let secured = match (&*event.security, identity) {
+        ("none", _) => "plaintext".to_owned(),
+        (_, Some(id)) => format!("as {id}"),
+        (other, None) => other.to_owned(),
+    };
+    let failed = match (&*event.verdict, &*event.why) {
+        ("deny", _) => "  denied".to_owned(),
+        (_, "") => String::new(),
+        (_, why) => format!("  failed: {why} ({})", event.flag),
+    };
+    let clock = clock.unwrap_or_default();
+    print::tame(&format!("{clock} {side} {source} > {service}  {what}  {took}  {traffic}  {secured}{failed}"))
+}
+
+fn party(party: Option<&Party>, address: &str) -> String {
+    match party {
+        Some(party) if party.workload != "unknown" => format!("{}/{}", party.namespace, party.workload),
+        _ => address.to_owned(),
+    }
+}
+
+fn start(event: &TapEvent) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(event.start_us) * 1_000).ok()
+}
+
+/// A call as JSON tells it.
+#[derive(Debug, Serialize)]
+struct Call {
+    start: Option<String>,
+    duration_ms: f64,
+    reporter: &'static str,
+    source: Side,
+    destination: Side,
+    service: String,
+    protocol: String,
+    security: String,
+    method: Option<String>,
+    path: Option<String>,
+    status: Option<u32>,
+    bytes: Bytes,
+    verdict: Option<String>,
+    flag: String,
+    why: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Side {
+    namespace: String,
+    workload: String,
+    app: String,
+    identity: Option<String>,
+    address: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Bytes {
+    received: u64,
+    sent: u64,
+}
+
+impl Call {
+    fn of(event: TapEvent) -> Self {
+        let reporter = match event.reporter() {
+            Reporter::Source => "source",
+            Reporter::Destination => "destination",
+        };
+        Self {
+            start: start(&event).and_then(|time| time.format(&Rfc3339).ok()),
+            duration_ms: event.duration_us as f64 / 1e3,
+            reporter,
+            source: Side::of(event.source, event.source_address),
+            destination: Side::of(event.destination, event.destination_address),
+            service: event.service.unwrap_or_default().host,
+            protocol: event.protocol,
+            security: event.security,
+            status: (!event.method.is_empty()).then_some(event.code),
+            method: text(&event.method),
+            path: text(&event.path),
+            bytes: Bytes { received: event.from_caller_bytes, sent: event.from_callee_bytes },
+            verdict: text(&event.verdict),
+            flag: event.flag,
+            why: text(&event.why),
+        }
+    }
+}
+
+impl Side {
+    fn of(party: Option<Party>, address: String) -> Self {
+        let Party { workload, namespace, app, principal } = party.unwrap_or_default();
+        Self { namespace, workload, app, identity: text(&principal), address }
+    }
+}

@@ -1,0 +1,7 @@
+//! The command line as users meet it: the real binary, over real folders.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap; clippy sees only #[test] functions as such")]
+
+mod authz_explain;
+mod authz_running;
+mod authz_test;
+mod room;
