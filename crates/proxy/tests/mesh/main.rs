@@ -2,8 +2,6 @@
 //! that are plain sockets.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 mod dns;
 mod fakes;
 mod harness;
