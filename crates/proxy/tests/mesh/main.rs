@@ -1,7 +1,6 @@
 //! Pairs of proxies on loopback, with an authority and a registry of the test's own, and programs
 //! that are plain sockets.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod dns;
 mod fakes;
