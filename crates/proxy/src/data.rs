@@ -17,6 +17,7 @@ use weft_wire::bootstrap::Names;
 
 use crate::access::AccessLog;
 use crate::config::Config;
+use crate::detect::Known;
 use crate::drain::Drain;
 use crate::http1::Programs;
 use crate::http2::{Connections, inbound::ProgramPort, outbound::Route};
@@ -46,6 +47,8 @@ pub(crate) struct Data {
     pub h2_calls: Connections<Route>,
     /// Connections to the program that HTTP/2 streams share.
     pub h2_programs: Connections<ProgramPort>,
+    /// What was spoken on published ports.
+    pub known: Known,
     /// Open connections of callers.
     pub live: Rc<Live>,
     /// Sockets towards the program.
@@ -153,6 +156,7 @@ fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<Access
         programs: Programs::default(),
         h2_calls: Connections::default(),
         h2_programs: Connections::default(),
+        known: Known::default(),
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
