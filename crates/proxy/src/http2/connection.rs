@@ -14,6 +14,7 @@ use h2::server::SendResponse;
 use h2::{Ping, Reason, RecvStream, SendStream, client, server};
 use http::Request;
 use tokio::time::Instant;
+use weft_http::bridge::Content;
 
 use super::batched::{Batched, Outlet, batched};
 use super::settings;
@@ -215,11 +216,11 @@ impl Lease {
     ///
     /// # Errors
     /// Nothing was sent.
-    pub(super) fn send(&self, head: Request<()>, end_of_stream: bool) -> Result<Sent, NotSent> {
+    pub(super) fn send(&self, head: Request<()>, content: Content) -> Result<Sent, NotSent> {
         let shared = &self.shared;
         shared.opened.set(shared.opened.get() + 1);
         shared.retire_when_worn();
-        shared.requests.clone().send_request(head, end_of_stream).map_err(|error| {
+        shared.requests.clone().send_request(head, content == Content::None).map_err(|error| {
             if error.is_io() || error.reason().is_some() {
                 shared.closing.set(true);
                 NotSent::Closed

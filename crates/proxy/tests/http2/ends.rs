@@ -15,7 +15,7 @@ use weft_mesh::record::{
 use weft_proxy::records::Update;
 
 use crate::harness::*;
-use crate::http2_programs::*;
+use crate::programs::*;
 
 fn policy(action: Action, rule: Rule) -> Update {
     let origin = Origin { namespace: "default".into(), name: "api-policy".into(), file: "mesh.yaml".into(), line: 3 };
