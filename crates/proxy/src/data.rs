@@ -18,6 +18,7 @@ use weft_wire::bootstrap::Names;
 use crate::access::AccessLog;
 use crate::config::{Config, Program};
 use crate::drain::Drain;
+use crate::http1::Programs;
 use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, OUTBOUND_CONNECTIONS, SWEEP};
 use crate::live::Live;
 use crate::metrics::{Metrics, Party};
@@ -38,6 +39,8 @@ pub(crate) struct Data {
     pub records: Records,
     /// Warm connections to others.
     pub pool: Pool,
+    /// Connections to the program that wait.
+    pub programs: Programs,
     /// Open connections of callers.
     pub live: Rc<Live>,
     /// Sockets towards the program.
@@ -140,6 +143,7 @@ fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<Access
         names: config.names,
         records: Records::new(orders),
         pool: Pool::default(),
+        programs: Programs::default(),
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
@@ -198,7 +202,8 @@ async fn sweep(data: Rc<Data>) {
             let now = Instant::now();
             let destinations = data.records.sweep(now);
             let warm = data.pool.sweep(now);
-            if !destinations && !warm {
+            let programs = data.programs.sweep(now);
+            if !destinations && !warm && !programs {
                 break;
             }
         }

@@ -21,6 +21,9 @@ const RECORD_OVERHEAD_BYTES: usize = 5 + 1 + 16;
 /// How long a connection waits for its record, the inbound record or a certificate. Long enough
 /// for a control plane that restarts on a busy machine, shorter than most callers' patience.
 pub const RECORD_WAIT: Duration = Duration::from_secs(5);
+/// How long a prefix is held that may still become HTTP or TLS, and how long a silent client of a
+/// port of undeclared protocol is, whose server can't be reached (DESIGN, "Detection").
+pub const DETECTION_HELD: Duration = Duration::from_millis(750);
 /// How long connecting to another proxy may take, TLS included.
 pub const TUNNEL_CONNECT: Duration = Duration::from_secs(10);
 /// How long a caller's TLS handshake may take at our side.
@@ -49,6 +52,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Spare connections kept for one endpoint in use. More only help bursts of new connections, and
 /// each costs both sides a file descriptor and a session.
 pub const WARM_PER_ENDPOINT: usize = 8;
+/// Connections to one endpoint that wait after an exchange of HTTP/1. As many requests at once find
+/// one; more make a handshake each.
+pub const IDLE_PER_ENDPOINT: usize = 256;
 /// How long a spare connection waits. Shorter than [`INBOUND_IDLE`], so that the side that would
 /// use it is the one that closes it.
 pub const WARM_IDLE: Duration = Duration::from_secs(60);
@@ -72,6 +78,19 @@ pub const INBOUND_HANDSHAKES: usize = 1_000;
 pub const SUBSCRIPTIONS: usize = 10_000;
 /// How long a destination is kept after its last use.
 pub const DESTINATION_IDLE: Duration = Duration::from_secs(600);
+/// Endpoints whose tunnels and labels one connection of HTTP/1 keeps at hand.
+pub const ROUTES_AT_HAND: usize = 8;
+/// Connections to the program that wait for an exchange.
+pub const IDLE_PROGRAMS: usize = 1_024;
+/// How long they wait. Shorter than servers wait (2 s and more), so that seldom one ends just as it
+/// is used.
+pub const PROGRAM_IDLE: Duration = Duration::from_millis(1_500);
+/// How long an answer of Weft's own, or the last one of a connection, may take to be read.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// What is taken from a client meanwhile.
+pub const LINGER_BYTES: usize = 1 << 20;
+/// Ports of one service of which it is remembered that HTTP was spoken there.
+pub const KNOWN_PORTS: usize = 32;
 /// Sockets that the socket maker is asked for at once (16 in 153 µs, one in 22 µs).
 pub const SOCKET_BATCH: u8 = 16;
 /// At how few sockets the next batch is asked for.
@@ -86,6 +105,10 @@ pub const DNS_DATAGRAM_BYTES: usize = 4_096;
 pub const DNS_MESSAGE_BYTES: usize = 16 << 10;
 /// Access records that wait to be written; more are dropped and counted.
 pub const ACCESS_RECORDS: usize = 1_024;
+/// The most bytes of each word of a request in an access record.
+pub const ACCESS_WORD_BYTES: usize = 1_024;
+/// Outcomes whose series one connection keeps at hand.
+pub const OUTCOMES_AT_HAND: usize = 16;
 /// How long a record waits for others, so that many go in one write.
 pub const ACCESS_DELAY: Duration = Duration::from_millis(100);
 /// Series of metrics; beyond, calls are counted under one series whose labels are `other`.

@@ -2,8 +2,6 @@
 //! Knows no sockets.
 
 use std::cell::{Cell, RefCell};
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +11,10 @@ use tokio::time::Instant;
 use weft_mesh::balance::{PeakEwma, choose};
 use weft_mesh::record::{Destination, Endpoint, ServicePort};
 
+use crate::detect::Spoken;
+use crate::limits::KNOWN_PORTS;
 use crate::metrics::{Party, ServiceName};
+use crate::random;
 
 /// A service that the program talks to.
 pub struct Service {
@@ -21,6 +22,8 @@ pub struct Service {
     targets: RefCell<Rc<[Rc<Target>]>>,
     /// When it was last looked up.
     pub used: Cell<Instant>,
+    /// Ports of undeclared protocol on which HTTP was spoken last.
+    http: RefCell<Vec<u16>>,
 }
 
 /// One endpoint, with its load as seen from here.
@@ -39,8 +42,12 @@ pub struct Underway(Rc<Target>);
 impl Service {
     /// A service that was just learnt.
     pub fn new(record: Destination, now: Instant) -> Self {
-        let service =
-            Self { record: RefCell::new(Rc::new(record)), targets: RefCell::new(Rc::from([])), used: Cell::new(now) };
+        let service = Self {
+            record: RefCell::new(Rc::new(record)),
+            targets: RefCell::new(Rc::from([])),
+            used: Cell::new(now),
+            http: RefCell::default(),
+        };
         service.renew_targets(now);
         service
     }
@@ -77,6 +84,23 @@ impl Service {
         Some(ServicePort { port, target: port, protocol: declared.map(|p| p.protocol).unwrap_or_default() })
     }
 
+    /// Whether HTTP was spoken last on a port of undeclared protocol.
+    pub(crate) fn speaks_http(&self, port: u16) -> bool {
+        self.http.borrow().contains(&port)
+    }
+
+    /// Remembers whether HTTP was spoken on a port of undeclared protocol, of as many ports as
+    /// [`KNOWN_PORTS`].
+    pub(crate) fn remember(&self, port: u16, spoken: Spoken) {
+        let mut http = self.http.borrow_mut();
+        let known = http.iter().position(|known| *known == port);
+        match (spoken, known) {
+            (Spoken::Tcp, Some(at)) => drop(http.swap_remove(at)),
+            (Spoken::Http1 | Spoken::Http2, None) if http.len() < KNOWN_PORTS => http.push(port),
+            _ => {}
+        }
+    }
+
     /// The endpoint for a call to `ip`, other than those `tried`: by load for the service's
     /// address, the one endpoint for a workload's own.
     pub fn choose(&self, ip: IpAddr, tried: &[Rc<Target>], now: Instant) -> Option<Rc<Target>> {
@@ -85,13 +109,13 @@ impl Service {
         if !self.record.borrow().addresses.contains(&ip) {
             return targets.iter().filter(untried).find(|t| t.endpoint.address == ip).cloned();
         }
-        let left: Vec<&Rc<Target>>;
-        let candidates: &[&Rc<Target>] = {
-            left = targets.iter().filter(untried).collect();
-            &left
-        };
-        let at = choose(candidates.len(), random(), |at| candidates[at].load(now))?;
-        candidates.get(at).map(|target| Rc::clone(target))
+        if tried.is_empty() {
+            let at = choose(targets.len(), random::bits(), |at| targets[at].load(now))?;
+            return targets.get(at).cloned();
+        }
+        let left: Vec<&Rc<Target>> = targets.iter().filter(untried).collect();
+        let at = choose(left.len(), random::bits(), |at| left[at].load(now))?;
+        left.get(at).map(|target| Rc::clone(target))
     }
 
     fn renew_targets(&self, now: Instant) {
@@ -143,21 +167,6 @@ impl Drop for Underway {
     fn drop(&mut self) {
         self.0.change_load(PeakEwma::end);
     }
-}
-
-/// Random bits, good enough to spread load: xorshift64*, seeded by the standard library.
-fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0) | 1);
-    }
-    STATE.with(|state| {
-        let mut x = state.get();
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        state.set(x);
-        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    })
 }
 
 /// What an endpoint costs before anything is known of it.

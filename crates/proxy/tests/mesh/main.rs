@@ -5,6 +5,9 @@
 mod dns;
 mod harness;
 mod hbone;
+mod http;
+mod http1;
+mod http1_policy;
 mod identity;
 mod policy;
 mod tcp;
