@@ -1,7 +1,6 @@
 //! The caller's side: the program's requests, each to an endpoint of its own choice.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::time::Instant;

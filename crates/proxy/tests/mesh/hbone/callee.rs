@@ -5,7 +5,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 
 use weft_hbone_peer::client::{Head, Tunnel};
 use weft_hbone_peer::server::pipe_tcp;
-use weft_mesh::record::Policy;
+use weft_mesh::record::{Inbound, Policy};
 use weft_proxy::records::Update;
 
 use super::{PEERS, Told, connect, to};
@@ -13,20 +13,25 @@ use crate::harness::*;
 use crate::policy::{allow_only, api, nobody_called};
 
 /// A proxy of `api` with these policies, and a connection of the peer to it, as `web`.
-fn called(policies: Vec<Policy>) -> (Proxy, Tunnel, Told) {
+pub(super) fn called(policies: Vec<Policy>) -> (Proxy, Tunnel, Told) {
+    called_as(inbound("api", CALLEE, policies))
+}
+
+/// The same with this record.
+pub(super) fn called_as(record: Inbound) -> (Proxy, Tunnel, Told) {
     let mesh = Mesh::new();
     let proxy = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
-    proxy.tell(Update::Inbound(Box::new(inbound("api", CALLEE, policies))));
+    proxy.tell(Update::Inbound(Box::new(record)));
     let (tunnel, told) = connect(&mesh, "web", proxy.mesh, "api").unwrap();
     (proxy, tunnel, told)
 }
 
-fn status(tunnel: &Tunnel, head: &Head) -> u16 {
+pub(super) fn status(tunnel: &Tunnel, head: &Head) -> u16 {
     PEERS.block_on(tunnel.open(head)).unwrap().status.as_u16()
 }
 
 /// A program's socket whose bytes go through a stream of `tunnel` to `port`.
-fn through(tunnel: &Tunnel, port: u16) -> TcpStream {
+pub(super) fn through(tunnel: &Tunnel, port: u16) -> TcpStream {
     let opened = PEERS.block_on(tunnel.open(&to(SocketAddr::new(CALLEE, port)))).unwrap();
     assert_eq!((opened.status.as_u16(), opened.violations.len()), (200, 0));
     let (listener, near) = program();

@@ -11,12 +11,12 @@ use super::{Told, serve};
 use crate::harness::*;
 
 /// The peer serves `api`'s address and dials loopback for it.
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules { destinations: vec![CALLEE], dial: Some(Ipv4Addr::LOCALHOST.into()), ..Rules::default() }
 }
 
 /// The proxy of `web`, which calls `api` at `port`; the peer is `api`.
-fn calling(port: u16, tunnel: fn(SocketAddr) -> Tunnel, rules: Rules) -> (Proxy, Told) {
+pub(super) fn calling(port: u16, tunnel: fn(SocketAddr) -> Tunnel, rules: Rules) -> (Proxy, Told) {
     let mesh = Mesh::new();
     let (address, told) = serve(&mesh, "api", rules);
     mesh.registry.put(service("api", &[(CALLEE, tunnel(address))]));
