@@ -17,6 +17,7 @@ use weft_wire::bootstrap::Names;
 
 use crate::access::AccessLog;
 use crate::config::{Config, Program};
+use crate::detect::Known;
 use crate::drain::Drain;
 use crate::http1::Programs;
 use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, OUTBOUND_CONNECTIONS, SWEEP};
@@ -41,6 +42,8 @@ pub(crate) struct Data {
     pub pool: Pool,
     /// Connections to the program that wait.
     pub programs: Programs,
+    /// What was spoken on published ports.
+    pub known: Known,
     /// Open connections of callers.
     pub live: Rc<Live>,
     /// Sockets towards the program.
@@ -144,6 +147,7 @@ fn start(config: Config, orders: mpsc::UnboundedSender<Order>, access: Rc<Access
         records: Records::new(orders),
         pool: Pool::default(),
         programs: Programs::default(),
+        known: Known::default(),
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),

@@ -173,14 +173,17 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
             Some(Spoken::Http2 | Spoken::Tcp) => open(data, &mut account, facts, from).await,
             None => return,
         },
-        Ok(Declared::Nothing) => match settle(&mut caller, open(data, &mut account, facts.clone(), from)).await {
-            Settled::Tcp(opened) => opened,
-            Settled::Http(Spoken::Http1) => {
-                return http1::inbound::serve_connection(data, caller, (from, destination), None).await;
+        Ok(Declared::Nothing) => {
+            let dial = open(data, &mut account, facts.clone(), from);
+            match settle(&mut caller, (&data.known, port), dial).await {
+                Settled::Tcp(opened) => opened,
+                Settled::Http(Spoken::Http1) => {
+                    return http1::inbound::serve_connection(data, caller, (from, destination), None).await;
+                }
+                Settled::Http(_) => open(data, &mut account, facts, from).await,
+                Settled::Gone(_) => return,
             }
-            Settled::Http(_) => open(data, &mut account, facts, from).await,
-            Settled::Gone(_) => return,
-        },
+        }
         Err(failure) => Err(failure),
     };
     match opened {

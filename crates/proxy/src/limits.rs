@@ -24,6 +24,10 @@ pub const RECORD_WAIT: Duration = Duration::from_secs(5);
 /// How long a prefix is held that may still become HTTP or TLS, and how long a silent client of a
 /// port of undeclared protocol is, whose server can't be reached (DESIGN, "Detection").
 pub const DETECTION_HELD: Duration = Duration::from_millis(750);
+/// How long a silent client of a port of which nothing is known yet is listened to before somebody
+/// is dialled for it: a client of HTTP that has connected speaks well within it, and a server that
+/// speaks first isn't missed.
+pub const DETECTION_GRACE: Duration = Duration::from_millis(2);
 /// How long connecting to another proxy may take, TLS included.
 pub const TUNNEL_CONNECT: Duration = Duration::from_secs(10);
 /// How long a caller's TLS handshake may take at our side.
@@ -89,7 +93,7 @@ pub const PROGRAM_IDLE: Duration = Duration::from_millis(1_500);
 pub const LINGER: Duration = Duration::from_secs(1);
 /// What is taken from a client meanwhile.
 pub const LINGER_BYTES: usize = 1 << 20;
-/// Ports of one service of which it is remembered that HTTP was spoken there.
+/// Ports of one service of which it is remembered what was spoken there.
 pub const KNOWN_PORTS: usize = 32;
 /// Sockets that the socket maker is asked for at once (16 in 153 µs, one in 22 µs).
 pub const SOCKET_BATCH: u8 = 16;

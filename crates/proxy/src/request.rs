@@ -105,12 +105,12 @@ impl Request {
     }
 
     /// Counts bytes of the caller.
-    pub(crate) fn from_caller(&self, bytes: usize) {
+    pub(crate) fn add_received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
     }
 
     /// Counts bytes of the callee.
-    pub(crate) fn from_callee(&self, bytes: usize) {
+    pub(crate) fn add_sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 

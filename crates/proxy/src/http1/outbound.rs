@@ -1,17 +1,16 @@
 //! The caller's side: the program's requests, each to an endpoint of its own choice.
 
-use std::io;
 use std::rc::Rc;
 
 use tokio::time::Instant;
-use weft_http::body::BodyReader;
-use weft_http::head::{Asked, AskedMethod, HeadParser, Persistence, RequestHead};
-use weft_http::rewrite::{Edits, Rewritten};
+use weft_http::head::{AskedMethod, Persistence, RequestHead};
+use weft_http::rewrite::Edits;
 use weft_mesh::record::Tunnel;
 use weft_wire::head::Kind;
 
 use super::answer::{Asker, Reader, fail, linger, refuse};
 use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached, Used};
+use super::message::{Parsers, Taken, build};
 use crate::connection::broken;
 use crate::copy::copy;
 use crate::data::Data;
@@ -58,13 +57,6 @@ struct Session<'d> {
     parsers: Parsers,
 }
 
-/// Readers of heads, one for each direction.
-#[derive(Default)]
-struct Parsers {
-    request: HeadParser,
-    answer: HeadParser,
-}
-
 /// An endpoint that requests of this connection went to.
 struct Route {
     target: Rc<Target>,
@@ -79,13 +71,6 @@ enum After {
     Bytes,
     Close,
     Reset,
-}
-
-/// What of a request's head outlives it.
-struct Taken {
-    asked: Asked,
-    persistence: Persistence,
-    body: BodyReader,
 }
 
 /// A connection for one exchange.
@@ -116,7 +101,11 @@ impl Session<'_> {
             let taken = match self.parsers.request.request(self.client.bytes()) {
                 Ok(Some(head)) => {
                     let begun = begin(self.data, &self.unrouted, &self.called, &head);
-                    let built = build(&head, begun.id(), self.client.bytes(), &mut self.message);
+                    let field = begun.id().map(|id| (REQUEST_ID, id.as_bytes()));
+                    let edits = Edits { append: field.as_slice(), ..Edits::default() };
+                    self.message.clear();
+                    self.message.resize(HEAD_ROOM, 0);
+                    let built = build(&head, &edits, self.client.bytes(), &mut self.message);
                     Some((begun.request, built))
                 }
                 Ok(None) => None,
@@ -129,16 +118,14 @@ impl Session<'_> {
                 }
             };
             match taken {
-                Some((request, Ok((taken, used)))) => {
-                    request.from_caller(self.message.len() - HEAD_ROOM);
-                    self.client.consume(used);
+                Some((request, Ok(taken))) => {
+                    request.add_received(self.message.len() - HEAD_ROOM);
+                    self.client.consume(taken.used);
                     return Ok(Some((request, taken)));
                 }
-                Some((request, Err(failure))) => {
-                    let asker =
-                        Asker { method: AskedMethod::Other, persistence: Persistence::Close, reader: Reader::Program };
-                    // Who sends such a thing may be gone already.
-                    let _gone = fail(&mut self.client, asker, &failure, &request).await;
+                Some((request, Err(detail))) => {
+                    let failure = Failure::outbound(Cause::BadRequest, detail);
+                    self.answer(&request, AskedMethod::Other, &failure).await;
                     request.end(Some(failure));
                     return Err(Refused::Head);
                 }
@@ -358,11 +345,16 @@ impl Session<'_> {
 
     /// Answers for an endpoint that didn't.
     async fn give_up(&mut self, request: Request, taken: &Taken, failure: Failure) -> After {
-        let asker = Asker { method: taken.asked.method, persistence: Persistence::Close, reader: Reader::Program };
-        let answered: io::Result<()> = fail(&mut self.client, asker, &failure, &request).await;
+        self.answer(&request, taken.asked.method, &failure).await;
         tracing::info!(id = request.id(), %failure, "a request failed");
         request.end(Some(failure));
-        if answered.is_ok() { After::Close } else { After::Reset }
+        After::Close
+    }
+
+    async fn answer(&mut self, request: &Request, method: AskedMethod, failure: &Failure) {
+        let asker = Asker { method, persistence: Persistence::Close, reader: Reader::Program };
+        // The client may be gone already; the account tells of the failure all the same.
+        let _gone = fail(&mut self.client, asker, failure, request).await;
     }
 }
 
@@ -401,31 +393,6 @@ fn begin(data: &Rc<Data>, flow: &Rc<Flow>, called: &Called, head: &RequestHead<'
         Line { method: head.method, authority: head.authority.unwrap_or_default(), target: head.target_text, id };
     let request = Request::begin(data, flow, (called.caller, called.destination), line);
     Begun { request, made }
-}
-
-/// Builds the message of a head, and of what of its body is in `bytes`. Returns how many of
-/// `bytes` it took.
-fn build(
-    head: &RequestHead<'_>,
-    id: Option<&str>,
-    bytes: &[u8],
-    message: &mut Vec<u8>,
-) -> Result<(Taken, usize), Failure> {
-    let bad = |detail: String| Failure::outbound(Cause::BadRequest, detail);
-    let mut body = BodyReader::new(head.framing);
-    let at_hand = &bytes[head.consumed..];
-    let length = body.take(at_hand).map_err(|error| bad(error.to_string()))?.length;
-    message.clear();
-    message.resize(HEAD_ROOM, 0);
-    let field = id.map(|id| (REQUEST_ID, id.as_bytes()));
-    let edits = Edits { append: field.as_slice(), ..Edits::default() };
-    match head.rewrite(&edits, message).map_err(|error| bad(error.to_string()))? {
-        Rewritten::AsIs(bytes) => message.extend_from_slice(bytes),
-        Rewritten::Appended => {}
-    }
-    message.extend_from_slice(&at_hand[..length]);
-    let taken = Taken { asked: head.asked(), persistence: head.persistence, body };
-    Ok((taken, head.consumed + length))
 }
 
 /// Room for a head of `weft/1`: at most 67 bytes.

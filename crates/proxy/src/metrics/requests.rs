@@ -24,7 +24,9 @@ pub struct Outcome {
 
 /// All series of requests.
 #[derive(Default)]
-pub struct Requests(RefCell<HashMap<(Arc<Labels>, Outcome), Rc<RequestSeries>>>);
+pub struct Requests(RefCell<HashMap<Key, Rc<RequestSeries>>>);
+
+type Key = (Arc<Labels>, Outcome);
 
 /// The counters of one series of requests.
 #[derive(Default)]

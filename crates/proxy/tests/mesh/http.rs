@@ -16,6 +16,17 @@ pub(crate) fn head_of(socket: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
+/// The program's next connection on which something is said. A client that is slow to speak has the
+/// program dialled before it is known to speak HTTP; that connection ends without a word.
+pub(crate) fn asked(listener: &TcpListener) -> TcpStream {
+    loop {
+        let socket = crate::harness::accept(listener);
+        if socket.peek(&mut [0]).unwrap() == 1 {
+            return socket;
+        }
+    }
+}
+
 pub(crate) fn exactly(socket: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     socket.read_exact(&mut bytes).unwrap();

@@ -132,7 +132,7 @@ fn paths_are_matched_and_forwarded_normalized() {
     assert!(nobody_called(&listener));
     listener.set_nonblocking(false).unwrap();
     caller.write_all(b"GET /admin/../open?x=/../admin HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut program = accept(&listener);
+    let mut program = asked(&listener);
     assert!(head_of(&mut program).starts_with("GET /open?x=/../admin HTTP/1.1\r\n"));
     let mut caller = web.connect();
     assert_eq!(ask(&mut caller, "GET /a%00 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
@@ -145,17 +145,17 @@ fn a_change_of_policy_ends_what_it_forbids_and_judges_what_follows() {
     let (web, callee) = Mesh::new().pair(port);
     let (mut long, mut ws, mut next) = (web.connect(), web.connect(), web.connect());
     long.write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut program = accept(&listener);
+    let mut program = asked(&listener);
     head_of(&mut program);
     program.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
     head_of(&mut long);
     ws.write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
-    let mut switched = accept(&listener);
+    let mut switched = asked(&listener);
     head_of(&mut switched);
     switched.write_all(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
     head_of(&mut ws);
     next.write_all(b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut open = accept(&listener);
+    let mut open = asked(&listener);
     head_of(&mut open);
     callee.tell(api(vec![policy(Action::Allow, path(Pattern::Exact("/open".into())))]));
     assert!(long.read_to_end(&mut Vec::new()).is_err());
@@ -183,4 +183,17 @@ fn callers_of_a_published_port_are_judged_without_identity() {
     api.tell(Update::Inbound(Box::new(record)));
     api.wait_metric("weft_");
     assert_eq!(ask(&mut caller, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"), 403);
+}
+
+#[test]
+fn what_is_denied_as_tcp_may_be_allowed_as_http() {
+    let (listener, port) = program();
+    let (web, callee) = Mesh::new().pair(port);
+    answering(listener);
+    callee.tell(api(vec![policy(Action::Allow, path(Pattern::Exact("/open".into())))]));
+    // Both are silent until the callee's proxy has refused them as TCP.
+    let (mut caller, mut silent) = (web.connect(), web.connect());
+    callee.log.wait(|line| line["verdict"] == "deny" && line["protocol"] == "tcp");
+    assert_eq!(ask(&mut caller, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+    assert!(is_reset(&mut silent));
 }
