@@ -43,7 +43,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
 
 /// A LF for each CR that stands alone: it ends a line of YAML, too (YAML 1.2.2, section 5.4). Whoever
 /// looks at lines here must see those that the parser sees, or a policy hides between them.
-fn with_line_feeds(bytes: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn with_line_feeds(bytes: &[u8]) -> Cow<'_, [u8]> {
     let is_alone = |at: usize| bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
     if !(0..bytes.len()).any(is_alone) {
         return Cow::Borrowed(bytes);

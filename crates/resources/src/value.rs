@@ -1,6 +1,6 @@
 //! Files in YAML or JSON that hold one value and no resource, such as a list of test cases.
 
-use crate::parse::{end_of, fault};
+use crate::parse::{end_of, fault, with_line_feeds};
 use crate::problem::Problem;
 use crate::yaml::{self, Budget, Node, Place};
 
@@ -10,8 +10,8 @@ use crate::yaml::{self, Budget, Node, Place};
 /// What was expected and found: no UTF-8, no YAML, more than one document, or none.
 pub fn parse_value(file: &str, bytes: &[u8]) -> Result<Node, Box<Problem>> {
     let refused = |at, message| Box::new(fault(file, at, message));
-    let bytes = bytes.strip_prefix(yaml::BYTE_ORDER_MARK).unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    let bytes = with_line_feeds(bytes.strip_prefix(yaml::BYTE_ORDER_MARK).unwrap_or(bytes));
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let found = bytes[error.valid_up_to()];
         refused(end_of(&before, 1), format!("expected UTF-8, found the byte 0x{found:02X}"))

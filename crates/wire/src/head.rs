@@ -206,7 +206,8 @@ fn encode_address(address: SocketAddr, out: &mut Vec<u8>) {
 fn decode_address(fields: &mut &[u8]) -> Result<SocketAddr, HeadError> {
     let ip = match take::<1>(fields)?[0] {
         4 => IpAddr::V4(Ipv4Addr::from(*take::<4>(fields)?)),
-        6 => IpAddr::V6(Ipv6Addr::from(*take::<16>(fields)?)),
+        // An IPv4 address has one form, whichever the caller chose: it is compared.
+        6 => IpAddr::V6(Ipv6Addr::from(*take::<16>(fields)?)).to_canonical(),
         _ => return Err(HeadError::Short),
     };
     Ok(SocketAddr::new(ip, u16::from_be_bytes(*take::<2>(fields)?)))
@@ -244,6 +245,15 @@ mod tests {
             bytes.extend(b"GET /");
             assert_eq!(Head::decode(&bytes), Ok(Some((head, length))));
         }
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_one_that_it_maps() {
+        let mut bytes = vec![0, 28, 1, 0, 4, 240, 240, 1, 2, 0, 80, 6];
+        bytes.extend("::ffff:127.1.2.3".parse::<Ipv6Addr>().unwrap().octets());
+        bytes.extend([0, 9]);
+        let (head, length) = Head::decode(&bytes).unwrap().unwrap();
+        assert_eq!((head.source.to_string().as_str(), length), ("127.1.2.3:9", bytes.len()));
     }
 
     #[test]

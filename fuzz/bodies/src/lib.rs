@@ -23,6 +23,7 @@ mod mesh_name;
 mod mesh_path;
 mod mesh_template;
 mod resources_policy;
+mod resources_value;
 mod support;
 mod wire_answer;
 mod wire_bootstrap;
@@ -46,6 +47,7 @@ pub use mesh_name::mesh_name;
 pub use mesh_path::mesh_path;
 pub use mesh_template::mesh_template;
 pub use resources_policy::resources_policy;
+pub use resources_value::resources_value;
 pub use wire_answer::wire_answer;
 pub use wire_bootstrap::wire_bootstrap;
 pub use wire_head::wire_head;
@@ -56,7 +58,7 @@ pub use wire_record::wire_record;
 pub type Body = fn(data: &[u8]);
 
 /// Every body by its name, which is also that of its file, its libFuzzer target and its seeds.
-pub const TARGETS: [(&str, Body); 21] = [
+pub const TARGETS: [(&str, Body); 22] = [
     ("capture_resolv", capture_resolv),
     ("http_authority", http_authority),
     ("http_body", http_body),
@@ -73,6 +75,7 @@ pub const TARGETS: [(&str, Body); 21] = [
     ("mesh_path", mesh_path),
     ("mesh_template", mesh_template),
     ("resources_policy", resources_policy),
+    ("resources_value", resources_value),
     ("wire_answer", wire_answer),
     ("wire_bootstrap", wire_bootstrap),
     ("wire_head", wire_head),

@@ -22,14 +22,10 @@ pub(super) fn read_chunk_line(bytes: &[u8]) -> Result<Option<ChunkLine>, BodyErr
     let end = bytes[..bound].iter().position(|&byte| byte == b'\n');
     let line = match end {
         Some(end) => bytes[..end].strip_suffix(b"\r").ok_or(BodyError::ChunkSize)?,
+        // What can't become a size line is refused at once and not waited for, nor called too long.
+        None if !is_hopeful(bytes) => return Err(BodyError::ChunkSize),
         None if bound == MAX_CHUNK_LINE_BYTES => return Err(BodyError::ChunkLineTooLong),
-        None => {
-            // What can't become a size line is refused at once and not waited for.
-            let digits = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-            let is_hopeful = digits <= MAX_DIGITS && matches!(bytes.get(digits), None | Some(b';' | b'\r'));
-            let begins = digits > 0 || bytes.is_empty();
-            return if begins && is_hopeful { Ok(None) } else { Err(BodyError::ChunkSize) };
-        }
+        None => return Ok(None),
     };
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, extensions) = line.split_at(digits);
@@ -38,6 +34,13 @@ pub(super) fn read_chunk_line(bytes: &[u8]) -> Result<Option<ChunkLine>, BodyErr
         return Err(BodyError::ChunkSize);
     }
     Ok(Some(ChunkLine { size, length: line.len() + 2 }))
+}
+
+/// Whether a line whose end isn't there may begin so.
+fn is_hopeful(bytes: &[u8]) -> bool {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let begins = (1..=MAX_DIGITS).contains(&digits) || bytes.is_empty();
+    begins && matches!(bytes.get(digits), None | Some(b';' | b'\r'))
 }
 
 /// A size below 2^63, because some readers count in signed numbers.

@@ -211,6 +211,8 @@ fn bounds_are_kept() {
     let line = |length: usize| format!("1;a={}\r\nx\r\n0\r\n\r\n", "b".repeat(length - 6));
     assert!(chunked(&line(MAX_CHUNK_LINE_BYTES)).is_ok());
     assert_eq!(chunked(&line(MAX_CHUNK_LINE_BYTES + 1)), Err(BodyError::ChunkLineTooLong));
+    // However much of it is at hand, what is no size line is no long one.
+    assert_eq!(chunked(&"x".repeat(MAX_CHUNK_LINE_BYTES)), Err(BodyError::ChunkSize));
     let trailers = |length: usize| format!("0\r\na: {}\r\n\r\n", "b".repeat(length - 7));
     assert!(chunked(&trailers(MAX_TRAILER_BYTES)).is_ok());
     assert_eq!(chunked(&trailers(MAX_TRAILER_BYTES + 1)), Err(BodyError::TrailersTooLarge));

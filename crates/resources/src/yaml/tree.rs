@@ -35,9 +35,14 @@ pub(crate) struct Fault {
 pub(crate) fn read(text: &str, first_line: u32, budget: &mut Budget) -> (Vec<Node>, Option<Fault>) {
     let mut documents = Vec::new();
     let mut document_begin = 0;
-    let place = |line: usize, column: usize| Place {
-        line: first_line.saturating_add(u32::try_from(line.saturating_sub(1)).unwrap_or(u32::MAX)),
-        column: u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1),
+    let end = end(text);
+    let place = |line: usize, column: usize| {
+        // What is missing at the end, the parser misses on the line after it.
+        let (line, column) = if line > end.0 { end } else { (line, column) };
+        Place {
+            line: first_line.saturating_add(u32::try_from(line.saturating_sub(1)).unwrap_or(u32::MAX)),
+            column: u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1),
+        }
     };
     if let Some((line, column, found)) = forbidden_character(text) {
         let message = format!("expected text, found the control character U+{found:04X}");
@@ -49,8 +54,7 @@ pub(crate) fn read(text: &str, first_line: u32, budget: &mut Budget) -> (Vec<Nod
         let (event, span) = match event {
             Ok(found) => found,
             Err(error) => {
-                let (line, column) = within(text, (error.marker().line(), error.marker().col()));
-                let at = place(line, column);
+                let at = place(error.marker().line(), error.marker().col());
                 let message = format!("expected YAML, found a mistake in it: {}", error.info());
                 return (documents, Some(Fault { at, message, document_begin }));
             }
@@ -69,13 +73,9 @@ pub(crate) fn read(text: &str, first_line: u32, budget: &mut Budget) -> (Vec<Nod
     (documents, None)
 }
 
-/// The place, or the end of the last line: what is missing there, the parser misses on the next one.
-fn within(text: &str, (line, column): (usize, usize)) -> (usize, usize) {
-    let lines = text.lines().count().max(1);
-    if line <= lines {
-        return (line, column);
-    }
-    (lines, text.lines().next_back().unwrap_or_default().chars().count())
+/// The last line, from 1, and how many characters it has.
+fn end(text: &str) -> (usize, usize) {
+    (text.lines().count().max(1), text.lines().next_back().unwrap_or_default().chars().count())
 }
 
 /// The first character that no YAML file may hold (YAML 1.2.2, section 5.1), with its line from 1
