@@ -1,5 +1,7 @@
 //! The harness of the end-to-end tests: the built binaries, and who runs them.
 
+pub mod mesh;
+
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;

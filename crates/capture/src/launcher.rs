@@ -4,8 +4,10 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::error::CaptureError;
 use crate::{namespace, network, sys};
@@ -22,12 +24,18 @@ pub fn enter_private_network() -> Result<(), CaptureError> {
     Ok(())
 }
 
-/// Makes a child that `command` starts end, by SIGTERM, when the thread that started it ends.
+/// Makes a child that `command` starts end, by SIGTERM, when the thread that started it ends. A
+/// child whose parent has died before it could ask for that isn't started.
 #[allow(unsafe_code, reason = "pre_exec")]
 pub fn end_with_parent(command: &mut Command) {
-    // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe, and
-    // nothing is allocated: an errno converts to an io::Error without allocation.
-    unsafe { command.pre_exec(|| set_pdeathsig(Signal::SIGTERM).map_err(std::io::Error::from)) };
+    let parent = Pid::this();
+    let ask = move || {
+        set_pdeathsig(Signal::SIGTERM)?;
+        if Pid::parent() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
+    };
+    // SAFETY: between fork and exec only prctl(2) and getppid(2) are called, which are
+    // async-signal-safe, and nothing is allocated: an errno converts to an io::Error without.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// Ends this process by `signal`, without another core dump. Returns when the signal can't end it.

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -61,7 +62,7 @@ impl Store {
         let path = folder.join("lock");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = open.map_err(at(&path))?;
-        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let mut lock = match lock(file) {
             Ok(lock) => lock,
             Err((mut file, Errno::EWOULDBLOCK)) => {
                 return Err(StoreError::Locked { folder: folder.to_owned(), pid: read_pid(&mut file) });
@@ -151,6 +152,23 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     |cause| StoreError::Io { path, cause }
 }
+
+/// Takes the lock. One that was killed holds it until the kernel has ended its last thread, so
+/// that a start right after a crash looks again for a moment.
+fn lock(mut file: File) -> Result<Flock<File>, (File, Errno)> {
+    for _ in 0..LOCK_TRIES {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((again, Errno::EWOULDBLOCK)) => file = again,
+            other => return other,
+        }
+        std::thread::sleep(LOCK_INTERVAL);
+    }
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+}
+
+/// Together, how long a killed control plane may take to go: 0.5 s.
+const LOCK_TRIES: u32 = 20;
+const LOCK_INTERVAL: Duration = Duration::from_millis(25);
 
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();

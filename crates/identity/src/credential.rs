@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData, SanType};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroize;
@@ -27,6 +27,17 @@ impl LeafKey {
     /// [`CredentialError::Key`], when the cryptographic library or its randomness fails.
     pub fn generate() -> Result<Self, CredentialError> {
         KeyPair::generate().map(Self).map_err(|error| CredentialError::Key(error.to_string()))
+    }
+
+    /// Reads a key that was made elsewhere: PEM, one section `PRIVATE KEY` (PKCS #8).
+    ///
+    /// For proxies that run from a file, in tests and races: a workload of a mesh makes its key itself.
+    ///
+    /// # Errors
+    /// [`CredentialError::KeyPem`], when the text is no such key, or not of ECDSA P-256.
+    pub fn from_pem(text: &str) -> Result<Self, CredentialError> {
+        let key = KeyPair::from_pkcs8_pem_and_sign_algo(text, &PKCS_ECDSA_P256_SHA256);
+        key.map(Self).map_err(|error| CredentialError::KeyPem(error.to_string()))
     }
 
     /// A certificate signing request for this key, PEM: empty subject, `id` as its only name.
@@ -140,6 +151,9 @@ pub enum CredentialError {
     /// The cryptographic library failed, or there is no randomness.
     #[error("expected to make or use a private key, found {0}")]
     Key(String),
+    /// A key that was made elsewhere is of no use.
+    #[error("expected a private key of ECDSA P-256 in PEM (PKCS #8), found {0}")]
+    KeyPem(String),
     /// An entry of the chain is no PEM of certificates.
     #[error("expected a certificate chain in PEM, found {0}")]
     Pem(String),

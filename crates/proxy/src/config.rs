@@ -1,6 +1,7 @@
 //! What one proxy is told: listeners, addresses, where its sockets, its log and its records come
 //! from. Made from the launcher's bootstrap, or by whoever runs a proxy from a file.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -29,12 +30,21 @@ pub struct Config {
     pub dns: Vec<UdpSocket>,
     /// How names are resolved.
     pub names: Option<Names>,
-    /// The socket maker's end; `None`: the program is on the host's loopback.
-    pub maker: Option<OwnedFd>,
+    /// Where the program is.
+    pub program: Program,
     /// Gets one byte when the proxy serves.
     pub ready: Option<OwnedFd>,
     /// Gets the access log.
     pub access: Option<Box<dyn Write + Send>>,
+}
+
+/// Where the program is, and so where sockets towards it come from.
+#[derive(Debug)]
+pub enum Program {
+    /// In a network namespace of its own; the socket maker's end.
+    Inside(OwnedFd),
+    /// On the host: at these addresses by the workload's port, else on loopback at that port.
+    Host(BTreeMap<u16, SocketAddr>),
 }
 
 /// A listener of the program's connections.
@@ -107,7 +117,7 @@ pub fn from_bootstrap(bootstrap: Bootstrap) -> Result<(Config, ControlConfig), C
             .collect::<Result<_, ConfigError>>()?,
         dns: sockets.dns.iter().map(|number| Ok(take(*number)?.into())).collect::<Result<_, ConfigError>>()?,
         names: Some(bootstrap.names),
-        maker: Some(take(sockets.maker)?),
+        program: Program::Inside(take(sockets.maker)?),
         ready: Some(take(sockets.ready)?),
         access: Some(Box::new(io::stderr())),
     };
@@ -123,7 +133,11 @@ pub fn read_bootstrap(number: i32) -> Result<Bootstrap, ConfigError> {
     Ok(serde_json::from_reader(io::BufReader::new(file))?)
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, ConfigError> {
+/// A listener on the host.
+///
+/// # Errors
+/// [`ConfigError::Socket`] with the address in its text.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ConfigError> {
     let bound = TcpListener::bind(address).and_then(|l| l.set_nonblocking(true).map(|()| l));
     bound.map_err(|e| ConfigError::Socket("listener", io::Error::new(e.kind(), format!("{address}: {e}"))))
 }

@@ -16,7 +16,7 @@ use weft_mesh::WorkloadId;
 use weft_wire::bootstrap::Names;
 
 use crate::access::AccessLog;
-use crate::config::Config;
+use crate::config::{Config, Program};
 use crate::drain::Drain;
 use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, OUTBOUND_CONNECTIONS, SWEEP};
 use crate::live::Live;
@@ -151,9 +151,9 @@ fn start(
     orders: mpsc::UnboundedSender<Order>,
     (access, report): (Rc<AccessLog>, Reporter),
 ) -> io::Result<Rc<Data>> {
-    let sockets = match config.maker {
-        Some(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
-        None => SocketSource::Host,
+    let sockets = match config.program {
+        Program::Inside(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
+        Program::Host(programs) => SocketSource::Host(programs),
     };
     let data = Rc::new(Data {
         workload: config.workload,

@@ -16,6 +16,7 @@ use crate::accept;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
+use crate::hbone;
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
 use crate::live::{Admitted, Facts};
 use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
@@ -76,11 +77,12 @@ async fn handshake(data: &Data, socket: TcpStream) -> Result<(Box<TlsStream>, Sp
     Ok((tunnel, peer))
 }
 
-/// What the agreed protocol says how to go on. Anything else than `weft/1` can't have been agreed.
+/// What the agreed protocol says how to go on. Anything else can't have been agreed.
 async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, peer: SpiffeId) {
     match tunnel.alpn() {
         Some(head::ALPN) => serve_heads(data, tunnel, from, peer).await,
-        other => tracing::info!(%from, %peer, ?other, "expected protocol weft/1"),
+        Some(hbone::ALPN) => hbone::serve(data, tunnel, from, peer).await,
+        other => tracing::info!(%from, %peer, ?other, "expected protocol weft/1 or h2"),
     }
 }
 
@@ -149,7 +151,7 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
 }
 
 /// Judges a call and connects to the program. The program sees nothing of a call that is refused.
-async fn open(
+pub(crate) async fn open(
     data: &Data,
     account: &mut Account,
     facts: Facts,
@@ -177,7 +179,7 @@ async fn open(
 }
 
 /// Bytes both ways, for as long as policy admits them.
-async fn relay(mut account: Account, mut caller: Stream, mut program: Stream, admitted: Admitted) {
+pub(crate) async fn relay(mut account: Account, mut caller: Stream, mut program: Stream, admitted: Admitted) {
     let meter = account.open();
     let failure = tokio::select! {
         copied = copy(&mut caller, &mut program, &meter) => copied.err().map(broken),
@@ -249,7 +251,8 @@ fn refusal(cause: Cause) -> Refusal {
     }
 }
 
-fn account(
+/// The account of one call of `source`.
+pub(crate) fn account(
     data: &Rc<Data>,
     caller: SocketAddr,
     destination: SocketAddr,

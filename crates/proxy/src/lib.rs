@@ -17,6 +17,8 @@ mod detect;
 mod dns;
 mod drain;
 mod fds;
+pub mod file;
+mod hbone;
 mod inbound;
 pub mod limits;
 mod live;

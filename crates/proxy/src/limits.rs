@@ -101,6 +101,32 @@ pub const UPDATES: usize = 256;
 /// Calls that wait to be told to those who watch; more are dropped and counted.
 pub const TAP_EVENTS: usize = 512;
 
+// HBONE. What a peer can see is as ztunnel has it.
+
+/// What a peer may send on one stream before it is read.
+pub const HBONE_STREAM_WINDOW: u32 = 4 << 20;
+/// What a peer may send on one connection before it is read: four streams' worth, for with an equal
+/// one a stream that isn't read would hold up all others.
+pub const HBONE_CONNECTION_WINDOW: u32 = 4 * HBONE_STREAM_WINDOW;
+/// The longest frame.
+pub const HBONE_FRAME_BYTES: u32 = 1 << 20;
+/// Bytes of one stream that wait for the socket.
+pub const HBONE_SEND_BUFFER: usize = 400 << 10;
+/// Streams that a caller puts on one connection, if its peer allows as many.
+pub const HBONE_CLIENT_STREAMS: usize = 100;
+/// Streams at once that a callee allows on one connection.
+pub const HBONE_SERVER_STREAMS: u32 = 200;
+/// The longest list of header fields that a caller takes.
+pub const HBONE_CLIENT_HEADER_BYTES: u32 = 16 << 10;
+/// The longest list of header fields that a callee takes.
+pub const HBONE_SERVER_HEADER_BYTES: u32 = 64 << 10;
+/// How often the peer is asked whether it is still there.
+pub const HBONE_PING_INTERVAL: Duration = Duration::from_secs(10);
+/// How long it may take to answer.
+pub const HBONE_PING_WAIT: Duration = Duration::from_secs(20);
+/// How long a connection without streams is kept.
+pub const HBONE_IDLE: Duration = Duration::from_secs(300);
+
 // The control thread.
 
 /// How long a certificate is asked to hold (DESIGN, "Identity").

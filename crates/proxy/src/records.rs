@@ -18,6 +18,7 @@ use weft_wire::head;
 
 use destinations::{Destinations, Key, Looked};
 
+use crate::hbone;
 use crate::limits::RECORD_WAIT;
 use crate::service::Service;
 use crate::why::{Cause, Failure};
@@ -217,7 +218,7 @@ impl Records {
         let parts = (credential.or(old.0), trust.or(old.1));
         if let (Some(credential), Some(trust)) = &parts {
             let tls = MeshTls::new(credential.clone(), trust).map_err(|e| e.to_string())?;
-            let server = tls.server_config(&[head::ALPN]);
+            let server = tls.server_config(&[head::ALPN, hbone::ALPN]);
             let generation = self.generation.get() + 1;
             self.generation.set(generation);
             *self.identity.borrow_mut() = Some(Rc::new(MeshIdentity { tls, server, generation }));

@@ -2,7 +2,7 @@
 //! the host itself. Knows neither policy nor the mesh protocol.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -23,8 +23,8 @@ use crate::range;
 pub(crate) enum SocketSource {
     /// Made inside the program's network namespace.
     Maker(Rc<Maker>),
-    /// Plain sockets of the host: for a proxy run from a file, whose program is on loopback.
-    Host,
+    /// Plain sockets of the host: for a proxy run from a file. Ports that aren't named are loopback's.
+    Host(BTreeMap<u16, SocketAddr>),
 }
 
 impl SocketSource {
@@ -34,15 +34,19 @@ impl SocketSource {
     /// # Errors
     /// The last address's error, or `TimedOut`.
     pub(crate) async fn connect(&self, addresses: &[IpAddr], port: u16, caller: IpAddr) -> io::Result<TcpStream> {
-        let own = match self {
-            Self::Maker(_) => addresses,
-            Self::Host => &[],
-        };
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let at = |ip: &IpAddr| SocketAddr::new(*ip, port);
+        let candidates: Vec<SocketAddr> = match self {
+            Self::Maker(_) => addresses.iter().chain(&loopback).map(at).collect(),
+            Self::Host(programs) => match programs.get(&port) {
+                Some(program) => vec![*program],
+                None => loopback.iter().map(at).collect(),
+            },
+        };
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         let connecting = async {
-            for ip in own.iter().chain(&loopback) {
-                match self.connect_one(SocketAddr::new(*ip, port), caller).await {
+            for to in candidates {
+                match self.connect_one(to, caller).await {
                     Ok(stream) => return Ok(stream),
                     // It accepted, and has ended the connection since.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(error),
@@ -66,7 +70,7 @@ impl SocketSource {
                 }
                 TcpSocket::from_std_stream(socket.into()).connect(to).await?
             }
-            Self::Host => TcpStream::connect(to).await?,
+            Self::Host(_) => TcpStream::connect(to).await?,
         };
         stream.set_nodelay(true)?;
         Ok(stream)

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::hbone::HboneStream;
 use crate::tls_stream::TlsStream;
 
 /// One end of a connection that is copied.
@@ -15,17 +16,22 @@ pub(crate) enum Stream {
     Plain(TcpStream),
     /// A connection of the mesh protocol's own, after its head.
     Tls(Box<TlsStream>),
+    /// A stream of HBONE.
+    Hbone(Box<HboneStream>),
 }
 
 impl Stream {
     /// Ends the connection abruptly: the peer's kernel sees a reset, which its proxy passes on.
     pub(crate) fn reset(self) {
-        let socket = match &self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.socket(),
+        // Each fails only when the socket is gone already.
+        let _gone = match self {
+            Self::Plain(socket) => socket.set_zero_linger(),
+            Self::Tls(stream) => stream.socket().set_zero_linger(),
+            Self::Hbone(stream) => {
+                stream.reset();
+                Ok(())
+            }
         };
-        // Fails only when the socket is gone already.
-        let _gone = socket.set_zero_linger();
     }
 }
 
@@ -34,6 +40,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, out),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, out),
+            Self::Hbone(stream) => Pin::new(stream).poll_read(cx, out),
         }
     }
 }
@@ -43,6 +50,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Hbone(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -50,6 +58,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Hbone(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -57,6 +66,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Hbone(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

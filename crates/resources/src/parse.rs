@@ -1,5 +1,6 @@
 //! From a file's bytes to its resources and problems.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::document::{self, Yield};
@@ -24,6 +25,7 @@ pub struct Parsed {
 /// comes as a broken resource (see [`Resource::defect`]) that fails closed.
 pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
     let mut found = Yield::default();
+    let bytes = &*with_line_feeds(bytes);
     if bytes.len() > MAX_FILE_BYTES {
         too_large(file, bytes, &mut found);
     } else {
@@ -37,6 +39,16 @@ pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
     }
     bound(file, &mut found.problems);
     Parsed { resources: found.resources, problems: found.problems }
+}
+
+/// A LF for each CR that stands alone: it ends a line of YAML, too (YAML 1.2.2, section 5.4). Whoever
+/// looks at lines here must see those that the parser sees, or a policy hides between them.
+fn with_line_feeds(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let is_alone = |at: usize| bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
+    if !(0..bytes.len()).any(is_alone) {
+        return Cow::Borrowed(bytes);
+    }
+    (0..bytes.len()).map(|at| if is_alone(at) { b'\n' } else { bytes[at] }).collect::<Vec<u8>>().into()
 }
 
 fn chunk(file: &File<'_>, chunk: &Chunk<'_>, budget: &mut Budget, found: &mut Yield) {

@@ -3,4 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
 
 mod demo;
+mod fuzz_replay;
+mod http;
+mod lasting;
+mod limits_table;
 mod tidy;

@@ -113,3 +113,15 @@ fn damaged_certificates_never_panic() {
         }
     }
 }
+
+#[test]
+fn a_key_made_elsewhere_is_read_if_it_is_of_the_one_kind() {
+    let made = KeyPair::generate().unwrap();
+    let key = LeafKey::from_pem(&made.serialize_pem()).unwrap();
+    let leaf = signed(&authority(), &key);
+    Credential::new(key, &leaf.chain_pem, now()).unwrap();
+    let other = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    for text in [other.serialize_pem(), String::new(), "-----BEGIN PRIVATE KEY-----\n".to_owned()] {
+        assert!(matches!(LeafKey::from_pem(&text), Err(CredentialError::KeyPem(_))), "{text}");
+    }
+}

@@ -8,7 +8,6 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use weft_identity::Reason;
-use weft_wire::head;
 
 use crate::limits::TUNNEL_CONNECT;
 use crate::tls_stream::{HandshakeError, TlsStream};
@@ -26,29 +25,28 @@ pub(crate) async fn tcp(to: SocketAddr, limit: Duration) -> Result<TcpStream, Fa
     connected.map_err(|e| Failure::outbound(Cause::Connect, format!("connecting to {to}: {e}")))
 }
 
-/// Connects to another proxy, and verifies that it is who it should be.
+/// Connects to another proxy, and verifies that it is who it should be. The protocol is still to be
+/// looked at: `config` says which were offered.
 ///
 /// # Errors
-/// [`Cause::Connect`], [`Cause::Tls`], [`Cause::Identity`], or [`Cause::Protocol`] when the other
-/// side doesn't speak `weft/1`.
-pub(super) async fn mesh(to: SocketAddr, config: Arc<ClientConfig>) -> Result<Box<TlsStream>, Failure> {
+/// [`Cause::Connect`], [`Cause::Tls`], [`Cause::Identity`].
+pub(crate) async fn mesh(to: SocketAddr, config: Arc<ClientConfig>) -> Result<Box<TlsStream>, Failure> {
     let socket = tcp(to, TUNNEL_CONNECT).await?;
-    let tunnel = match tokio::time::timeout(TUNNEL_CONNECT, TlsStream::connect(socket, config)).await {
-        Ok(Ok(tunnel)) => tunnel,
-        Ok(Err(HandshakeError::Io(error))) => return Err(broken(to, &error)),
-        Ok(Err(HandshakeError::Tls(error))) => return Err(tls_failure(to, &error)),
+    match tokio::time::timeout(TUNNEL_CONNECT, TlsStream::connect(socket, config)).await {
+        Ok(Ok(tunnel)) => Ok(Box::new(tunnel)),
+        Ok(Err(HandshakeError::Io(error))) => Err(broken(to, &error)),
+        Ok(Err(HandshakeError::Tls(error))) => Err(tls_failure(to, &error)),
         Err(_) => {
             let detail = format!("no TLS handshake with {to} within {} s", TUNNEL_CONNECT.as_secs());
-            return Err(Failure::outbound(Cause::Tls, detail));
-        }
-    };
-    match tunnel.alpn() {
-        Some(head::ALPN) => Ok(Box::new(tunnel)),
-        other => {
-            let found = other.map_or("none".into(), String::from_utf8_lossy);
-            Err(Failure::outbound(Cause::Protocol, format!("{to}: expected protocol weft/1, found {found}")))
+            Err(Failure::outbound(Cause::Tls, detail))
         }
     }
+}
+
+/// The other side has agreed to none of the protocols that were offered.
+pub(crate) fn unexpected(at: SocketAddr, expected: &str, found: Option<&[u8]>) -> Failure {
+    let found = found.map_or("none".into(), String::from_utf8_lossy);
+    Failure::outbound(Cause::Protocol, format!("{at}: expected protocol {expected}, found {found}"))
 }
 
 /// What it means that a connection to another proxy broke before its exchange began. In TLS 1.3 a
@@ -60,7 +58,8 @@ pub(super) fn broken(at: SocketAddr, error: &io::Error) -> Failure {
     }
 }
 
-fn tls_failure(at: SocketAddr, error: &rustls::Error) -> Failure {
+/// What TLS's own words mean.
+pub(crate) fn tls_failure(at: SocketAddr, error: &rustls::Error) -> Failure {
     let reason = Reason::from(error);
     let cause = match reason {
         Reason::WrongIdentity

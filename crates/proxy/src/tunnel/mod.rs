@@ -11,9 +11,11 @@ use std::rc::Rc;
 use weft_mesh::record::{Endpoint, Tunnel};
 use weft_wire::head::{Answer, Head, Refusal};
 
+use pool::Dialled;
 pub(crate) use pool::Pool;
 
 use crate::data::Data;
+use crate::hbone::{self, Way};
 use crate::limits::TUNNEL_CONNECT;
 use crate::metrics::count;
 use crate::stream::Stream;
@@ -26,13 +28,11 @@ use crate::why::{Cause, Failure};
 /// [`Failure`]: nothing that the caller's program said was delivered to anybody.
 pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Result<Stream, Failure> {
     match endpoint.tunnel {
-        Tunnel::Mesh(at) => {
-            let tunnel = exchange(data, endpoint, at, head).await?;
-            Ok(Stream::Tls(tunnel))
-        }
+        Tunnel::Mesh(at) => exchange(data, endpoint, at, head).await,
         Tunnel::Hbone(at) => {
-            let detail = format!("{at} speaks HBONE only, which this proxy doesn't speak");
-            Err(Failure::outbound(Cause::Protocol, detail))
+            let identity = data.records.identity().await?;
+            let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
+            connect(data, &way, head).await
         }
         Tunnel::Plain => {
             let socket = dial::tcp(head.destination, TUNNEL_CONNECT).await?;
@@ -43,8 +43,11 @@ pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Re
 
 /// Says the head on a warm connection, or on a new one. A warm one may have died unseen; since the
 /// head was all that was said on it, the exchange is tried again on a new one.
-async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: Head) -> Result<Box<TlsStream>, Failure> {
+async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: Head) -> Result<Stream, Failure> {
     let identity = data.records.identity().await?;
+    if let Some(way) = data.pool.hbone.living(at, &endpoint.identity, &identity) {
+        return connect(data, &way, head).await;
+    }
     let warm = data.pool.entry(at, &endpoint.identity, &identity);
     if let Some(mut tunnel) = warm.take() {
         match answer::ask(&mut tunnel, head).await {
@@ -56,7 +59,14 @@ async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: He
             Err(error) => tracing::debug!(%at, %error, "a warm connection had died"),
         }
     }
-    let mut tunnel = warm.dial(data).await?;
+    let mut tunnel = match warm.dial(data).await? {
+        Dialled::Weft(tunnel) => tunnel,
+        Dialled::Hbone(tunnel) => {
+            let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
+            way.adopt(data, tunnel).await?;
+            return connect(data, &way, head).await;
+        }
+    };
     warm.refill(data);
     match answer::ask(&mut tunnel, head).await {
         Ok(answer) => accepted(tunnel, answer, at),
@@ -64,9 +74,15 @@ async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: He
     }
 }
 
-fn accepted(tunnel: Box<TlsStream>, answer: Answer, at: SocketAddr) -> Result<Box<TlsStream>, Failure> {
+/// A stream of HBONE to the head's destination.
+async fn connect(data: &Rc<Data>, way: &Rc<Way>, head: Head) -> Result<Stream, Failure> {
+    let stream = hbone::open(data, way, head).await?;
+    Ok(Stream::Hbone(Box::new(stream)))
+}
+
+fn accepted(tunnel: Box<TlsStream>, answer: Answer, at: SocketAddr) -> Result<Stream, Failure> {
     let (refusal, reason) = match answer {
-        Answer::Connected => return Ok(tunnel),
+        Answer::Connected => return Ok(Stream::Tls(tunnel)),
         Answer::Refused(refusal, reason) => (refusal, reason),
     };
     let cause = match refusal {

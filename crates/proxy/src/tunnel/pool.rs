@@ -17,6 +17,7 @@ use weft_wire::head;
 
 use super::dial;
 use crate::data::Data;
+use crate::hbone;
 use crate::limits::{WARM_IDLE, WARM_PER_ENDPOINT};
 use crate::metrics::count;
 use crate::records::MeshIdentity;
@@ -27,6 +28,8 @@ use crate::why::Failure;
 #[derive(Default)]
 pub(crate) struct Pool {
     entries: RefCell<HashMap<(SocketAddr, SpiffeId), Rc<Warm>>>,
+    /// Connections to those who speak HBONE.
+    pub hbone: hbone::Pool,
 }
 
 /// The warm connections to one endpoint, all made as one identity.
@@ -42,6 +45,14 @@ pub(super) struct Warm {
     taken: Cell<usize>,
 }
 
+/// A new connection to a peer whose protocol shows only now.
+pub(super) enum Dialled {
+    /// It speaks `weft/1`.
+    Weft(Box<TlsStream>),
+    /// It speaks HBONE only.
+    Hbone(Box<TlsStream>),
+}
+
 impl Pool {
     /// The warm connections to `at`, where `expected` must answer. Those that were made with an
     /// older certificate or trust are given up.
@@ -51,7 +62,7 @@ impl Pool {
         match entries.get(&key) {
             Some(warm) if warm.generation == identity.generation => warm.clone(),
             _ => {
-                let config = identity.tls.client_config(std::slice::from_ref(expected), &[head::ALPN]);
+                let config = identity.tls.client_config(std::slice::from_ref(expected), &[head::ALPN, hbone::ALPN]);
                 let warm = Rc::new(Warm::new(at, config, identity.generation));
                 entries.insert(key, warm.clone());
                 warm
@@ -63,12 +74,13 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Instant) -> bool {
         let mut entries = self.entries.borrow_mut();
         entries.retain(|_, warm| warm.sweep(now));
-        !entries.is_empty()
+        self.hbone.sweep(now) || !entries.is_empty()
     }
 
     /// Closes all that wait: the proxy ends.
     pub(crate) fn clear(&self) {
         self.entries.borrow_mut().clear();
+        self.hbone.clear();
     }
 
     /// How many connections wait.
@@ -102,15 +114,20 @@ impl Warm {
         None
     }
 
-    /// A new connection.
-    pub(super) async fn dial(&self, data: &Data) -> Result<Box<TlsStream>, Failure> {
+    /// A new connection, and what the peer made of it.
+    pub(super) async fn dial(&self, data: &Data) -> Result<Dialled, Failure> {
         let dialled = dial::mesh(self.at, self.config.clone()).await;
         let counted = match &dialled {
             Ok(_) => &data.metrics.process.handshakes_client,
             Err(_) => &data.metrics.process.handshakes_failed,
         };
         count(counted);
-        dialled
+        let tunnel = dialled?;
+        match tunnel.alpn() {
+            Some(head::ALPN) => Ok(Dialled::Weft(tunnel)),
+            Some(hbone::ALPN) => Ok(Dialled::Hbone(tunnel)),
+            other => Err(dial::unexpected(self.at, "weft/1 or h2", other)),
+        }
     }
 
     /// Makes as many connections as are missing, in the background.
@@ -122,7 +139,9 @@ impl Warm {
                 let dialled = warm.dial(&data).await;
                 warm.dialling.set(warm.dialling.get() - 1);
                 match dialled {
-                    Ok(tunnel) => warm.spare.borrow_mut().push_back((tunnel, Instant::now())),
+                    Ok(Dialled::Weft(tunnel)) => warm.spare.borrow_mut().push_back((tunnel, Instant::now())),
+                    // It was exchanged for another program; the next call meets this one.
+                    Ok(Dialled::Hbone(_)) => {}
                     // The next call meets the same failure and tells it.
                     Err(failure) => tracing::debug!(%failure, "no warm connection"),
                 }

@@ -1,5 +1,6 @@
 //! A small mesh in one process: proxies on threads of their own, fed with records directly.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey};
 use weft_mesh::record::{Destination, Endpoint, Inbound, PeerAuthentication, Policy, Trust, Tunnel, Undeclared};
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
-use weft_proxy::config::{Config, OriginalDestination, OutboundListener};
+use weft_proxy::config::{Config, OriginalDestination, OutboundListener, Program};
 use weft_proxy::data::{self, Channels};
 use weft_proxy::records::{Order, Update};
 use weft_wire::bootstrap::Names;
@@ -133,7 +134,7 @@ impl Proxy {
                 suffix: "svc.cluster.local".to_owned(),
                 upstream: vec![upstream()],
             }),
-            maker: None,
+            program: Program::Host(BTreeMap::new()),
             ready: None,
             access: Some(Box::new(log)),
         };

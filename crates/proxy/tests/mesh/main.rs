@@ -5,6 +5,7 @@
 mod dns;
 mod fakes;
 mod harness;
+mod hbone;
 mod identity;
 mod launched;
 mod policy;

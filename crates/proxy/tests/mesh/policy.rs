@@ -10,7 +10,7 @@ use weft_proxy::records::Update;
 
 use crate::harness::*;
 
-fn allow_only(account: &str) -> Policy {
+pub(crate) fn allow_only(account: &str) -> Policy {
     let principal = Pattern::Exact(id(account).principal().to_owned());
     let principals = Matches { any: vec![principal], not: Vec::new() };
     let source = Source { principals, ..Default::default() };
@@ -19,11 +19,11 @@ fn allow_only(account: &str) -> Policy {
     Policy { origin, action: Action::Allow, enforcement: Enforcement::Enforced, rules, defect: None }
 }
 
-fn api(policies: Vec<Policy>) -> Update {
+pub(crate) fn api(policies: Vec<Policy>) -> Update {
     Update::Inbound(Box::new(inbound("api", CALLEE, policies)))
 }
 
-fn nobody_called(listener: &TcpListener) -> bool {
+pub(crate) fn nobody_called(listener: &TcpListener) -> bool {
     listener.set_nonblocking(true).unwrap();
     matches!(listener.accept(), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }

@@ -49,7 +49,8 @@ pub(crate) fn read(text: &str, first_line: u32, budget: &mut Budget) -> (Vec<Nod
         let (event, span) = match event {
             Ok(found) => found,
             Err(error) => {
-                let at = place(error.marker().line(), error.marker().col());
+                let (line, column) = within(text, (error.marker().line(), error.marker().col()));
+                let at = place(line, column);
                 let message = format!("expected YAML, found a mistake in it: {}", error.info());
                 return (documents, Some(Fault { at, message, document_begin }));
             }
@@ -66,6 +67,15 @@ pub(crate) fn read(text: &str, first_line: u32, budget: &mut Budget) -> (Vec<Nod
         }
     }
     (documents, None)
+}
+
+/// The place, or the end of the last line: what is missing there, the parser misses on the next one.
+fn within(text: &str, (line, column): (usize, usize)) -> (usize, usize) {
+    let lines = text.lines().count().max(1);
+    if line <= lines {
+        return (line, column);
+    }
+    (lines, text.lines().next_back().unwrap_or_default().chars().count())
 }
 
 /// The first character that no YAML file may hold (YAML 1.2.2, section 5.1), with its line from 1

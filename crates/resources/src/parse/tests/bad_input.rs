@@ -43,6 +43,26 @@ fn what_is_no_yaml_closes_what_it_tells() {
 }
 
 #[test]
+fn a_lone_carriage_return_ends_a_line_and_hides_nothing() {
+    let text = format!("kind: ConfigMap\napiVersion: v1\n---\n# x\n{WHOLE}a: [");
+    for text in [text.clone(), text.replace("---", "...")] {
+        let expected = parse("f", text.as_bytes());
+        assert_eq!(expected.resources.len(), 1);
+        assert_eq!(parse("f", text.replace('\n', "\r").as_bytes()), expected);
+    }
+}
+
+#[test]
+fn a_fault_at_the_end_stands_on_the_last_line() {
+    for (text, expected) in
+        [("a: b\nkind", (2, 5)), ("a: b\nkind\n", (2, 5)), ("a: [", (1, 5)), ("a: b\n\nk\n\n", (4, 1))]
+    {
+        let problem = &parse("f", text.as_bytes()).problems[0];
+        assert_eq!((problem.line, problem.column), expected, "{text:?}: {problem}");
+    }
+}
+
+#[test]
 fn invalid_utf8_is_told_and_closes() {
     let mut bytes = WHOLE.as_bytes().to_vec();
     let at = WHOLE.find("cluster.local").unwrap();

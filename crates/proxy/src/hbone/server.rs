@@ -1,0 +1,158 @@
+//! The callee's end: each CONNECT is checked and judged for itself, and answered with 200 only when
+//! the program has accepted. Statuses are ztunnel's: 400 what is no call to this workload, 401 what
+//! policy refuses, 503 what can't be served.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{RecvStream, SendStream};
+use http::{Request, Response, StatusCode};
+use tokio::time::timeout;
+use weft_mesh::SpiffeId;
+
+use super::stream::HboneStream;
+use super::{head, keep_alive};
+use crate::data::Data;
+use crate::inbound;
+use crate::limits::{
+    HBONE_CONNECTION_WINDOW, HBONE_FRAME_BYTES, HBONE_SEND_BUFFER, HBONE_SERVER_HEADER_BYTES, HBONE_SERVER_STREAMS,
+    HBONE_STREAM_WINDOW, TLS_ACCEPT,
+};
+use crate::live::Facts;
+use crate::metrics::Party;
+use crate::stream::Stream;
+use crate::tls_stream::TlsStream;
+use crate::why::{Cause, Failure};
+
+/// Serves one connection of another proxy until it ends. A drain tells the peer by GOAWAY, and what
+/// is open goes on.
+pub(crate) async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, peer: SpiffeId) {
+    // Also while nothing is open on it: the peer is to be told of the end.
+    let _open = data.drain.open();
+    let handshake = builder().handshake::<_, Bytes>(tunnel);
+    let connection = match timeout(TLS_ACCEPT, handshake).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return tracing::info!(%from, %peer, %error, "expected HTTP/2"),
+        Err(_) => return tracing::info!(%from, %peer, "no HTTP/2 within {} s", TLS_ACCEPT.as_secs()),
+    };
+    let caller = Rc::new(Caller { from, peer });
+    if let Err(why) = streams(data, connection, &caller).await {
+        tracing::debug!(%from, peer = %caller.peer, why, "a connection of HBONE broke");
+    }
+}
+
+struct Caller {
+    from: SocketAddr,
+    peer: SpiffeId,
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(HBONE_STREAM_WINDOW)
+        .initial_connection_window_size(HBONE_CONNECTION_WINDOW)
+        .max_frame_size(HBONE_FRAME_BYTES)
+        .max_header_list_size(HBONE_SERVER_HEADER_BYTES)
+        .max_concurrent_streams(HBONE_SERVER_STREAMS)
+        .max_send_buffer_size(HBONE_SEND_BUFFER);
+    builder
+}
+
+async fn streams(
+    data: &Rc<Data>,
+    mut connection: Connection<Box<TlsStream>, Bytes>,
+    caller: &Rc<Caller>,
+) -> Result<(), String> {
+    let mut dead = pin!(keep_alive(connection.ping_pong()));
+    let mut told = false;
+    loop {
+        let draining = async { if told { pending().await } else { data.drain.begun().await } };
+        tokio::select! {
+            next = connection.accept() => match next {
+                Some(Ok((request, respond))) => {
+                    let (data, caller) = (data.clone(), caller.clone());
+                    tokio::task::spawn_local(async move { serve_stream(&data, &caller, request, respond).await });
+                }
+                Some(Err(error)) => return Err(error.to_string()),
+                None => return Ok(()),
+            },
+            () = draining => {
+                told = true;
+                connection.graceful_shutdown();
+            }
+            why = &mut dead => return Err(why),
+        }
+    }
+}
+
+/// One connection of the caller's program.
+async fn serve_stream(
+    data: &Rc<Data>,
+    Caller { from, peer }: &Caller,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let _open = data.drain.open();
+    let destination = match head::destination(&request) {
+        Ok(destination) => destination,
+        Err(why) => {
+            tracing::info!(%from, %peer, why, "a stream that is no call");
+            return answer_refusal(&mut respond, Cause::Protocol);
+        }
+    };
+    // The caller's address is the one that TCP vouches for, as for ztunnel; `forwarded` is only told.
+    let mut account = inbound::account(data, *from, destination, (Party::of_identity(peer), "mutual_tls"));
+    let facts = Facts { peer: Some(peer.clone()), source_ip: from.ip(), destination };
+    match inbound::open(data, &mut account, facts, *from).await {
+        Ok((program, admitted)) => match answer(&mut respond, Response::new(()), Then::Bytes) {
+            Ok(send) => {
+                let caller = Stream::Hbone(Box::new(HboneStream::new(send, request.into_body(), None)));
+                inbound::relay(account, caller, program, admitted).await;
+            }
+            Err(error) => {
+                program.reset();
+                account.refused(Failure::inbound(Cause::Reset, format!("the caller has gone: {error}")));
+            }
+        },
+        Err(failure) => {
+            answer_refusal(&mut respond, failure.cause);
+            account.refused(failure);
+        }
+    }
+}
+
+/// What follows an answer's head.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Bytes,
+    End,
+}
+
+fn answer(
+    respond: &mut SendResponse<Bytes>,
+    response: Response<()>,
+    then: Then,
+) -> Result<SendStream<Bytes>, h2::Error> {
+    respond.send_response(response, then == Then::End)
+}
+
+/// Refuses. The caller learns the cause in one word, and of policy no more than that.
+fn answer_refusal(respond: &mut SendResponse<Bytes>, cause: Cause) {
+    let mut response = Response::new(());
+    *response.status_mut() = status(cause);
+    response.headers_mut().insert(super::ERROR_HEADER, http::HeaderValue::from_static(cause.as_str()));
+    // The caller may be gone already.
+    let _gone = answer(respond, response, Then::End);
+}
+
+fn status(cause: Cause) -> StatusCode {
+    match cause {
+        Cause::Protocol | Cause::UnknownAddress | Cause::UnknownPort => StatusCode::BAD_REQUEST,
+        Cause::Policy | Cause::PolicyChanged => StatusCode::UNAUTHORIZED,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

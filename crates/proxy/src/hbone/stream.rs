@@ -1,0 +1,112 @@
+//! A CONNECT stream as bytes both ways: END_STREAM is the end of a half, RST_STREAM a reset. The
+//! peer's window opens only as bytes are taken, so that a slow reader slows the sender.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use h2::{Reason, RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::client::Slot;
+use crate::limits::PLAIN_BYTES;
+
+/// A stream that both sides have agreed upon. Dropping it before both halves have ended resets it.
+pub(crate) struct HboneStream {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+    /// What has arrived and wasn't taken yet.
+    unread: Bytes,
+    ending: bool,
+    /// Its place on a connection that this side made.
+    _slot: Option<Slot>,
+}
+
+impl HboneStream {
+    /// A stream whose CONNECT was answered with 200.
+    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream, slot: Option<Slot>) -> Self {
+        Self { send, receive, unread: Bytes::new(), ending: false, _slot: slot }
+    }
+
+    /// Ends both halves abruptly.
+    pub(crate) fn reset(mut self) {
+        self.send.send_reset(Reason::CANCEL);
+    }
+
+    /// Whether the peer has reset it; asks to be woken when it does.
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        match ready!(self.send.poll_reset(cx)) {
+            Ok(reason) => Poll::Ready(was_reset(reason)),
+            Err(error) => Poll::Ready(io_error(error)),
+        }
+    }
+}
+
+impl AsyncRead for HboneStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while this.unread.is_empty() {
+            match ready!(this.receive.poll_data(cx)) {
+                Some(Ok(bytes)) => this.unread = bytes,
+                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let length = this.unread.len().min(out.remaining());
+        out.put_slice(&this.unread[..length]);
+        this.unread.advance(length);
+        // Fails only for a stream that has ended, whose window nobody needs.
+        let _ended = this.receive.flow_control().release_capacity(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for HboneStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        this.send.reserve_capacity(bytes.len().min(PLAIN_BYTES));
+        // What was given earlier and not used isn't told again.
+        let room = match this.send.capacity() {
+            0 => match ready!(this.send.poll_capacity(cx)) {
+                Some(room) => room.map_err(io_error)?,
+                None => return Poll::Ready(Err(ready!(this.poll_reset(cx)))),
+            },
+            room => room,
+        };
+        let taken = &bytes[..bytes.len().min(room)];
+        this.send.send_data(Bytes::copy_from_slice(taken), false).map_err(io_error)?;
+        Poll::Ready(Ok(taken.len()))
+    }
+
+    /// The connection's own task writes. Here a reset is seen that comes while nothing is read.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut().poll_reset(cx) {
+            Poll::Ready(error) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.ending {
+            this.send.send_data(Bytes::new(), true).map_err(io_error)?;
+            this.ending = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn was_reset(reason: Reason) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, format!("the peer has reset the stream: {reason}"))
+}
+
+fn io_error(error: h2::Error) -> io::Error {
+    match error.reason() {
+        Some(reason) if error.is_reset() => was_reset(reason),
+        _ => io::Error::new(io::ErrorKind::ConnectionAborted, error),
+    }
+}

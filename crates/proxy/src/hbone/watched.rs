@@ -1,0 +1,74 @@
+//! TLS below HTTP/2, with what `h2` would forget: why TLS ended. In TLS 1.3 a server's refusal of
+//! our certificate arrives only when its first byte is read, which is HTTP/2's to do.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::tls_stream::TlsStream;
+
+/// Why TLS ended, if it did.
+pub(super) type Ending = Rc<RefCell<Option<rustls::Error>>>;
+
+/// A connection whose TLS failure is kept.
+pub(super) struct Watched {
+    tunnel: Box<TlsStream>,
+    ending: Ending,
+}
+
+impl Watched {
+    /// Watches `tunnel`.
+    pub(super) fn new(tunnel: Box<TlsStream>) -> (Self, Ending) {
+        let ending = Ending::default();
+        (Self { tunnel, ending: ending.clone() }, ending)
+    }
+
+    /// A peer that refuses says so and closes; writing may find out before reading does. So what
+    /// writing found counts only when all has been read.
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 512];
+        let mut read = ReadBuf::new(&mut bytes);
+        while ready!(Pin::new(&mut *self).poll_read(cx, &mut read)).is_ok() && !read.filled().is_empty() {
+            read.clear();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.tunnel).poll_read(cx, out);
+        if let Poll::Ready(Err(error)) = &read
+            && let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
+            *self.ending.borrow_mut() = Some(error.clone());
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tunnel).poll_write(cx, bytes);
+        if matches!(written, Poll::Ready(Err(_))) {
+            ready!(self.poll_ending(cx));
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.tunnel).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Err(_))) {
+            ready!(self.poll_ending(cx));
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tunnel).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,218 @@
+//! Our proxy calls, the peer answers.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+
+use weft_hbone_peer::server::Rules;
+use weft_mesh::record::Tunnel;
+use weft_proxy::records::Update;
+
+use super::{Told, serve};
+use crate::harness::*;
+
+/// The peer serves `api`'s address and dials loopback for it.
+fn rules() -> Rules {
+    Rules { destinations: vec![CALLEE], dial: Some(Ipv4Addr::LOCALHOST.into()), ..Rules::default() }
+}
+
+/// The proxy of `web`, which calls `api` at `port`; the peer is `api`.
+fn calling(port: u16, tunnel: fn(SocketAddr) -> Tunnel, rules: Rules) -> (Proxy, Told) {
+    let mesh = Mesh::new();
+    let (address, told) = serve(&mesh, "api", rules);
+    mesh.registry.put(service("api", &[(CALLEE, tunnel(address))]));
+    (mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port)), told)
+}
+
+fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn bytes_and_half_closes_pass_both_ways() {
+    // Whether the record says so, or only ALPN.
+    for tunnel in [Tunnel::Hbone, Tunnel::Mesh] {
+        let (listener, port) = program();
+        let (web, told) = calling(port, tunnel, rules());
+        for caller_ends_first in [true, false] {
+            let mut caller = web.connect();
+            let mut callee = accept(&listener);
+            let (first, second) =
+                if caller_ends_first { (&mut caller, &mut callee) } else { (&mut callee, &mut caller) };
+            first.write_all(b"ping").unwrap();
+            first.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read_to_end(second), b"ping");
+            second.write_all(b"still open").unwrap();
+            second.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read_to_end(first), b"still open");
+        }
+        let seen = told.next("connection");
+        assert_eq!((&seen["spiffe"], seen["violations"].as_array().unwrap().len()), (&id("web").as_str().into(), 0));
+        for bytes in [4, 10] {
+            let stream = told.next("stream");
+            assert_eq!((&stream["status"], &stream["bytes_from_peer"]), (&200.into(), &bytes.into()));
+            assert!(stream["why"].is_null(), "{stream}");
+        }
+        web.wait_metric("weft_client_handshakes_total 1");
+        let line = web.log.wait(|line| line["bytes_sent"] == 10);
+        assert_eq!((&line["flag"], &line["destination_workload"]), (&"-".into(), &"api".into()));
+    }
+}
+
+#[test]
+fn a_stream_says_who_calls() {
+    let (listener, port) = program();
+    let (web, told) = calling(port, Tunnel::Hbone, rules());
+    let caller = web.connect();
+    let own = caller.local_addr().unwrap();
+    drop((caller, accept(&listener)));
+    let stream = told.next("stream");
+    assert_eq!(stream["authority"], format!("{CALLEE}:{port}"));
+    assert_eq!(stream["forwarded"], format!("for=\"{own}\""));
+    assert_eq!(stream["baggage"], "k8s.namespace.name=default,k8s.pod.name=web,service.name=web");
+    assert!(stream["traceparent"].as_str().unwrap().starts_with("00-"), "{stream}");
+    assert_eq!(stream["violations"], serde_json::json!([]));
+}
+
+#[test]
+fn resets_are_passed_on_both_ways() {
+    let (listener, port) = program();
+    let (web, told) = calling(port, Tunnel::Hbone, rules());
+    let (caller, mut callee) = (web.connect(), accept(&listener));
+    reset(caller);
+    assert!(is_reset(&mut callee));
+    assert!(told.next("stream")["why"].as_str().unwrap().contains("reset by peer"));
+    let (mut caller, mut callee) = (web.connect(), accept(&listener));
+    callee.write_all(b"x").unwrap();
+    caller.read_exact(&mut [0]).unwrap();
+    reset(callee);
+    assert!(is_reset(&mut caller));
+    web.log.wait(|line| line["why"] == "reset" && line["hop"] == "callee");
+}
+
+#[test]
+fn refusals_are_told_by_their_cause() {
+    let friend = Rules { allow: vec![id("friend").to_string()], ..rules() };
+    let elsewhere = Rules { destinations: vec![IpAddr::from([240, 240, 9, 9])], ..rules() };
+    let (_nobody, dead) = nobody();
+    for (rules, port, why, flag) in [
+        (friend, 1, "policy", "DENY"),
+        (elsewhere, 1, "unknown-address", "NR"),
+        (rules(), dead.port(), "connect", "UF"),
+    ] {
+        let (web, _told) = calling(port, Tunnel::Hbone, rules);
+        assert!(is_reset(&mut web.connect()));
+        let line = web.log.wait(|line| line["why"] == why);
+        assert_eq!((&line["flag"], &line["hop"]), (&flag.into(), &"callee's proxy".into()));
+    }
+}
+
+#[test]
+fn a_server_that_is_somebody_else_is_refused() {
+    for tunnel in [Tunnel::Hbone, Tunnel::Mesh] {
+        let mesh = Mesh::new();
+        let (address, told) = serve(&mesh, "impostor", rules());
+        mesh.registry.put(service("api", &[(CALLEE, tunnel(address))]));
+        let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
+        assert!(is_reset(&mut web.connect()));
+        let line = web.log.wait(|line| line["why"] == "identity");
+        let detail = line["detail"].as_str().unwrap();
+        assert!(detail.contains("sa/api") && detail.contains("sa/impostor"), "{detail}");
+        told.next("refused");
+    }
+}
+
+#[test]
+fn a_server_that_doesn_t_know_us_is_told_as_that() {
+    for tunnel in [Tunnel::Hbone, Tunnel::Mesh] {
+        let (mesh, other) = (Mesh::new(), Mesh::new());
+        let (address, told) = serve(&mesh, "api", rules());
+        mesh.registry.put(service("api", &[(CALLEE, tunnel(address))]));
+        let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
+        web.tell(Update::Credential(std::sync::Arc::new(other.credential("web"))));
+        assert!(is_reset(&mut web.connect()));
+        web.log.wait(|line| line["why"] == "identity");
+        told.next("refused");
+    }
+}
+
+#[test]
+fn a_connection_is_dialled_once_for_all_who_wait_and_again_when_it_is_full() {
+    let (listener, port) = program();
+    let (web, told) = calling(port, Tunnel::Hbone, rules());
+    let callers: Vec<TcpStream> = (0..150).map(|_| web.connect()).collect();
+    let callees: Vec<TcpStream> = callers.iter().map(|_| accept(&listener)).collect();
+    web.wait_metric("weft_client_handshakes_total 2");
+    assert_eq!(told.count("connection"), 2);
+    drop((callers, callees));
+}
+
+#[test]
+fn a_failure_to_dial_is_shared_and_not_repeated_for_each() {
+    let mesh = Mesh::new();
+    // It accepts, and never says anything of TLS.
+    let (mute, _) = program();
+    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Hbone(mute.local_addr().unwrap()))]));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
+    let mut callers: Vec<TcpStream> = (0..20).map(|_| web.connect()).collect();
+    web.wait_metric("weft_outbound_connections 20");
+    drop(accept(&mute));
+    mute.set_nonblocking(true).unwrap();
+    drop(mute);
+    for caller in &mut callers {
+        assert!(is_reset(caller));
+    }
+    web.wait_metric("weft_failed_handshakes_total 1\n");
+}
+
+#[test]
+fn a_new_certificate_gets_a_connection_of_its_own() {
+    let (listener, port) = program();
+    let mesh = Mesh::new();
+    let (address, told) = serve(&mesh, "api", rules());
+    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Hbone(address))]));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port));
+    let (mut caller, mut callee) = (web.connect(), accept(&listener));
+    web.tell(Update::Credential(std::sync::Arc::new(mesh.credential("web"))));
+    // The update may be taken after the first of them, but not after the last.
+    drop((0..3).map(|_| (web.connect(), accept(&listener))).collect::<Vec<_>>());
+    web.wait_metric("weft_client_handshakes_total 2");
+    caller.write_all(b"old").unwrap();
+    callee.read_exact(&mut [0; 3]).unwrap();
+    drop((caller, callee));
+    // Its stream was the last on the old connection, which nobody needs any more.
+    assert!(told.next("connection-closed")["why"].is_null());
+}
+
+#[test]
+fn what_was_said_last_arrives_although_the_proxy_ends() {
+    let (listener, port) = program();
+    let (mut web, _told) = calling(port, Tunnel::Hbone, rules());
+    let (mut caller, mut callee) = (web.connect(), accept(&listener));
+    callee.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut caller), b"");
+    web.begin_stop();
+    let last = vec![9; 1 << 20];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            caller.write_all(&last).unwrap();
+            caller.shutdown(Shutdown::Write).unwrap();
+        });
+        assert!(read_to_end(&mut callee) == last);
+    });
+    web.join();
+}
+
+#[test]
+fn two_of_our_own_speak_it_too() {
+    let (listener, port) = program();
+    let mesh = Mesh::new();
+    let api = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Hbone(api.mesh))]));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port));
+    let (mut caller, mut callee) = (web.connect(), accept(&listener));
+    caller.write_all(b"ping").unwrap();
+    callee.read_exact(&mut [0; 4]).unwrap();
+    api.wait_metric("weft_server_handshakes_total 1");
+}

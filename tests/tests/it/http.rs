@@ -1,0 +1,88 @@
+//! Unmodified HTTP programs in a mesh, and what policy does to them.
+
+use weft_tests::mesh::{Mesh, told};
+use weft_tests::{User, obstacle};
+
+const POLICIES: &str = r#"
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web-policy}
+spec:
+  selector: {matchLabels: {app: web}}
+  rules:
+    - from: [{source: {principals: ["cluster.local/ns/default/sa/caller"]}}]
+      to: [{operation: {methods: [GET, HEAD], paths: ["/public*"]}}]
+"#;
+const STATUS: &str = "%{http_code} %header{weft-error}";
+
+fn mesh(user: User) -> Mesh {
+    let mut mesh = Mesh::start(user, &[("policies.yaml", POLICIES)], &[]).unwrap();
+    for name in ["public", "secret"] {
+        let folder = mesh.home().join("site").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("page"), name.repeat(1000)).unwrap();
+    }
+    let site = mesh.home().join("site");
+    let site = site.to_str().unwrap();
+    mesh.start_workload(&["web", "--", "python3", "-m", "http.server", "8080", "--directory", site]).unwrap();
+    let first = ["caller", "--", "curl", "-sSf", "http://web:8080/public/page"];
+    mesh.run_until(&first, |output| output.status.success()).unwrap();
+    mesh
+}
+
+fn users() -> Vec<User> {
+    match obstacle() {
+        Some(obstacle) => {
+            eprintln!("skipped: no user namespaces: {obstacle}");
+            Vec::new()
+        }
+        None => User::all(),
+    }
+}
+
+fn curl(mesh: &Mesh, caller: &str, arguments: &[&str]) -> String {
+    let all = [&[caller, "--", "curl", "-sS", "-m", "10", "-w", STATUS], arguments].concat();
+    let output = mesh.run(&all).unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn requests_are_judged_one_by_one() {
+    for user in users() {
+        let mesh = mesh(user);
+        let page = "http://web:8080/public/page";
+        assert_eq!(curl(&mesh, "caller", &[page]), format!("{}200 ", "public".repeat(1000)));
+        assert_eq!(curl(&mesh, "caller", &["-I", "-o", "/dev/null", page]), "200 ");
+        let denied = "RBAC: access denied403 policy";
+        assert_eq!(curl(&mesh, "stranger", &[page]), denied);
+        assert_eq!(curl(&mesh, "caller", &["-X", "POST", "-d", "x", page]), denied);
+        for path in ["/secret/page", "/public/../secret/page", "/public/%2e%2e/secret/page", "/%73ecret/page"] {
+            let url = format!("http://web:8080{path}");
+            assert_eq!(curl(&mesh, "caller", &["--path-as-is", &url]), denied, "{path}");
+        }
+        // One connection, four requests, four verdicts.
+        let secret = "http://web:8080/secret/page";
+        let mixed =
+            curl(&mesh, "caller", &["-o", "/dev/null", page, "-o", "/dev/null", secret, "-o", "/dev/null", page]);
+        assert_eq!(mixed, "200 403 policy200 ");
+        assert!(mesh.proxy_logs().contains("web-policy"), "{}", mesh.proxy_logs());
+    }
+}
+
+#[test]
+fn a_name_is_found_in_every_form() {
+    for user in users() {
+        let mesh = mesh(user);
+        for host in ["web", "web.default", "web.default.svc", "web.default.svc.cluster.local"] {
+            let url = format!("http://{host}:8080/public/page");
+            assert_eq!(curl(&mesh, "caller", &["-o", "/dev/null", &url]), "200 ", "{host}");
+        }
+        let other = mesh.run(&["caller", "-n", "shop", "--", "curl", "-sS", "http://web:8080/"]).unwrap();
+        assert_eq!(other.status.code(), Some(6), "{}", told(&other));
+    }
+}

@@ -1,0 +1,113 @@
+//! What goes on while things change: edits of the folder, a control plane that dies, certificates
+//! of seconds; and what is left when a launcher dies.
+
+use std::io::Read;
+
+use nix::sys::signal::{Signal, kill};
+use weft_tests::mesh::{Mesh, PATIENCE, told};
+use weft_tests::{User, obstacle};
+
+/// Asks again and again for some seconds and tells how many requests failed.
+const LOAD: &str = r#"
+import sys, time, urllib.request
+print("started", flush=True)
+end, good, bad = time.time() + float(sys.argv[1]), 0, []
+while time.time() < end:
+    try:
+        urllib.request.urlopen("http://web:8080/", timeout=10).read()
+        good += 1
+    except Exception as error:
+        bad.append(repr(error))
+print(good, len(bad), bad[:3])
+sys.exit(1 if bad or not good else 0)
+"#;
+
+fn policy(account: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: web}}\nspec:\n  rules:\n    \
+         - from: [{{source: {{principals: [\"cluster.local/ns/default/sa/{account}\"]}}}}]\n"
+    )
+}
+
+fn mesh(flags: &[&str]) -> Option<Mesh> {
+    if let Some(obstacle) = obstacle() {
+        eprintln!("skipped: no user namespaces: {obstacle}");
+        return None;
+    }
+    let user = User::all().pop().unwrap();
+    let mut mesh = Mesh::start(user, &[("policy.yaml", &policy("caller"))], flags).unwrap();
+    mesh.start_workload(&["web", "--", "python3", "-m", "http.server", "8080"]).unwrap();
+    mesh.run_until(ASK, |output| output.status.success()).unwrap();
+    Some(mesh)
+}
+
+const ASK: &[&str] = &["caller", "--", "curl", "-sSf", "-o", "/dev/null", "http://web:8080/"];
+
+#[test]
+fn an_edited_file_takes_effect_and_a_broken_one_opens_nothing() {
+    let Some(mesh) = mesh(&[]) else { return };
+    mesh.write("policy.yaml", &policy("other")).unwrap();
+    mesh.run_until(ASK, |output| !output.status.success()).unwrap();
+    mesh.write("policy.yaml", &policy("caller").replace("rules", "ruels")).unwrap();
+    let log = || std::fs::read_to_string(mesh.home().join(".local/state/weft/logs/control.log")).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !log().contains("ruels") {
+        assert!(std::time::Instant::now() < deadline, "{}", log());
+        std::thread::yield_now();
+    }
+    let still = mesh.run(ASK).unwrap();
+    assert!(!still.status.success(), "{}", told(&still));
+    mesh.write("policy.yaml", &policy("caller")).unwrap();
+    mesh.run_until(ASK, |output| output.status.success()).unwrap();
+}
+
+#[test]
+fn nothing_fails_while_the_control_plane_is_killed_and_certificates_change() {
+    let flags = ["--cert-lifetime", "60s"];
+    let Some(mesh) = mesh(&flags) else { return };
+    let mut load = mesh.weft();
+    load.args(["run", "caller", "--", "python3", "-c", LOAD, "24"]);
+    let mut load = load.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut started = [0; 8];
+    load.stdout.as_mut().unwrap().read_exact(&mut started).unwrap();
+    mesh.kill_control_plane().unwrap();
+    mesh.up(&flags).unwrap();
+    let output = load.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    let renewed = mesh.proxy_logs().matches("a certificate came").count();
+    assert!(renewed > 3, "only {renewed} certificates came");
+}
+
+#[test]
+fn a_program_ends_as_it_does_without_weft() {
+    let Some(mesh) = mesh(&[]) else { return };
+    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("exit 255", 255)] {
+        let output = mesh.run(&["job", "--", "sh", "-c", script]).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{script}: {}", told(&output));
+    }
+    let killed = mesh.run(&["job", "--", "sh", "-c", "kill -TERM $$"]).unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.status), Some(15), "{}", told(&killed));
+    let missing = mesh.run(&["job", "--", "/no/such/program"]).unwrap();
+    assert_eq!(missing.status.code(), Some(127), "{}", told(&missing));
+}
+
+#[test]
+fn a_launcher_that_is_killed_leaves_nothing() {
+    let Some(mut mesh) = mesh(&[]) else { return };
+    let launcher = mesh.start_workload(&["sleeper", "--", "sleep", "1000"]).unwrap();
+    let rows = || String::from_utf8(mesh.weft().args(["ps", "-o", "json"]).output().unwrap().stdout).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let children = || std::fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).unwrap_or_default();
+    while !rows().contains("sleeper") || children().split_whitespace().count() < 2 {
+        assert!(std::time::Instant::now() < deadline, "{}", rows());
+    }
+    let family: Vec<String> = children().split_whitespace().map(str::to_owned).collect();
+    kill(launcher, Signal::SIGKILL).unwrap();
+    let alive = |pid: &String| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        !status.is_empty() && !status.contains("State:\tZ")
+    };
+    while rows().contains("sleeper") || family.iter().any(alive) {
+        assert!(std::time::Instant::now() < deadline, "{family:?} {}", rows());
+    }
+}

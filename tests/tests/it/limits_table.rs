@@ -1,0 +1,48 @@
+//! `docs/limits.md` against the code: no bound of the data plane is missing, no row is of the past.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// Name and file of each row.
+fn rows() -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `")).map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [name, _value, _unit, _consequence, file] = cells[..] else { panic!("expected five cells: {line}") };
+        (name.trim_matches('`').to_owned(), file.to_owned())
+    });
+    rows.collect()
+}
+
+/// Names of a file's constants.
+fn constants(text: &str) -> impl Iterator<Item = &str> {
+    let declared = |line: &'_ str| -> Option<usize> {
+        let at = line.find("const ")? + "const ".len();
+        line[..at].trim().chars().all(|c| c.is_ascii_alphabetic() || "() ".contains(c)).then_some(at)
+    };
+    text.lines().filter_map(move |line| line[declared(line)?..].split(':').next())
+}
+
+#[test]
+fn every_bound_of_the_data_plane_is_in_the_table() {
+    let file = "proxy/src/limits.rs";
+    let text = fs::read_to_string(root().join("crates").join(file)).unwrap();
+    let public: String = text.lines().filter(|line| line.starts_with("pub")).map(|line| format!("{line}\n")).collect();
+    let told: Vec<String> = rows().into_iter().filter(|(_, of)| of == file).map(|(name, _)| name).collect();
+    let names: Vec<&str> = constants(&public).collect();
+    assert!(names.len() > 20 && names.contains(&"DRAIN_WAIT"), "{names:?}");
+    let missing: Vec<&&str> = names.iter().filter(|name| !told.iter().any(|told| told == **name)).collect();
+    assert!(missing.is_empty(), "docs/limits.md doesn't tell of {missing:?} of {file}");
+}
+
+#[test]
+fn every_row_is_of_a_bound_that_is_there() {
+    for (name, file) in rows() {
+        let text = fs::read_to_string(root().join("crates").join(&file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(constants(&text).any(|found| found == name), "docs/limits.md tells of {name}, which isn't in {file}");
+    }
+}
