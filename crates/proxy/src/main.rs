@@ -60,6 +60,8 @@ fn run_file(path: &Path) -> ExitCode {
 fn run_loaded(loaded: Loaded) -> Result<(), ConfigError> {
     let (told, updates) = mpsc::channel(limits::UPDATES);
     let (orders, asked) = mpsc::unbounded_channel();
+    // A proxy run from a file has nobody to report to.
+    let (_reports, signals) = report::channel();
     let destinations = loaded.destinations;
     std::thread::Builder::new()
         .name("records".to_owned())
@@ -70,8 +72,6 @@ fn run_loaded(loaded: Loaded) -> Result<(), ConfigError> {
             }
         })
         .map_err(|e| ConfigError::Socket("records thread", e))?;
-    // Nobody is told of signals but by /metrics.
-    let (_, signals) = report::channel();
     let channels = Channels { updates, orders, signals, stop: Arc::new(Notify::new()) };
     data::run(loaded.config, channels).map_err(|e| ConfigError::Socket("data thread", e))
 }
