@@ -4,9 +4,11 @@ use std::io::Write;
 
 use http::StatusCode;
 
-use crate::head::AskedMethod;
+use crate::head::{AskedMethod, Persistence};
+use crate::rewrite::push_field;
+use crate::token::{is_field_value, is_token};
 
-/// An answer of the proxy's own, which says so. The connection closes after it.
+/// An answer of the proxy's own, which says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorResponse<'a> {
     /// The status.
@@ -14,6 +16,10 @@ pub struct ErrorResponse<'a> {
     /// The value of `weft-error`: who, where and why. What isn't visible ASCII becomes `?`, and
     /// it is cut at [`MAX_CAUSE_BYTES`].
     pub cause: &'a str,
+    /// More fields; what can't be one is left out.
+    pub fields: &'a [(&'a str, &'a str)],
+    /// Whether the connection goes on after it.
+    pub persistence: Persistence,
 }
 
 impl ErrorResponse<'_> {
@@ -24,11 +30,20 @@ impl ErrorResponse<'_> {
         // Writing to memory can't fail.
         let _ = write!(
             out,
-            "HTTP/1.1 {} {reason}\r\nweft-error: {}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 {} {reason}\r\nweft-error: {}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n",
             self.status.as_u16(),
             self.cause(),
             body.len(),
         );
+        for (name, value) in self.fields {
+            if is_token(name.as_bytes()) && is_field_value(value.as_bytes()) {
+                push_field(name.as_bytes(), value.as_bytes(), out);
+            }
+        }
+        if self.persistence == Persistence::Close {
+            push_field(b"connection", b"close", out);
+        }
+        out.extend(b"\r\n");
         if method != AskedMethod::Head {
             out.extend(body.as_bytes());
         }
@@ -56,11 +71,12 @@ pub const MAX_CAUSE_BYTES: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::{Asked, Framing, HeadParser, Persistence, Upgrade, Version};
+    use crate::head::{Asked, Framing, HeadParser, Upgrade, Version};
 
     fn written(status: u16, cause: &str, method: AskedMethod) -> String {
         let mut out = Vec::new();
-        ErrorResponse { status: StatusCode::from_u16(status).unwrap(), cause }.write(method, &mut out);
+        let status = StatusCode::from_u16(status).unwrap();
+        ErrorResponse { status, cause, fields: &[], persistence: Persistence::Close }.write(method, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -80,6 +96,16 @@ mod tests {
         assert!(text.contains("weft-error: a??set-cookie: x???\r\n"), "{text}");
         assert!(text.ends_with("\r\n\r\n"));
         assert!(written(503, &"x".repeat(1000), AskedMethod::Other).len() < 1000);
+    }
+
+    #[test]
+    fn more_fields_come_and_the_connection_may_go_on() {
+        let mut out = Vec::new();
+        let fields = [("x-request-id", "7"), ("a b", "x"), ("c", "x\r\ny: z")];
+        let (status, persistence) = (StatusCode::FORBIDDEN, Persistence::KeepAlive);
+        ErrorResponse { status, cause: "policy", fields: &fields, persistence }.write(AskedMethod::Other, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("content-length: 19\r\nx-request-id: 7\r\n\r\nRBAC: access denied"), "{text}");
     }
 
     #[test]

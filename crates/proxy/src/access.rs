@@ -1,4 +1,4 @@
-//! The access log: one line of JSON for each connection that ended. Records go through a bounded
+//! The access log: one line of JSON for each request, and for each connection that carried none. Records go through a bounded
 //! ring that loses the newest when nobody reads, and are written by a thread of their own, many at
 //! a time, so that neither a slow reader nor a wake-up for each record is felt by traffic.
 
@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -14,19 +15,19 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::limits::{ACCESS_DELAY, ACCESS_RECORDS};
+use crate::limits::{ACCESS_DELAY, ACCESS_RECORDS, ACCESS_WORD_BYTES};
 use crate::metrics::{Labels, NO_FLAG, Party};
 use crate::why::Failure;
 
-/// One connection that ended.
+/// One connection or request that ended.
 #[derive(Debug, Clone)]
 pub struct AccessRecord {
-    /// When it was accepted.
+    /// When it was accepted, or its head had come.
     pub start: SystemTime,
     /// How long it lasted.
     pub duration: Duration,
     /// Who called whom.
-    pub labels: Labels,
+    pub labels: Arc<Labels>,
     /// The caller's address.
     pub source: SocketAddr,
     /// The address that was called.
@@ -39,6 +40,54 @@ pub struct AccessRecord {
     pub verdict: Option<Judged>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
+    /// What was asked, of a request.
+    pub request: Option<Asked>,
+}
+
+/// What was asked, and with which status it was answered.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The words of the request.
+    pub words: Words,
+    /// The status that the caller got; 0 when it got none.
+    pub status: u16,
+    /// The status of gRPC, where there is one.
+    pub grpc_status: Option<u16>,
+}
+
+/// Method, authority, target and id of a request, one behind the other in one allocation.
+#[derive(Debug, Clone, Default)]
+pub struct Words {
+    text: String,
+    ends: [usize; 3],
+}
+
+impl Words {
+    /// Keeps the words: method, authority, target and id. Each is cut at [`ACCESS_WORD_BYTES`].
+    pub fn new(words: [&str; 4]) -> Self {
+        let words = words.map(cut);
+        let mut text = String::with_capacity(words.iter().map(|word| word.len()).sum());
+        let ends = words.map(|word| {
+            text.push_str(word);
+            text.len()
+        });
+        Self { text, ends: [ends[0], ends[1], ends[2]] }
+    }
+
+    /// The words again.
+    pub fn all(&self) -> [&str; 4] {
+        let [method, authority, target] = self.ends;
+        [&self.text[..method], &self.text[method..authority], &self.text[authority..target], &self.text[target..]]
+    }
+}
+
+/// The first [`ACCESS_WORD_BYTES`] of a word, and no half character.
+fn cut(word: &str) -> &str {
+    let mut end = word.len().min(ACCESS_WORD_BYTES);
+    while !word.is_char_boundary(end) {
+        end -= 1;
+    }
+    &word[..end]
 }
 
 /// A verdict, as it is logged.
@@ -50,6 +99,13 @@ pub struct Judged {
     pub rule: Option<RulePlace>,
     /// Why it was denied, in words.
     pub reason: Option<String>,
+}
+
+impl Judged {
+    /// Whether the call may not enter.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.verdict == "deny"
+    }
 }
 
 /// Where a rule stands.
@@ -90,7 +146,19 @@ impl AccessLog {
         })
     }
 
-    /// Logs a connection that ended. Never waits. Must be called within a `LocalSet`.
+    /// Whether a record of what ends now would be kept: somebody reads, and fast enough.
+    pub fn has_room(&self) -> bool {
+        self.writer.borrow().is_some() && self.ring.borrow().len() < ACCESS_RECORDS
+    }
+
+    /// Takes note of a record that wasn't made because there was no room.
+    pub fn miss(&self) {
+        if self.writer.borrow().is_some() {
+            self.dropped.set(self.dropped.get() + 1);
+        }
+    }
+
+    /// Logs what ended. Never waits. Must be called within a `LocalSet`.
     pub fn push(self: &Rc<Self>, record: AccessRecord) {
         if self.writer.borrow().is_none() {
             return;
@@ -185,12 +253,19 @@ struct Line<'a> {
     hop: Option<String>,
     why: Option<&'static str>,
     detail: Option<&'a str>,
+    method: Option<&'a str>,
+    authority: Option<&'a str>,
+    path: Option<&'a str>,
+    request_id: Option<&'a str>,
+    status: Option<u16>,
+    grpc_status: Option<u16>,
 }
 
 impl<'a> From<&'a AccessRecord> for Line<'a> {
     fn from(record: &'a AccessRecord) -> Self {
         let labels = &record.labels;
         let failure = record.failure.as_ref();
+        let words = record.request.as_ref().map(|request| request.words.all());
         Self {
             start: OffsetDateTime::from(record.start).format(&Rfc3339).unwrap_or_default(),
             duration_ms: u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
@@ -212,6 +287,12 @@ impl<'a> From<&'a AccessRecord> for Line<'a> {
             hop: failure.map(|f| f.hop.to_string()),
             why: failure.map(|f| f.cause.as_str()),
             detail: failure.map(|f| f.detail.as_str()),
+            method: words.map(|w| w[0]),
+            authority: words.map(|w| w[1]),
+            path: words.map(|w| w[2]),
+            request_id: words.map(|w| w[3]),
+            status: record.request.as_ref().map(|request| request.status),
+            grpc_status: record.request.as_ref().and_then(|request| request.grpc_status),
         }
     }
 }

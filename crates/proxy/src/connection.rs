@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -58,13 +59,14 @@ impl Account {
         let record = AccessRecord {
             start: self.start,
             duration: self.began.elapsed(),
-            labels: self.labels,
+            labels: Arc::new(self.labels),
             source: self.source,
             destination: self.destination,
             from_caller,
             from_callee,
             verdict: self.verdict,
             failure,
+            request: None,
         };
         self.data.report.see(&record);
         self.data.access.push(record);

@@ -3,15 +3,14 @@
 //! scratch buffer's worth is ever held for a direction. What is held at all is what a socket didn't
 //! take; a connection at rest holds nothing.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::limits::PLAIN_BYTES;
 use crate::metrics::Meter;
+use crate::side::{PLAIN, Side};
 use crate::stream::Stream;
 
 /// Which of the two ends.
@@ -33,13 +32,17 @@ pub(crate) struct Broken {
     pub error: io::Error,
 }
 
-/// Copies until both ends have closed their halves. Bytes are counted as they pass.
+/// Copies until both ends have closed their halves, beginning with what was read ahead. Bytes are
+/// counted as they pass.
 ///
 /// # Errors
 /// [`Broken`]: one end was reset, or ended without saying so. Both should be reset then.
-pub(crate) async fn copy(caller: &mut Stream, callee: &mut Stream, meter: &Meter) -> Result<(), Broken> {
-    let mut sending = Direction::default();
-    let mut receiving = Direction::default();
+pub(crate) async fn copy(caller: &mut Side, callee: &mut Side, meter: &Meter) -> Result<(), Broken> {
+    let mut sending = Direction::from(caller.take());
+    let mut receiving = Direction::from(callee.take());
+    meter.from_caller(sending.held.len() as u64);
+    meter.from_callee(receiving.held.len() as u64);
+    let (caller, callee) = (&mut caller.stream, &mut callee.stream);
     std::future::poll_fn(|cx| {
         let sent = sending.poll(cx, (caller, End::Caller), (callee, End::Callee), |n| meter.from_caller(n))?;
         let received = receiving.poll(cx, (callee, End::Callee), (caller, End::Caller), |n| meter.from_callee(n))?;
@@ -64,6 +67,12 @@ enum State {
     /// The reading side has ended, the writing side is to be told.
     Ending,
     Ended,
+}
+
+impl From<Vec<u8>> for Direction {
+    fn from(held: Vec<u8>) -> Self {
+        Self { held, ..Self::default() }
+    }
 }
 
 impl Direction {
@@ -156,9 +165,4 @@ fn already_gone(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         other => other,
     }
-}
-
-thread_local! {
-    /// Where plaintext passes. Nothing stays here between two turns.
-    static PLAIN: RefCell<Box<[u8]>> = RefCell::new(vec![0; PLAIN_BYTES].into_boxed_slice());
 }

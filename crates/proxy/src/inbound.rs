@@ -3,26 +3,31 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep, sleep};
 use weft_identity::peer_identity;
 use weft_mesh::SpiffeId;
-use weft_mesh::record::Inbound;
-use weft_wire::head::{self, Answer, Head, HeadError, Kind, MAX_HEAD_BYTES, Refusal};
+use weft_mesh::record::{Inbound, MtlsMode};
+use weft_wire::head::{self, Answer, Head, Kind, Refusal};
 
-use crate::accept;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
+use crate::detect::{Declared, Settled, Spoken, settle, which_http};
 use crate::hbone;
+use crate::http1::inbound::After;
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
 use crate::live::{Admitted, Facts};
 use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
+use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
+use crate::{accept, http1, http2};
 
 /// Serves the mesh's port until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
@@ -80,59 +85,81 @@ async fn handshake(data: &Data, socket: TcpStream) -> Result<(Box<TlsStream>, Sp
 /// What the agreed protocol says how to go on. Anything else can't have been agreed.
 async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, peer: SpiffeId) {
     match tunnel.alpn() {
-        Some(head::ALPN) => serve_heads(data, tunnel, from, peer).await,
+        Some(head::ALPN) => serve_heads(data, Side::new(Stream::Tls(tunnel)), from, peer).await,
         Some(hbone::ALPN) => hbone::serve(data, tunnel, from, peer).await,
         other => tracing::info!(%from, %peer, ?other, "expected protocol weft/1 or h2"),
     }
 }
 
-/// One head after another. A TCP exchange is the last on its connection.
-async fn serve_heads(data: &Rc<Data>, mut tunnel: Box<TlsStream>, from: SocketAddr, peer: SpiffeId) {
-    let head = tokio::select! {
-        head = tokio::time::timeout(INBOUND_IDLE, read_head(&mut tunnel)) => head,
-        () = data.drain.begun() => return,
-    };
-    let head = match head {
-        Ok(Ok(Some(head))) => head,
-        // It waited warm and wasn't needed.
-        Ok(Ok(None)) | Err(_) => return,
-        Ok(Err(error)) => {
-            tracing::info!(%from, %peer, %error, "a caller's connection broke before its head");
-            return;
+/// One head after another. Only HTTP/1 exchanges leave the connection for another one.
+async fn serve_heads(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, peer: SpiffeId) {
+    let mut idle = Idle::new();
+    let mut caller = None;
+    loop {
+        let head = match next_head(data, &mut tunnel, &mut idle).await {
+            Ok(Some(head)) => head,
+            // It waited and wasn't needed. A clean end says that nothing was read of an exchange.
+            Ok(None) => {
+                let _gone = tunnel.shutdown().await;
+                return;
+            }
+            Err(error) => {
+                tracing::info!(%from, %peer, %error, "a caller's connection broke before its head");
+                return;
+            }
+        };
+        let _open = data.drain.open();
+        match head.kind {
+            Kind::Tcp => return serve_tcp(data, tunnel, head, peer).await,
+            Kind::Http1 => {
+                let own = || data.own_party().principal.map(|own| own.to_string()).unwrap_or_default();
+                let caller = caller.get_or_insert_with(|| http1::inbound::Caller::new(Some(peer.clone()), &own()));
+                match caller.serve(data, &mut tunnel, (head.source, head.destination)).await {
+                    After::Message => {}
+                    After::Close => return http1::linger(tunnel).await,
+                    After::Reset => return tunnel.stream.reset(),
+                }
+            }
+            Kind::Http2 => {
+                return http2::inbound::serve(data, tunnel, Some(peer), (head.source, head.destination)).await;
+            }
         }
-    };
-    let _open = data.drain.open();
-    match head.kind {
-        Kind::Tcp => serve_tcp(data, tunnel, head, peer).await,
-        Kind::Http1 | Kind::Http2 => tracing::info!(%from, %peer, kind = ?head.kind, "expected a TCP exchange"),
     }
 }
 
-async fn serve_tcp(data: &Rc<Data>, mut tunnel: Box<TlsStream>, head: Head, peer: SpiffeId) {
+/// The next head; `None` when there is none and the connection is to end.
+async fn next_head(data: &Data, tunnel: &mut Side, idle: &mut Idle) -> io::Result<Option<Head>> {
+    idle.touch();
+    tokio::select! {
+        biased;
+        head = read_head(tunnel) => head,
+        () = data.drain.begun() => Ok(None),
+        () = idle.passed() => Ok(None),
+    }
+}
+
+async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, peer: SpiffeId) {
     let party = Party::of_identity(&peer);
     let mut account = account(data, head.source, head.destination, (party, "mutual_tls"));
     let facts = Facts { peer: Some(peer), source_ip: head.source.ip(), destination: head.destination };
     match Box::pin(open(data, &mut account, facts, head.source)).await {
-        Ok((program, admitted)) => {
-            let mut caller = Stream::Tls(tunnel);
-            let answered = say(&mut caller, &Answer::Connected).await;
-            match answered {
-                Ok(()) => relay(account, caller, program, admitted).await,
-                Err(error) => {
-                    program.reset();
-                    account.refused(Failure::inbound(Cause::Reset, format!("the caller has gone: {error}")));
-                }
+        Ok((program, admitted)) => match say(&mut caller, &Answer::Connected).await {
+            Ok(()) => relay(account, caller, program, admitted).await,
+            Err(error) => {
+                program.stream.reset();
+                account.refused(Failure::inbound(Cause::Reset, format!("the caller has gone: {error}")));
             }
-        }
+        },
         Err(failure) => {
             let answer = Answer::Refused(refusal(failure.cause), told(&failure));
             // The caller may be gone already.
-            let _gone = refuse(&mut tunnel, &answer).await;
-            account.refused(failure);
+            let _gone = refuse(&mut caller, &answer).await;
+            refused(data, account, failure);
         }
     }
 }
 
+/// A caller of a published port: what it speaks is told as for the program's own calls.
 async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port: u16) {
     let Some(ip) = data.addresses.iter().find(|ip| ip.is_ipv4() == from.is_ipv4()).or(data.addresses.first()) else {
         return;
@@ -140,14 +167,66 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
     let destination = SocketAddr::new(*ip, port);
     let mut account = account(data, from, destination, (Party::unknown(), "none"));
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
-    let caller = Stream::Plain(socket);
-    match open(data, &mut account, facts, from).await {
+    let mut caller = Side::plain(socket);
+    // Under STRICT a plaintext caller is closed before anything is read (istio-semantics, A8).
+    let declared = data.records.inbound().await.map(|inbound| match inbound.peer_authentication.at(port).mode {
+        MtlsMode::Strict => Declared::Tcp,
+        MtlsMode::Permissive | MtlsMode::Disable => Declared::of(inbound.protocol(port)),
+    });
+    let opened = match declared {
+        Ok(Declared::Tcp) => open(data, &mut account, facts, from).await,
+        Ok(Declared::Http) => match which_http(&mut caller).await {
+            Some(Spoken::Http1) => return http1::inbound::serve_published(data, caller, (from, destination)).await,
+            Some(Spoken::Http2) => return http2::inbound::serve(data, caller, None, (from, destination)).await,
+            Some(Spoken::Tcp) => open(data, &mut account, facts, from).await,
+            None => return,
+        },
+        Ok(Declared::Nothing) => {
+            let dial = open(data, &mut account, facts.clone(), from);
+            match settle(&mut caller, (&data.known, port), dial).await {
+                Settled::Tcp(opened) => opened,
+                Settled::Http(Spoken::Http1) => {
+                    return http1::inbound::serve_published(data, caller, (from, destination)).await;
+                }
+                Settled::Http(Spoken::Http2) => {
+                    return http2::inbound::serve(data, caller, None, (from, destination)).await;
+                }
+                Settled::Http(Spoken::Tcp) => open(data, &mut account, facts, from).await,
+                Settled::Gone(_) => return,
+            }
+        }
+        Err(failure) => Err(failure),
+    };
+    match opened {
         Ok((program, admitted)) => relay(account, caller, program, admitted).await,
         Err(failure) => {
-            caller.reset();
-            account.refused(failure);
+            caller.stream.reset();
+            refused(data, account, failure);
         }
     }
+}
+
+/// Labels of what a caller asks.
+pub(crate) fn labels(data: &Data, inbound: &Inbound, peer: Option<&SpiffeId>, protocol: &'static str) -> Labels {
+    Labels { service: own_service(inbound), protocol, ..unjudged_labels(data, peer) }
+}
+
+/// Labels of what a caller asks, when the inbound record hasn't come.
+pub(crate) fn unjudged_labels(data: &Data, peer: Option<&SpiffeId>) -> Labels {
+    let own = data.own_party();
+    let service = ServiceName { host: own.app.clone(), name: own.app.clone(), namespace: own.namespace.clone() };
+    let (source, security) = match peer {
+        Some(peer) => (Party::of_identity(peer), "mutual_tls"),
+        None => (Party::unknown(), "none"),
+    };
+    Labels { reporter: Reporter::Destination, source, destination: own, service, protocol: "http", security }
+}
+
+fn refused(data: &Data, account: Account, failure: Failure) {
+    if failure.cause == Cause::Policy {
+        count(&data.metrics.process.denied);
+    }
+    account.refused(failure);
 }
 
 /// Judges a call and connects to the program. The program sees nothing of a call that is refused.
@@ -156,7 +235,7 @@ pub(crate) async fn open(
     account: &mut Account,
     facts: Facts,
     caller: SocketAddr,
-) -> Result<(Stream, Admitted), Failure> {
+) -> Result<(Side, Admitted), Failure> {
     let inbound = data.records.inbound().await?;
     account.labels.service = own_service(&inbound);
     let destination = facts.destination;
@@ -168,18 +247,17 @@ pub(crate) async fn open(
     let reason = judged.reason.clone().unwrap_or_default();
     account.verdict = Some(judged);
     let Some(admitted) = admitted else {
-        count(&data.metrics.process.denied);
         return Err(Failure::inbound(Cause::Policy, reason));
     };
     let connecting = data.sockets.connect(&data.addresses, destination.port(), caller.ip());
     let program = connecting.await.map_err(|e| {
         Failure::inbound(Cause::Connect, format!("{} at port {}: {e}", data.workload, destination.port()))
     })?;
-    Ok((Stream::Plain(program), admitted))
+    Ok((Side::plain(program), admitted))
 }
 
 /// Bytes both ways, for as long as policy admits them.
-pub(crate) async fn relay(mut account: Account, mut caller: Stream, mut program: Stream, admitted: Admitted) {
+pub(crate) async fn relay(mut account: Account, mut caller: Side, mut program: Side, admitted: Admitted) {
     let meter = account.open();
     let failure = tokio::select! {
         copied = copy(&mut caller, &mut program, &meter) => copied.err().map(broken),
@@ -190,34 +268,62 @@ pub(crate) async fn relay(mut account: Account, mut caller: Stream, mut program:
         }
     };
     if failure.is_some() {
-        caller.reset();
-        program.reset();
+        caller.stream.reset();
+        program.stream.reset();
     }
     account.ended(&meter, failure);
 }
 
 /// The next head, or `None` when the caller has ended the connection.
-async fn read_head(tunnel: &mut TlsStream) -> io::Result<Option<Head>> {
-    let mut length = [0; 2];
-    let first = tunnel.read(&mut length[..1]).await;
-    match first {
-        Ok(0) => return Ok(None),
-        // Warm connections are dropped without a word.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        read => read?,
-    };
-    tunnel.read_exact(&mut length[1..]).await?;
-    let rest = usize::from(u16::from_be_bytes(length));
-    if 2 + rest > MAX_HEAD_BYTES {
-        return Err(no_head(HeadError::TooLong(rest)));
+async fn read_head(tunnel: &mut Side) -> io::Result<Option<Head>> {
+    loop {
+        match Head::decode(tunnel.bytes()) {
+            Ok(Some((head, length))) => {
+                tunnel.consume(length);
+                return Ok(Some(head));
+            }
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+        let at_rest = tunnel.bytes().is_empty();
+        match tunnel.fill().await {
+            Ok(0) if at_rest => return Ok(None),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            // Warm connections are dropped without a word.
+            Err(error) if at_rest && error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
     }
-    let mut bytes = length.to_vec();
-    bytes.resize(2 + rest, 0);
-    tunnel.read_exact(&mut bytes[2..]).await?;
-    match Head::decode(&bytes) {
-        Ok(Some((head, _))) => Ok(Some(head)),
-        Ok(None) => Err(no_head(HeadError::Short)),
-        Err(error) => Err(no_head(error)),
+}
+
+/// The time that a connection may wait for its next head. One timer that is set again only when it
+/// fires, and not for each exchange.
+struct Idle {
+    timer: Pin<Box<Sleep>>,
+    since: Instant,
+}
+
+impl Idle {
+    fn new() -> Self {
+        Self { timer: Box::pin(sleep(INBOUND_IDLE)), since: Instant::now() }
+    }
+
+    /// It begins to wait.
+    fn touch(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Waits until it has waited for too long.
+    async fn passed(&mut self) {
+        loop {
+            self.timer.as_mut().await;
+            let end = self.since + INBOUND_IDLE;
+            if end <= Instant::now() {
+                return;
+            }
+            self.timer.as_mut().reset(end);
+        }
     }
 }
 
@@ -228,7 +334,7 @@ async fn say(stream: &mut (impl tokio::io::AsyncWrite + Unpin), answer: &Answer)
     stream.flush().await
 }
 
-async fn refuse(tunnel: &mut TlsStream, answer: &Answer) -> io::Result<()> {
+async fn refuse(tunnel: &mut Side, answer: &Answer) -> io::Result<()> {
     say(tunnel, answer).await?;
     tunnel.shutdown().await
 }
@@ -272,8 +378,4 @@ fn own_service(inbound: &Inbound) -> ServiceName {
         name: name.as_str().into(),
         namespace: namespace.into(),
     }
-}
-
-fn no_head(error: HeadError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -8,10 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use weft_mesh::decide::{Decision, Verdict, decide};
 use weft_mesh::explain::{Explanation, explain};
 use weft_mesh::record::Inbound;
-use weft_mesh::{Call, SpiffeId};
+use weft_mesh::{Call, HttpCall, SpiffeId};
 
 use crate::access::{Judged, RulePlace};
 
@@ -20,6 +21,7 @@ use crate::access::{Judged, RulePlace};
 pub(crate) struct Live {
     next: Cell<u64>,
     open: RefCell<HashMap<u64, Rc<Entry>>>,
+    changed: Notify,
 }
 
 /// What is judged of a TCP connection.
@@ -59,8 +61,14 @@ impl Live {
         (judged(inbound, &verdict), (verdict.decision == Decision::Allow).then_some(admitted))
     }
 
+    /// Waits until policy has changed: whoever carries a request judges it again, then.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
     /// Judges every open connection by a new record.
     pub(crate) fn judge_again(&self, inbound: &Inbound) {
+        self.changed.notify_waiters();
         for entry in self.open.borrow().values() {
             let verdict = decide(inbound, &entry.facts.call());
             if verdict.decision == Decision::Deny {
@@ -92,6 +100,11 @@ impl Drop for Admitted {
 
 impl Facts {
     fn call(&self) -> Call<'_> {
+        self.call_of(None)
+    }
+
+    /// The call to be judged, when it carries this request.
+    pub(crate) fn call_of<'a>(&'a self, http: Option<HttpCall<'a>>) -> Call<'a> {
         Call {
             peer: self.peer.as_ref(),
             source_ip: self.source_ip,
@@ -99,7 +112,7 @@ impl Facts {
             destination_ip: self.destination.ip(),
             destination_port: self.destination.port(),
             sni: None,
-            http: None,
+            http,
         }
     }
 }

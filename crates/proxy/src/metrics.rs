@@ -2,6 +2,8 @@
 //! scrapes. Names and labels are Istio's, so that its dashboards work; `weft_` is the proxy's own
 //! health. Knows nothing of sockets.
 
+mod requests;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -13,10 +15,14 @@ use weft_mesh::SpiffeId;
 use crate::limits::METRIC_SERIES;
 use crate::report::Reported;
 
+pub use requests::{Outcome, RequestSeries, Requests};
+
 /// All counters of one data thread.
 #[derive(Default)]
 pub struct Metrics {
     tcp: RefCell<HashMap<(Labels, &'static str), Rc<TcpSeries>>>,
+    /// Requests.
+    pub requests: Requests,
     /// The proxy's own health.
     pub process: Process,
 }
@@ -191,6 +197,11 @@ impl Meter {
         self.series.from_callee.set(self.series.from_callee.get() + bytes);
     }
 
+    /// Counts for no series: its bytes belong to a request.
+    pub fn detached() -> Self {
+        Self { series: Rc::default(), from_caller: Cell::new(0), from_callee: Cell::new(0) }
+    }
+
     /// Bytes of caller and callee on this connection so far.
     pub fn bytes(&self) -> (u64, u64) {
         (self.from_caller.get(), self.from_callee.get())
@@ -252,6 +263,7 @@ impl Metrics {
                 }
             }
         }
+        self.requests.render(&mut page);
         self.process.render(&mut page);
         page
     }

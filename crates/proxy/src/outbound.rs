@@ -1,12 +1,12 @@
-//! The program calls: where to, who serves that, and the bytes both ways. A call to the mesh goes
-//! through the tunnel of an endpoint; a call to the outside passes plainly; an address of the mesh
-//! that nobody has never leaves.
+//! The program calls: where to, what it speaks, who serves that, and the bytes both ways. A call to
+//! the mesh goes through the tunnel of an endpoint; a call to the outside passes plainly; an address
+//! of the mesh that nobody has never leaves.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
-use nix::sys::socket::{getsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use weft_mesh::record::ServicePort;
@@ -16,14 +16,13 @@ use crate::config::OriginalDestination;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
-use crate::detect::Spoken;
+use crate::detect::{Declared, Settled, Spoken, settle, which_http};
 use crate::limits::{ENDPOINT_TRIES, OUTSIDE_CONNECT};
 use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::service::{Service, Target, Underway};
-use crate::stream::Stream;
-use crate::tunnel;
-use crate::why::{Cause, Failure};
-use crate::{accept, dns, range};
+use crate::side::Side;
+use crate::why::{Cause, Failure, Hop};
+use crate::{accept, dns, http1, http2, original, range, tunnel};
 
 /// Serves one listener of the program's connections until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: OriginalDestination) {
@@ -34,7 +33,7 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: Orig
             let open = data.drain.open();
             let _gauged = Gauged::new(&data.metrics.process.outbound_open);
             data.report.touch();
-            match original_destination(&socket, original) {
+            match original::destination(&socket, original) {
                 Ok(destination) => serve(&data, socket, caller, destination).await,
                 Err(error) => tracing::warn!(%caller, %error, "a connection without its original destination"),
             }
@@ -44,92 +43,120 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: Orig
     .await;
 }
 
-/// One connection of the program: find, choose, open, copy.
+/// A call into the mesh.
+#[derive(Clone)]
+pub(crate) struct Called {
+    /// The calling program's address.
+    pub caller: SocketAddr,
+    /// The address that it called.
+    pub destination: SocketAddr,
+    /// The service that has it.
+    pub service: Rc<Service>,
+    /// How the service treats its port.
+    pub port: ServicePort,
+}
+
+/// What an attempt to reach somebody came to. The call weighs on its endpoint for as long as the
+/// second part lives.
+type Opened = Result<(Side, Option<Underway>), Failure>;
+
+/// What a client of the mesh was found to speak.
+enum Told {
+    Tcp(Opened),
+    Http1,
+    Http2,
+}
+
+/// One connection of the program: find, tell what it speaks, and serve that.
 async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destination: SocketAddr) {
     if destination.port() == dns::PORT && data.names.is_some() {
         return Box::pin(dns::serve_stream(data, socket, destination)).await;
     }
-    let labels = Labels {
-        reporter: Reporter::Source,
-        source: data.own_party(),
-        destination: Party::unknown(),
-        service: outside_name(destination.ip()),
-        protocol: "tcp",
-        security: "unknown",
-    };
+    let labels = labels(data, outside_name(destination.ip()), Party::unknown(), "tcp");
     let mut account = Account::new(data, caller, destination, labels);
-    let mut client = Stream::Plain(socket);
-    // In a box, so that a connection doesn't hold the room for opening while it lasts.
-    match Box::pin(open(data, &mut account, caller, destination)).await {
-        Ok((mut server, underway)) => {
-            let meter = account.open();
-            let copied = copy(&mut client, &mut server, &meter).await;
-            drop(underway);
-            if copied.is_err() {
-                client.reset();
-                server.reset();
+    let mut client = Side::plain(socket);
+    let opened = match find(data, caller, destination).await {
+        Ok(Some(called)) => {
+            account.labels.service = called.service.name();
+            match tell(data, &mut account, &mut client, &called).await {
+                Told::Tcp(opened) => opened,
+                // What HBONE carries is opaque to the callers' side.
+                Told::Http1 | Told::Http2 if called.service.has_hbone() => open_tcp(data, &mut account, &called).await,
+                Told::Http1 => return http1::outbound::serve(data, client, called).await,
+                Told::Http2 => return http2::outbound::serve(data, client, called).await,
             }
-            account.ended(&meter, copied.err().map(broken));
         }
+        Ok(None) => open_outside(data, destination).await,
+        Err(failure) => Err(failure),
+    };
+    match opened {
+        Ok(opened) => relay(account, client, opened).await,
         Err(failure) => {
-            client.reset();
+            client.stream.reset();
             tracing::info!(%caller, %destination, %failure, "a call failed");
             account.refused(failure);
         }
     }
 }
 
-/// Where the bytes go. The call weighs on its endpoint for as long as the second part lives.
-async fn open(
-    data: &Rc<Data>,
-    account: &mut Account,
-    caller: SocketAddr,
-    destination: SocketAddr,
-) -> Result<(Stream, Option<Underway>), Failure> {
+/// Who has the address; `None`: somebody outside of the mesh.
+async fn find(data: &Rc<Data>, caller: SocketAddr, destination: SocketAddr) -> Result<Option<Called>, Failure> {
     let ip = destination.ip();
     if !range::is_mesh(ip) {
-        count(&data.metrics.process.passthrough);
-        let socket = tunnel::dial::tcp(destination, OUTSIDE_CONNECT).await?;
-        return Ok((Stream::Plain(socket), None));
+        return Ok(None);
     }
     let Some(service) = data.records.by_address(ip).await? else {
         let detail = format!("no workload or service has the address {ip}");
         return Err(Failure::outbound(Cause::UnknownAddress, detail));
     };
-    account.labels.service = service.name();
     let Some(port) = service.port(ip, destination.port()) else {
         let detail = format!("{} has no port {}", service.record().host, destination.port());
         return Err(Failure::outbound(Cause::UnknownPort, detail));
     };
-    match Spoken::declared(port.protocol) {
-        Spoken::Tcp => open_tcp(data, account, &service, (destination, port, caller)).await,
+    Ok(Some(Called { caller, destination, service, port }))
+}
+
+/// Tells what the client speaks, and has somebody dialled for it where that is TCP.
+async fn tell(data: &Rc<Data>, account: &mut Account, client: &mut Side, called: &Called) -> Told {
+    let told = match Declared::of(called.port.protocol) {
+        Declared::Tcp => return Told::Tcp(open_tcp(data, account, called).await),
+        Declared::Http => which_http(client).await.ok_or_else(gone),
+        Declared::Nothing => {
+            let known = (&called.service.known, called.destination.port());
+            match settle(client, known, open_tcp(data, account, called)).await {
+                Settled::Tcp(opened) => return Told::Tcp(opened),
+                Settled::Http(spoken) => Ok(spoken),
+                Settled::Gone(error) => Err(Failure { detail: error.to_string(), ..gone() }),
+            }
+        }
+    };
+    match told {
+        Ok(Spoken::Http1) => Told::Http1,
+        Ok(Spoken::Http2) => Told::Http2,
+        Ok(Spoken::Tcp) => Told::Tcp(open_tcp(data, account, called).await),
+        Err(failure) => Told::Tcp(Err(failure)),
     }
 }
 
+async fn open_outside(data: &Data, destination: SocketAddr) -> Opened {
+    count(&data.metrics.process.passthrough);
+    let socket = tunnel::dial::tcp(destination, OUTSIDE_CONNECT).await?;
+    Ok((Side::plain(socket), None))
+}
+
 /// Tries endpoints until one accepts. Nothing was said to those that didn't.
-async fn open_tcp(
-    data: &Rc<Data>,
-    account: &mut Account,
-    service: &Service,
-    (destination, port, caller): (SocketAddr, ServicePort, SocketAddr),
-) -> Result<(Stream, Option<Underway>), Failure> {
+async fn open_tcp(data: &Rc<Data>, account: &mut Account, called: &Called) -> Opened {
+    let Called { service, destination, .. } = called;
     let mut tried: Vec<Rc<Target>> = Vec::new();
     let mut last = None;
     while tried.len() < ENDPOINT_TRIES {
         let Some(target) = service.choose(destination.ip(), &tried, Instant::now()) else { break };
-        let endpoint = &target.endpoint;
         account.labels.destination = target.party.clone();
-        let head = Head {
-            kind: Kind::Tcp,
-            destination: SocketAddr::new(endpoint.address, port.target),
-            source: caller,
-            trace: None,
-        };
         let (underway, began) = (target.begin(), Instant::now());
-        match tunnel::open(data, endpoint, head).await {
+        match tunnel::open(data, &target.endpoint, called.head(&target, Kind::Tcp)).await {
             Ok(stream) => {
                 target.observe(began.elapsed(), Instant::now());
-                return Ok((stream, Some(underway)));
+                return Ok((Side::new(stream), Some(underway)));
             }
             Err(failure) if is_endpoints_own(failure.cause) => {
                 target.observe(FAILED_COST, Instant::now());
@@ -139,43 +166,54 @@ async fn open_tcp(
         }
         tried.push(target);
     }
-    Err(last.unwrap_or_else(|| {
-        let host = &service.record().host;
-        Failure::outbound(Cause::NoEndpoint, format!("{host} has no endpoint at {}", destination.ip()))
-    }))
+    Err(last.unwrap_or_else(|| called.no_endpoint()))
 }
 
-/// Whether another endpoint may do better.
-fn is_endpoints_own(cause: Cause) -> bool {
-    matches!(cause, Cause::Connect | Cause::Tls | Cause::Identity | Cause::Limit | Cause::Draining)
-}
+impl Called {
+    /// What is said to an endpoint's proxy before an exchange.
+    pub(crate) fn head(&self, target: &Target, kind: Kind) -> Head {
+        let destination = SocketAddr::new(target.endpoint.address, self.port.target);
+        Head { kind, destination, source: self.caller, trace: None }
+    }
 
-fn original_destination(socket: &TcpStream, original: OriginalDestination) -> std::io::Result<SocketAddr> {
-    match original {
-        OriginalDestination::Fixed(destination) => Ok(destination),
-        OriginalDestination::LocalAddress => socket.local_addr().map(canonical),
-        OriginalDestination::Tracked => {
-            let fd = socket.as_fd();
-            if let Ok(found) = getsockopt(&fd, sockopt::OriginalDst) {
-                let ip = u32::from_be(found.sin_addr.s_addr).into();
-                return Ok(SocketAddr::new(IpAddr::V4(ip), u16::from_be(found.sin_port)));
-            }
-            let found = getsockopt(&fd, sockopt::Ip6tOriginalDst)?;
-            let ip = found.sin6_addr.s6_addr.into();
-            Ok(canonical(SocketAddr::new(IpAddr::V6(ip), u16::from_be(found.sin6_port))))
-        }
+    /// Nobody serves it.
+    pub(crate) fn no_endpoint(&self) -> Failure {
+        let host = &self.service.record().host;
+        Failure::outbound(Cause::NoEndpoint, format!("{host} has no endpoint at {}", self.destination.ip()))
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+async fn relay(account: Account, mut client: Side, (mut server, underway): (Side, Option<Underway>)) {
+    let meter = account.open();
+    let copied = copy(&mut client, &mut server, &meter).await;
+    drop(underway);
+    if copied.is_err() {
+        client.stream.reset();
+        server.stream.reset();
+    }
+    account.ended(&meter, copied.err().map(broken));
+}
+
+/// Labels of what the program calls.
+pub(crate) fn labels(data: &Data, service: ServiceName, destination: Party, protocol: &'static str) -> Labels {
+    Labels { reporter: Reporter::Source, source: data.own_party(), destination, service, protocol, security: "unknown" }
+}
+
+/// Whether another endpoint may do better.
+pub(crate) fn is_endpoints_own(cause: Cause) -> bool {
+    matches!(cause, Cause::Connect | Cause::Tls | Cause::Identity | Cause::Limit | Cause::Draining)
+}
+
+fn gone() -> Failure {
+    let detail = "the program ended its connection before it had said anything".to_owned();
+    Failure { hop: Hop::Caller, cause: Cause::Reset, detail }
 }
 
 /// How labels name what isn't of the mesh, as Istio does.
 fn outside_name(ip: IpAddr) -> ServiceName {
-    let name: std::sync::Arc<str> = if range::is_mesh(ip) { "unknown".into() } else { "PassthroughCluster".into() };
+    let name: Arc<str> = if range::is_mesh(ip) { "unknown".into() } else { "PassthroughCluster".into() };
     ServiceName { host: name.clone(), name, namespace: "unknown".into() }
 }
 
 /// What a failed attempt counts as, so that others are preferred for a while.
-const FAILED_COST: std::time::Duration = std::time::Duration::from_secs(5);
+pub(crate) const FAILED_COST: Duration = Duration::from_secs(5);

@@ -74,6 +74,7 @@ pub struct Records {
     identity: RefCell<Option<Rc<MeshIdentity>>>,
     parts: RefCell<(Option<Arc<Credential>>, Option<Trust>)>,
     generation: Cell<u64>,
+    version: Cell<u64>,
     own: Notify,
     destinations: RefCell<Destinations>,
     orders: mpsc::UnboundedSender<Order>,
@@ -87,6 +88,7 @@ impl Records {
             identity: RefCell::default(),
             parts: RefCell::default(),
             generation: Cell::new(0),
+            version: Cell::new(0),
             own: Notify::new(),
             destinations: RefCell::default(),
             orders,
@@ -109,6 +111,7 @@ impl Records {
             Update::Trust(trust) => return self.renew_identity(None, Some(trust)),
             Update::Credential(credential) => return self.renew_identity(Some(credential), None),
         }
+        self.version.set(self.version.get() + 1);
         Ok(Changed::Destination)
     }
 
@@ -131,6 +134,16 @@ impl Records {
     /// [`Cause::Unjudged`], when certificate or trust don't come in time.
     pub async fn identity(&self) -> Result<Rc<MeshIdentity>, Failure> {
         self.wait_own(|| self.identity.borrow().clone(), "certificate").await
+    }
+
+    /// Which identity and trust hold now; 0 when there are none yet.
+    pub fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// A number that changes with every destination that comes or goes.
+    pub fn version(&self) -> u64 {
+        self.version.get()
     }
 
     /// Whether the proxy can serve.

@@ -2,8 +2,6 @@
 //! Knows no sockets.
 
 use std::cell::{Cell, RefCell};
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,9 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use weft_mesh::balance::{PeakEwma, choose};
-use weft_mesh::record::{Destination, Endpoint, ServicePort};
+use weft_mesh::record::{Destination, Endpoint, ServicePort, Tunnel};
 
+use crate::detect::Known;
 use crate::metrics::{Party, ServiceName};
+use crate::random;
 
 /// A service that the program talks to.
 pub struct Service {
@@ -21,6 +21,8 @@ pub struct Service {
     targets: RefCell<Rc<[Rc<Target>]>>,
     /// When it was last looked up.
     pub used: Cell<Instant>,
+    /// What was spoken on its ports of undeclared protocol.
+    pub(crate) known: Known,
 }
 
 /// One endpoint, with its load as seen from here.
@@ -39,8 +41,12 @@ pub struct Underway(Rc<Target>);
 impl Service {
     /// A service that was just learnt.
     pub fn new(record: Destination, now: Instant) -> Self {
-        let service =
-            Self { record: RefCell::new(Rc::new(record)), targets: RefCell::new(Rc::from([])), used: Cell::new(now) };
+        let service = Self {
+            record: RefCell::new(Rc::new(record)),
+            targets: RefCell::new(Rc::from([])),
+            used: Cell::new(now),
+            known: Known::default(),
+        };
         service.renew_targets(now);
         service
     }
@@ -77,6 +83,11 @@ impl Service {
         Some(ServicePort { port, target: port, protocol: declared.map(|p| p.protocol).unwrap_or_default() })
     }
 
+    /// Whether some endpoint is reached by HBONE only.
+    pub(crate) fn has_hbone(&self) -> bool {
+        self.record.borrow().endpoints.iter().any(|endpoint| matches!(endpoint.tunnel, Tunnel::Hbone(_)))
+    }
+
     /// The endpoint for a call to `ip`, other than those `tried`: by load for the service's
     /// address, the one endpoint for a workload's own.
     pub fn choose(&self, ip: IpAddr, tried: &[Rc<Target>], now: Instant) -> Option<Rc<Target>> {
@@ -85,13 +96,13 @@ impl Service {
         if !self.record.borrow().addresses.contains(&ip) {
             return targets.iter().filter(untried).find(|t| t.endpoint.address == ip).cloned();
         }
-        let left: Vec<&Rc<Target>>;
-        let candidates: &[&Rc<Target>] = {
-            left = targets.iter().filter(untried).collect();
-            &left
-        };
-        let at = choose(candidates.len(), random(), |at| candidates[at].load(now))?;
-        candidates.get(at).map(|target| Rc::clone(target))
+        if tried.is_empty() {
+            let at = choose(targets.len(), random::bits(), |at| targets[at].load(now))?;
+            return targets.get(at).cloned();
+        }
+        let left: Vec<&Rc<Target>> = targets.iter().filter(untried).collect();
+        let at = choose(left.len(), random::bits(), |at| left[at].load(now))?;
+        left.get(at).map(|target| Rc::clone(target))
     }
 
     fn renew_targets(&self, now: Instant) {
@@ -143,21 +154,6 @@ impl Drop for Underway {
     fn drop(&mut self) {
         self.0.change_load(PeakEwma::end);
     }
-}
-
-/// Random bits, good enough to spread load: xorshift64*, seeded by the standard library.
-fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0) | 1);
-    }
-    STATE.with(|state| {
-        let mut x = state.get();
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        state.set(x);
-        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    })
 }
 
 /// What an endpoint costs before anything is known of it.

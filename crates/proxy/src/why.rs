@@ -1,7 +1,9 @@
-//! Why a connection wasn't served, in the words of access log, metrics and tracing. A failure is
+//! Why a connection or request wasn't served, in the words of access log, metrics and tracing. A failure is
 //! named where it happens; nothing is guessed from error texts afterwards.
 
 use std::fmt;
+
+use http::StatusCode;
 
 /// A connection that failed: on which hop, why, and what a human should know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +74,7 @@ pub enum Cause {
     Policy,
     /// A policy that came later refused a connection that was open.
     PolicyChanged,
-    /// A head, or what follows it, isn't the mesh protocol.
+    /// A head, or what follows it, isn't the mesh protocol; a program doesn't speak what it should.
     Protocol,
     /// A bound of a proxy's is reached.
     Limit,
@@ -80,6 +82,13 @@ pub enum Cause {
     Draining,
     /// An open connection broke.
     Reset,
+    /// A connection that was used again broke before an answer came; the request may have been
+    /// processed.
+    IdleRace,
+    /// A caller's message that can be read in more than one way, or in none.
+    BadRequest,
+    /// A callee's message, likewise.
+    BadResponse,
 }
 
 impl Cause {
@@ -94,7 +103,19 @@ impl Cause {
             Self::Protocol => "DPE",
             Self::Limit => "UO",
             Self::Unjudged | Self::Draining => "LR",
-            Self::Reset => "UC",
+            Self::Reset | Self::IdleRace => "UC",
+            Self::BadRequest => "DPE",
+            Self::BadResponse => "UPE",
+        }
+    }
+
+    /// The status that tells it to a caller that speaks HTTP. Nothing was delivered where it is 503.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Policy | Self::PolicyChanged => StatusCode::FORBIDDEN,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Reset | Self::IdleRace | Self::BadResponse | Self::Protocol => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -114,6 +135,9 @@ impl Cause {
             Self::Limit => "limit",
             Self::Draining => "draining",
             Self::Reset => "reset",
+            Self::IdleRace => "idle-race",
+            Self::BadRequest => "bad-request",
+            Self::BadResponse => "bad-response",
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::limits::{
 };
 use crate::live::Facts;
 use crate::metrics::Party;
+use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
@@ -110,11 +111,12 @@ async fn serve_stream(
     match inbound::open(data, &mut account, facts, *from).await {
         Ok((program, admitted)) => match answer(&mut respond, Response::new(()), Then::Bytes) {
             Ok(send) => {
-                let caller = Stream::Hbone(Box::new(HboneStream::new(send, request.into_body(), None)));
+                let stream = HboneStream::new(send, request.into_body(), None);
+                let caller = Side::new(Stream::Hbone(Box::new(stream)));
                 inbound::relay(account, caller, program, admitted).await;
             }
             Err(error) => {
-                program.reset();
+                program.stream.reset();
                 account.refused(Failure::inbound(Cause::Reset, format!("the caller has gone: {error}")));
             }
         },

@@ -12,7 +12,7 @@ use weft_mesh::record::{Endpoint, Tunnel};
 use weft_wire::head::{Answer, Head, Refusal};
 
 use pool::Dialled;
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Pool, Warm};
 
 use crate::data::Data;
 use crate::hbone::{self, Way};
@@ -39,6 +39,15 @@ pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Re
             Ok(Stream::Plain(socket))
         }
     }
+}
+
+/// The warm connections to the proxy `at`, which must prove the endpoint's identity.
+///
+/// # Errors
+/// [`Cause::Unjudged`], when there is no certificate yet.
+pub(crate) async fn warm(data: &Data, endpoint: &Endpoint, at: SocketAddr) -> Result<Rc<Warm>, Failure> {
+    let identity = data.records.identity().await?;
+    Ok(data.pool.entry(at, &endpoint.identity, &identity))
 }
 
 /// Says the head on a warm connection, or on a new one. A warm one may have died unseen; since the

@@ -18,11 +18,11 @@ use weft_wire::head;
 use super::dial;
 use crate::data::Data;
 use crate::hbone;
-use crate::limits::{WARM_IDLE, WARM_PER_ENDPOINT};
+use crate::limits::{IDLE_PER_ENDPOINT, WARM_IDLE, WARM_PER_ENDPOINT};
 use crate::metrics::count;
 use crate::records::MeshIdentity;
 use crate::tls_stream::TlsStream;
-use crate::why::Failure;
+use crate::why::{Cause, Failure};
 
 /// The warm connections of one data thread, by where they go and who must answer there.
 #[derive(Default)]
@@ -33,7 +33,7 @@ pub(crate) struct Pool {
 }
 
 /// The warm connections to one endpoint, all made as one identity.
-pub(super) struct Warm {
+pub(crate) struct Warm {
     at: SocketAddr,
     config: Arc<ClientConfig>,
     generation: u64,
@@ -43,6 +43,8 @@ pub(super) struct Warm {
     wanted: Cell<usize>,
     /// How many were taken since the last sweep.
     taken: Cell<usize>,
+    /// Nobody takes any more: there is a newer identity, or the proxy ends.
+    retired: Cell<bool>,
 }
 
 /// A new connection to a peer whose protocol shows only now.
@@ -64,7 +66,9 @@ impl Pool {
             _ => {
                 let config = identity.tls.client_config(std::slice::from_ref(expected), &[head::ALPN, hbone::ALPN]);
                 let warm = Rc::new(Warm::new(at, config, identity.generation));
-                entries.insert(key, warm.clone());
+                if let Some(old) = entries.insert(key, warm.clone()) {
+                    old.retire();
+                }
                 warm
             }
         }
@@ -79,7 +83,7 @@ impl Pool {
 
     /// Closes all that wait: the proxy ends.
     pub(crate) fn clear(&self) {
-        self.entries.borrow_mut().clear();
+        self.entries.borrow_mut().drain().for_each(|(_, warm)| warm.retire());
         self.hbone.clear();
     }
 
@@ -99,19 +103,61 @@ impl Warm {
             dialling: Cell::new(0),
             wanted: Cell::new(0),
             taken: Cell::new(0),
+            retired: Cell::new(false),
         }
     }
 
     /// A connection that waits and lives, as far as this side knows. None: more will be wanted.
     pub(super) fn take(&self) -> Option<Box<TlsStream>> {
+        let reused = self.reuse();
+        if reused.is_some() {
+            return reused;
+        }
+        self.wanted.set((self.wanted.get() * 2).clamp(1, WARM_PER_ENDPOINT));
+        None
+    }
+
+    /// Which identity and trust its connections were made with.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A connection for an exchange of HTTP/1, which is given back: so none more will be wanted.
+    pub(crate) fn reuse(&self) -> Option<Box<TlsStream>> {
         self.taken.set(self.taken.get() + 1);
-        while let Some((mut tunnel, _)) = self.spare.borrow_mut().pop_back() {
+        loop {
+            let (mut tunnel, _) = self.spare.borrow_mut().pop_back()?;
             if is_quiet(&mut tunnel) {
                 return Some(tunnel);
             }
         }
-        self.wanted.set((self.wanted.get() * 2).clamp(1, WARM_PER_ENDPOINT));
-        None
+    }
+
+    /// Keeps a connection whose exchange ended cleanly at both sides.
+    pub(crate) fn give_back(&self, tunnel: Box<TlsStream>, data: &Data) {
+        let mut spare = self.spare.borrow_mut();
+        if !self.retired.get() && spare.len() < IDLE_PER_ENDPOINT {
+            if spare.is_empty() {
+                data.sweep.notify_one();
+            }
+            spare.push_back((tunnel, Instant::now()));
+        }
+    }
+
+    fn retire(&self) {
+        self.retired.set(true);
+        self.spare.borrow_mut().clear();
+    }
+
+    /// A new connection for those who can do nothing with HBONE.
+    pub(crate) async fn dial_weft(&self, data: &Data) -> Result<Box<TlsStream>, Failure> {
+        match self.dial(data).await? {
+            Dialled::Weft(tunnel) => Ok(tunnel),
+            Dialled::Hbone(_) => {
+                let detail = format!("{}: expected protocol weft/1, found h2", self.at);
+                Err(Failure::outbound(Cause::Protocol, detail))
+            }
+        }
     }
 
     /// A new connection, and what the peer made of it.
@@ -139,7 +185,7 @@ impl Warm {
                 let dialled = warm.dial(&data).await;
                 warm.dialling.set(warm.dialling.get() - 1);
                 match dialled {
-                    Ok(Dialled::Weft(tunnel)) => warm.spare.borrow_mut().push_back((tunnel, Instant::now())),
+                    Ok(Dialled::Weft(tunnel)) => warm.give_back(tunnel, &data),
                     // It was exchanged for another program; the next call meets this one.
                     Ok(Dialled::Hbone(_)) => {}
                     // The next call meets the same failure and tells it.

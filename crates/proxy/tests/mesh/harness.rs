@@ -52,7 +52,16 @@ impl Mesh {
 
     /// A proxy of the workload `name`, at `address`; its program calls `calls`.
     pub(crate) fn proxy(&self, name: &str, address: IpAddr, calls: SocketAddr) -> Proxy {
-        let proxy = Proxy::start(name, address, calls, self.registry.clone());
+        self.proxy_on(name, address, calls, listener())
+    }
+
+    /// A proxy in the place of one that has ended, whose mesh address was `at`.
+    pub(crate) fn proxy_at(&self, name: &str, address: IpAddr, calls: SocketAddr, at: SocketAddr) -> Proxy {
+        self.proxy_on(name, address, calls, TcpListener::bind(at).unwrap())
+    }
+
+    fn proxy_on(&self, name: &str, address: IpAddr, calls: SocketAddr, mesh: TcpListener) -> Proxy {
+        let proxy = Proxy::start(name, (address, calls), mesh, self.registry.clone());
         proxy.tell(Update::Trust(self.trust()));
         proxy.tell(Update::Credential(Arc::new(self.credential(name))));
         proxy.tell(Update::Inbound(Box::new(inbound(name, address, Vec::new()))));
@@ -94,11 +103,11 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    fn start(name: &str, address: IpAddr, calls: SocketAddr, registry: Registry) -> Self {
+    fn start(name: &str, (address, calls): (IpAddr, SocketAddr), mesh: TcpListener, registry: Registry) -> Self {
         let (updates, told) = mpsc::channel(16);
         let (orders, mut asked) = mpsc::unbounded_channel();
         let stop = Arc::new(Notify::new());
-        let [outbound, mesh, admin, published] = std::array::from_fn(|_| listener());
+        let [outbound, admin, published] = std::array::from_fn(|_| listener());
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         let log = Log::default();
         let mut proxy = Self {

@@ -7,12 +7,7 @@ use std::thread;
 use weft_mesh::record::Tunnel;
 
 use crate::harness::*;
-
-fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).unwrap();
-    bytes
-}
+use crate::http::{anonymous_kib, read_to_end};
 
 #[test]
 fn bytes_and_half_closes_pass_both_ways() {
@@ -230,11 +225,4 @@ fn open_connections_outlive_the_beginning_of_the_end() {
     drop(callee);
     assert_eq!(read_to_end(&mut caller), b"");
     web.join();
-}
-
-/// Anonymous memory of this process, in KiB.
-fn anonymous_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

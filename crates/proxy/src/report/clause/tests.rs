@@ -64,12 +64,13 @@ fn a_connection_has_neither_path_nor_status() {
     let record = AccessRecord {
         start: SystemTime::now(),
         duration: Duration::ZERO,
-        labels: labels(),
+        labels: std::sync::Arc::new(labels()),
         source: at,
         destination: at,
         from_caller: 0,
         from_callee: 0,
         verdict: None,
+        request: None,
         failure: None,
     };
     let seen = Seen::of(&record);

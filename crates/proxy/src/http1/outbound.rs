@@ -1,0 +1,398 @@
+//! The caller's side: the program's requests, each to an endpoint of its own choice.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tokio::time::Instant;
+use weft_http::head::{AskedMethod, Persistence, RequestHead};
+use weft_http::rewrite::Edits;
+use weft_mesh::record::Tunnel;
+use weft_wire::head::Kind;
+
+use super::answer::{Asker, Reader, fail, linger, refuse};
+use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached, Used};
+use super::message::{Parsers, Taken, build};
+use crate::connection::broken;
+use crate::copy::copy;
+use crate::data::Data;
+use crate::limits::{ENDPOINT_TRIES, ROUTES_AT_HAND, TUNNEL_CONNECT};
+use crate::metrics::{Meter, Party};
+use crate::outbound::{Called, FAILED_COST, is_endpoints_own, labels};
+use crate::random;
+use crate::request::{Flow, Line, REQUEST_ID, Request};
+use crate::service::Target;
+use crate::side::Side;
+use crate::stream::Stream;
+use crate::tunnel::{Warm, dial, warm};
+use crate::why::{Cause, Failure};
+
+/// Serves one connection of the program, request after request, until one of both ends it.
+pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
+    let unrouted = Flow::new(labels(data, called.service.name(), Party::unknown(), "http"));
+    let version = data.records.version();
+    let parsers = Parsers::default();
+    let mut session =
+        Session { data, client, called, unrouted, version, routes: Vec::new(), message: Vec::new(), parsers };
+    loop {
+        match session.next().await {
+            After::Request => {}
+            After::Bytes => return,
+            After::Close => return linger(session.client).await,
+            After::Reset => return session.client.stream.reset(),
+        }
+    }
+}
+
+/// One connection of the program.
+struct Session<'d> {
+    data: &'d Rc<Data>,
+    client: Side,
+    called: Called,
+    /// Labels of requests that have found no endpoint.
+    unrouted: Rc<Flow>,
+    /// Of the records that `called` was looked up in.
+    version: u64,
+    routes: Vec<Rc<Route>>,
+    /// Room for the weft head, then the request as it is passed on, as far as it was at hand.
+    message: Vec<u8>,
+    parsers: Parsers,
+}
+
+/// An endpoint that requests of this connection went to.
+struct Route {
+    target: Rc<Target>,
+    /// Its proxy's warm connections; `None` where there is no proxy.
+    warm: Option<Rc<Warm>>,
+    flow: Rc<Flow>,
+}
+
+/// What becomes of the connection.
+enum After {
+    Request,
+    Bytes,
+    Close,
+    Reset,
+}
+
+/// A connection for one exchange.
+struct Upstream {
+    side: Side,
+    callee: Callee,
+}
+
+impl Session<'_> {
+    async fn next(&mut self) -> After {
+        let (request, taken) = match self.take_head().await {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return After::Close,
+            Err(Refused::Head) => return After::Close,
+            Err(Refused::Client) => return After::Reset,
+        };
+        if self.version != self.data.records.version()
+            && let Err(failure) = self.look_again().await
+        {
+            return self.give_up(request, &taken, failure).await;
+        }
+        self.pass(request, taken).await
+    }
+
+    /// Reads the next head and builds the message; `None` when there is no next one.
+    async fn take_head(&mut self) -> Result<Option<(Request, Taken)>, Refused> {
+        loop {
+            let taken = match self.parsers.request.request(self.client.bytes()) {
+                Ok(Some(head)) => {
+                    let begun = begin(self.data, &self.unrouted, &self.called, &head);
+                    let field = begun.id().map(|id| (REQUEST_ID, id.as_bytes()));
+                    let edits = Edits { append: field.as_slice(), ..Edits::default() };
+                    self.message.clear();
+                    self.message.resize(HEAD_ROOM, 0);
+                    let built = build(&head, &edits, self.client.bytes(), &mut self.message);
+                    Some((begun.request, built))
+                }
+                Ok(None) => None,
+                Err(error) => {
+                    let ends = (self.called.caller, self.called.destination);
+                    let request = Request::begin(self.data, &self.unrouted, ends, Line::default());
+                    let failure = refuse(&mut self.client, error, &request).await;
+                    request.end(Some(failure));
+                    return Err(Refused::Head);
+                }
+            };
+            match taken {
+                Some((request, Ok(taken))) => {
+                    request.add_received(self.message.len() - HEAD_ROOM);
+                    self.client.consume(taken.used);
+                    return Ok(Some((request, taken)));
+                }
+                Some((request, Err(detail))) => {
+                    let failure = Failure::outbound(Cause::BadRequest, detail);
+                    self.answer(&request, AskedMethod::Other, &failure).await;
+                    request.end(Some(failure));
+                    return Err(Refused::Head);
+                }
+                None if !self.fill().await? => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// Reads more of a head. Returns false at the end, and when the proxy ends between requests.
+    async fn fill(&mut self) -> Result<bool, Refused> {
+        let drain = &self.data.drain;
+        let filled = if self.client.bytes().is_empty() {
+            self.message = Vec::new();
+            tokio::select! {
+                biased;
+                filled = self.client.fill() => filled,
+                () = drain.begun() => Ok(0),
+            }
+        } else {
+            self.client.fill().await
+        };
+        match filled {
+            Ok(length) => Ok(length > 0),
+            Err(_) => Err(Refused::Client),
+        }
+    }
+
+    /// Finds the service again after records have changed.
+    async fn look_again(&mut self) -> Result<(), Failure> {
+        let ip = self.called.destination.ip();
+        let Some(service) = self.data.records.by_address(ip).await? else {
+            let detail = format!("no workload or service has the address {ip} any more");
+            return Err(Failure::outbound(Cause::UnknownAddress, detail));
+        };
+        self.version = self.data.records.version();
+        self.called.service = service;
+        Ok(())
+    }
+
+    /// Passes the request on, to another endpoint where one has provably not processed it.
+    async fn pass(&mut self, mut request: Request, taken: Taken) -> After {
+        let mut tried: Vec<Rc<Target>> = Vec::new();
+        let mut last = None;
+        let mut first = Used::Again;
+        while tried.len() < ENDPOINT_TRIES {
+            let ip = self.called.destination.ip();
+            let Some(target) = self.called.service.choose(ip, &tried, Instant::now()) else { break };
+            let underway = target.begin();
+            let failure = match self.reach(&mut request, &target, first).await {
+                Ok((route, mut upstream)) => match self.exchange(&request, &taken, (&target, &mut upstream)).await {
+                    Ok(done) => {
+                        let after = self.finish(request, &taken, (&route, upstream), done).await;
+                        drop(underway);
+                        return after;
+                    }
+                    Err(Fault { failure, reached }) => {
+                        upstream.side.stream.reset();
+                        match (reached, upstream.callee) {
+                            (Reached::Nothing, Callee::Proxy(Used::Again)) if failure.cause == Cause::IdleRace => {
+                                first = Used::First;
+                                last = Some(failure);
+                                continue;
+                            }
+                            (Reached::Nothing, _) => failure,
+                            (Reached::NoAnswer, _) => return self.give_up(request, &taken, failure).await,
+                            (Reached::Answer, _) => {
+                                request.end(Some(failure));
+                                return After::Reset;
+                            }
+                        }
+                    }
+                },
+                Err(failure) if is_endpoints_own(failure.cause) => failure,
+                Err(failure) => return self.give_up(request, &taken, failure).await,
+            };
+            target.observe(FAILED_COST, Instant::now());
+            last = Some(failure);
+            tried.push(target);
+        }
+        let failure = last.unwrap_or_else(|| self.called.no_endpoint());
+        self.give_up(request, &taken, failure).await
+    }
+
+    /// A connection to an endpoint.
+    async fn reach(
+        &mut self,
+        request: &mut Request,
+        target: &Rc<Target>,
+        used: Used,
+    ) -> Result<(Rc<Route>, Upstream), Failure> {
+        let route = self.route(target).await?;
+        request.flow = route.flow.clone();
+        let Some(warm) = &route.warm else {
+            let at = SocketAddr::new(target.endpoint.address, self.called.port.target);
+            let side = Side::plain(dial::tcp(at, TUNNEL_CONNECT).await?);
+            return Ok((route, Upstream { side, callee: Callee::Program(Used::First) }));
+        };
+        let reused = if used == Used::Again { warm.reuse() } else { None };
+        let (tunnel, callee) = match reused {
+            Some(tunnel) => (tunnel, Callee::Proxy(Used::Again)),
+            None => (warm.dial_weft(self.data).await?, Callee::Proxy(Used::First)),
+        };
+        Ok((route, Upstream { side: Side::new(Stream::Tls(tunnel)), callee }))
+    }
+
+    async fn route(&mut self, target: &Rc<Target>) -> Result<Rc<Route>, Failure> {
+        let generation = self.data.records.generation();
+        let is_current = |route: &Route| route.warm.as_ref().is_none_or(|warm| warm.generation() == generation);
+        if let Some(route) = self.routes.iter().find(|r| Rc::ptr_eq(&r.target, target) && is_current(r)) {
+            return Ok(route.clone());
+        }
+        let endpoint = &target.endpoint;
+        let warm = match endpoint.tunnel {
+            Tunnel::Mesh(at) => Some(warm(self.data, endpoint, at).await?),
+            Tunnel::Plain => None,
+            Tunnel::Hbone(at) => {
+                let detail = format!("{at} speaks HBONE only, which this proxy doesn't speak");
+                return Err(Failure::outbound(Cause::Protocol, detail));
+            }
+        };
+        let flow = Flow::new(labels(self.data, self.called.service.name(), target.party.clone(), "http"));
+        let route = Rc::new(Route { target: target.clone(), warm, flow });
+        self.routes.retain(|r| !Rc::ptr_eq(&r.target, target));
+        if self.routes.len() == ROUTES_AT_HAND {
+            self.routes.remove(0);
+        }
+        self.routes.push(route.clone());
+        Ok(route)
+    }
+
+    async fn exchange(
+        &mut self,
+        request: &Request,
+        taken: &Taken,
+        (target, upstream): (&Rc<Target>, &mut Upstream),
+    ) -> Result<Done, Fault> {
+        let start = match upstream.callee {
+            Callee::Proxy(_) => self.put_head(target),
+            Callee::Program(_) => HEAD_ROOM,
+        };
+        let sent = Instant::now();
+        let mut exchange = Exchange {
+            client: &mut self.client,
+            server: &mut upstream.side,
+            request,
+            message: &self.message[start..],
+            body: taken.body,
+            asked: taken.asked,
+            callee: upstream.callee,
+            drain: Some(&self.data.drain),
+            parser: &mut self.parsers.answer,
+            progress: Progress::default(),
+        };
+        let result = exchange.run().await;
+        if let Some(answered) = exchange.progress.answered {
+            target.observe(answered.saturating_duration_since(sent), answered);
+        }
+        self.parsers.answer.reset();
+        result
+    }
+
+    /// Puts the head of `weft/1` right before the request. Returns where it begins.
+    fn put_head(&mut self, target: &Target) -> usize {
+        let mut head = Vec::with_capacity(HEAD_ROOM);
+        self.called.head(target, Kind::Http1).encode(&mut head);
+        let start = HEAD_ROOM - head.len();
+        self.message[start..HEAD_ROOM].copy_from_slice(&head);
+        start
+    }
+
+    async fn finish(
+        &mut self,
+        request: Request,
+        taken: &Taken,
+        (route, mut upstream): (&Route, Upstream),
+        done: Done,
+    ) -> After {
+        if done.server == Next::Bytes {
+            return self.switch(request, upstream.side).await;
+        }
+        if let (Next::Message, Some(warm)) = (done.server, &route.warm)
+            && upstream.side.bytes().is_empty()
+            && let Stream::Tls(tunnel) = upstream.side.stream
+        {
+            warm.give_back(tunnel, self.data);
+        } else {
+            // An exchange that ended before its request did leaves nothing to wait for.
+            upstream.side.take();
+        }
+        request.end(None);
+        // What follows a CONNECT that failed is no request that its sender meant as one.
+        let closes = [taken.persistence, done.persistence].contains(&Persistence::Close)
+            || taken.asked.method == AskedMethod::Connect
+            || self.data.drain.is_draining();
+        if done.client == Next::End || closes { After::Close } else { After::Request }
+    }
+
+    async fn switch(&mut self, request: Request, mut server: Side) -> After {
+        let meter = Meter::detached();
+        let copied = copy(&mut self.client, &mut server, &meter).await;
+        count_bytes(&request, &meter);
+        match copied {
+            Ok(()) => {
+                request.end(None);
+                After::Bytes
+            }
+            Err(error) => {
+                server.stream.reset();
+                request.end(Some(broken(error)));
+                After::Reset
+            }
+        }
+    }
+
+    /// Answers for an endpoint that didn't.
+    async fn give_up(&mut self, request: Request, taken: &Taken, failure: Failure) -> After {
+        self.answer(&request, taken.asked.method, &failure).await;
+        tracing::info!(id = request.id(), %failure, "a request failed");
+        request.end(Some(failure));
+        After::Close
+    }
+
+    async fn answer(&mut self, request: &Request, method: AskedMethod, failure: &Failure) {
+        let asker = Asker { method, persistence: Persistence::Close, reader: Reader::Program };
+        // The client may be gone already; the account tells of the failure all the same.
+        let _gone = fail(&mut self.client, asker, failure, request).await;
+    }
+}
+
+/// Adds the bytes of a connection that a request became.
+pub(super) fn count_bytes(request: &Request, meter: &Meter) {
+    let (received, sent) = meter.bytes();
+    request.received.set(request.received.get() + received);
+    request.sent.set(request.sent.get() + sent);
+}
+
+/// Why there is no request.
+enum Refused {
+    /// Its head was answered as it deserved.
+    Head,
+    /// The client broke.
+    Client,
+}
+
+/// A request's account, and its id if it came without one.
+struct Begun {
+    request: Request,
+    made: Option<random::RequestId>,
+}
+
+impl Begun {
+    fn id(&self) -> Option<&str> {
+        self.made.as_ref().map(random::RequestId::as_str)
+    }
+}
+
+fn begin(data: &Rc<Data>, flow: &Rc<Flow>, called: &Called, head: &RequestHead<'_>) -> Begun {
+    let named = head.fields.values(REQUEST_ID).find_map(|value| str::from_utf8(value).ok());
+    let made = named.is_none().then(random::request_id);
+    let id = named.or(made.as_ref().map(random::RequestId::as_str)).unwrap_or_default();
+    let line =
+        Line { method: head.method, authority: head.authority.unwrap_or_default(), target: head.target_text, id };
+    let request = Request::begin(data, flow, (called.caller, called.destination), line);
+    Begun { request, made }
+}
+
+/// Room for a head of `weft/1`: at most 67 bytes.
+const HEAD_ROOM: usize = 96;

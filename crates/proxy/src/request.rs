@@ -1,0 +1,171 @@
+//! The account of one request, whatever its version of HTTP: judged, counted and logged exactly
+//! once. What stays the same for the requests of one connection is kept in a [`Flow`]. Knows no
+//! sockets.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+use weft_mesh::HttpCall;
+use weft_mesh::decide::decide;
+use weft_mesh::record::Inbound;
+
+use crate::access::{AccessRecord, Asked, Judged, Words};
+use crate::data::Data;
+use crate::limits::OUTCOMES_AT_HAND;
+use crate::live::{Facts, judged};
+use crate::metrics::{Labels, NO_FLAG, Outcome, RequestSeries};
+use crate::why::Failure;
+
+/// What requests of one caller to one workload have in common, and their series at hand.
+pub(crate) struct Flow {
+    /// Who calls whom.
+    pub labels: Arc<Labels>,
+    series: RefCell<Vec<(Outcome, Rc<RequestSeries>)>>,
+}
+
+/// What was asked, as the log tells it. Texts that aren't known are empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Line<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// `Host` or `:authority`.
+    pub authority: &'a str,
+    /// The target, with its query.
+    pub target: &'a str,
+    /// The value of `x-request-id`.
+    pub id: &'a str,
+}
+
+/// One request being accounted for.
+pub(crate) struct Request {
+    data: Rc<Data>,
+    /// Its labels; replaced when an endpoint is chosen.
+    pub flow: Rc<Flow>,
+    /// The calling program's address, and the address that it called.
+    ends: (SocketAddr, SocketAddr),
+    began: Instant,
+    words: Words,
+    /// What policy said.
+    pub verdict: Option<Judged>,
+    /// The status that the caller got; 0 as long as it got none.
+    pub status: Cell<u16>,
+    /// The status of gRPC, once it is known.
+    pub grpc_status: Cell<Option<u16>>,
+    /// Bytes of the caller so far.
+    pub received: Cell<u64>,
+    /// Bytes of the callee so far.
+    pub sent: Cell<u64>,
+}
+
+impl Flow {
+    /// A flow whose requests have these labels.
+    pub(crate) fn new(labels: Labels) -> Rc<Self> {
+        Rc::new(Self { labels: Arc::new(labels), series: RefCell::default() })
+    }
+
+    fn series(&self, data: &Data, outcome: Outcome) -> Rc<RequestSeries> {
+        let mut at_hand = self.series.borrow_mut();
+        if let Some((_, series)) = at_hand.iter().find(|(known, _)| *known == outcome) {
+            return series.clone();
+        }
+        let series = data.metrics.requests.series(&self.labels, outcome);
+        if at_hand.len() < OUTCOMES_AT_HAND {
+            at_hand.push((outcome, series.clone()));
+        }
+        series
+    }
+}
+
+impl Request {
+    /// Opens an account, when a head has come. `ends` are the calling program's address, and the
+    /// address that it called.
+    pub(crate) fn begin(data: &Rc<Data>, flow: &Rc<Flow>, ends: (SocketAddr, SocketAddr), line: Line<'_>) -> Self {
+        let Line { method, authority, target, id } = line;
+        Self {
+            data: data.clone(),
+            flow: flow.clone(),
+            ends,
+            began: Instant::now(),
+            words: Words::new([method, authority, target, id]),
+            verdict: None,
+            status: Cell::new(0),
+            grpc_status: Cell::new(None),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+        }
+    }
+
+    /// Its id, for answers of Weft's own.
+    pub(crate) fn id(&self) -> &str {
+        self.words.all()[3]
+    }
+
+    /// Counts bytes of the caller.
+    pub(crate) fn add_received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+    }
+
+    /// Counts bytes of the callee.
+    pub(crate) fn add_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    /// Judges the request by a record, and keeps the verdict.
+    pub(crate) fn judge(&mut self, inbound: &Inbound, facts: &Facts, http: HttpCall<'_>) -> &Judged {
+        self.verdict.insert(judge(inbound, facts, http))
+    }
+
+    /// The request ended. Counts and logs it.
+    pub(crate) fn end(self, failure: Option<Failure>) {
+        let took = self.began.elapsed();
+        let bytes = (self.received.get(), self.sent.get());
+        let (status, grpc_status) = (self.status.get(), self.grpc_status.get());
+        let flag = failure.as_ref().map_or(NO_FLAG, |failure| failure.cause.flag());
+        let outcome = Outcome { code: status, grpc: grpc_status, flag };
+        self.flow.series(&self.data, outcome).add(took, bytes);
+        if !self.data.access.has_room() {
+            return self.data.access.miss();
+        }
+        self.data.access.push(AccessRecord {
+            start: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
+            duration: took,
+            labels: self.flow.labels.clone(),
+            source: self.ends.0,
+            destination: self.ends.1,
+            from_caller: bytes.0,
+            from_callee: bytes.1,
+            verdict: self.verdict,
+            failure,
+            request: Some(Asked { words: self.words, status, grpc_status }),
+        });
+    }
+}
+
+/// Judges a request. `http.path` is normalized and without its query; `http.headers` answers
+/// `:path` with the normalized target, query included.
+pub(crate) fn judge(inbound: &Inbound, facts: &Facts, http: HttpCall<'_>) -> Judged {
+    judged(inbound, &decide(inbound, &facts.call_of(Some(http))))
+}
+
+/// The field that names a request; made by the first proxy where the program sends none.
+pub(crate) const REQUEST_ID: &str = "x-request-id";
+/// Fields that speak of the caller's identity or address and that a caller could forge. The
+/// callee's proxy takes them out of heads and refuses them in trailers.
+pub(crate) const FORGEABLE: &[&str] = &[
+    IDENTITY,
+    "l5d-client-id",
+    "l5d-remote-ip",
+    "l5d-server-id",
+    "x-envoy-peer-metadata",
+    "x-envoy-peer-metadata-id",
+    UNPROCESSED,
+];
+/// The field by which the callee's proxy tells the program who calls (Envoy's, as Istio sets it).
+pub(crate) const IDENTITY: &str = "x-forwarded-client-cert";
+/// The field by which the callee's proxy tells the caller's that the program got nothing of a
+/// request, so that another endpoint may be tried. Programs can neither send nor see it.
+pub(crate) const UNPROCESSED: &str = "weft-unprocessed";
