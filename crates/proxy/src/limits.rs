@@ -125,6 +125,11 @@ pub const ADMIN_HEAD_BYTES: usize = 8 << 10;
 /// holds the rest.
 pub const UPDATES: usize = 256;
 
+/// Routes that have a name of their own; further ones are `other`.
+pub const ROUTES: usize = 100;
+/// Series after which requests by new routes are told as `other`. With one for each of
+/// [`METRIC_SERIES`] it stays below what the control plane takes of one proxy.
+pub const REPORT_SERIES: u32 = 4_000;
 /// Calls that wait to be told to those who watch; more are dropped and counted.
 pub const TAP_EVENTS: usize = 512;
 
