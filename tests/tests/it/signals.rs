@@ -209,10 +209,16 @@ fn prometheus_gets_the_whole_mesh_from_one_page() {
         let of_metrics = check["checks"].as_array().unwrap().iter().find(|check| check["name"] == "metrics").unwrap();
         let url = of_metrics["detail"].as_str().unwrap();
         let address = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/metrics")).unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nhost: {address}\r\n\r\n").unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).unwrap();
+        // The caller's own proxy told its last when it ended, which may be after its launcher did.
+        let deadline = Instant::now() + PATIENCE;
+        let is_last = |line: &str| line.contains("reporter=\"source\"") && line.contains("source_app=\"caller\"");
+        let page = loop {
+            let page = scrape(address);
+            if page.lines().any(is_last) {
+                break page;
+            }
+            assert!(Instant::now() < deadline, "{page}");
+        };
         let caller = format!("source_principal=\"{CALLER}\"");
         let told_of = |name: &str| {
             page.lines().any(|l| l.starts_with(name) && l.contains(&caller) && l.contains("destination_app=\"web\""))
@@ -241,4 +247,12 @@ fn a_control_plane_that_died_is_told_again() {
             stat["services"][0]["requests"].as_u64().unwrap() + stat["services"][0]["tcp"]["opened"].as_u64().unwrap();
         assert_eq!(calls, 1, "what was counted before is no part of a rate: {stat:#}");
     }
+}
+
+fn scrape(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {address}\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
 }
