@@ -176,7 +176,9 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
     let opened = match declared {
         Ok(Declared::Tcp) => open(data, &mut account, facts, from).await,
         Ok(Declared::Http) => match which_http(&mut caller).await {
-            Some(Spoken::Http1) => return http1::inbound::serve_published(data, caller, (from, destination)).await,
+            Some(Spoken::Http1) => {
+                return http1::inbound::serve_connection(data, caller, (from, destination), None).await;
+            }
             Some(Spoken::Http2) => return http2::inbound::serve(data, caller, None, (from, destination)).await,
             Some(Spoken::Tcp) => open(data, &mut account, facts, from).await,
             None => return,
@@ -186,7 +188,7 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
             match settle(&mut caller, (&data.known, port), dial).await {
                 Settled::Tcp(opened) => opened,
                 Settled::Http(Spoken::Http1) => {
-                    return http1::inbound::serve_published(data, caller, (from, destination)).await;
+                    return http1::inbound::serve_connection(data, caller, (from, destination), None).await;
                 }
                 Settled::Http(Spoken::Http2) => {
                     return http2::inbound::serve(data, caller, None, (from, destination)).await;
@@ -222,7 +224,8 @@ pub(crate) fn unjudged_labels(data: &Data, peer: Option<&SpiffeId>) -> Labels {
     Labels { reporter: Reporter::Destination, source, destination: own, service, protocol: "http", security }
 }
 
-fn refused(data: &Data, account: Account, failure: Failure) {
+/// Tells of a call that wasn't admitted, or that nobody took.
+pub(crate) fn refused(data: &Data, account: Account, failure: Failure) {
     if failure.cause == Cause::Policy {
         count(&data.metrics.process.denied);
     }

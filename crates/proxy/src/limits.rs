@@ -184,6 +184,9 @@ pub const H2_HEADER_BYTES: u32 = 64 << 10;
 /// Streams that their peer resets before they were even looked at (CVE-2023-44487): more at once and
 /// the connection ends. A client that cancels a whole page of requests stays below.
 pub const H2_UNSEEN_RESETS: usize = 128;
+/// Streams of one connection that their peer cancels within a second, seen or not: with more it ends.
+/// All streams that a program can have open may be cancelled at once, and half of them twice.
+pub const H2_CANCELS_PER_SECOND: u32 = H2_CLIENT_STREAMS * 3 / 2;
 /// Streams that this side has reset and still remembers, so that what arrives late for them is
 /// ignored and no error. A stream's memory is less than 1 KiB.
 pub const H2_REMEMBERED_RESETS: usize = 1_024;

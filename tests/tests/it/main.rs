@@ -1,7 +1,7 @@
 //! Everything that needs the built binaries, in one test program.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+#![allow(clippy::print_stderr, reason = "what is skipped says so")]
 
 mod demo;
 mod fuzz_replay;

@@ -50,9 +50,16 @@ pub(crate) enum After {
     Reset,
 }
 
-/// Serves a published port's caller, request after request.
-pub(crate) async fn serve_published(data: &Rc<Data>, mut client: Side, ends: (SocketAddr, SocketAddr)) {
-    let mut caller = Caller::new(None, "");
+/// Serves a caller's own connection, request after request: at a published port, or in a stream
+/// of HBONE.
+pub(crate) async fn serve_connection(
+    data: &Rc<Data>,
+    mut client: Side,
+    ends: (SocketAddr, SocketAddr),
+    peer: Option<SpiffeId>,
+) {
+    let own = data.own_party().principal.map(|own| own.to_string()).unwrap_or_default();
+    let mut caller = Caller::new(peer, &own);
     loop {
         if client.bytes().is_empty() {
             let filled = tokio::select! {

@@ -1,6 +1,5 @@
 //! The caller's side: the program's requests, each to an endpoint of its own choice.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::time::Instant;
@@ -15,16 +14,16 @@ use super::message::{Parsers, Taken, build};
 use crate::connection::broken;
 use crate::copy::copy;
 use crate::data::Data;
-use crate::limits::{ENDPOINT_TRIES, ROUTES_AT_HAND, TUNNEL_CONNECT};
+use crate::limits::{ENDPOINT_TRIES, ROUTES_AT_HAND};
 use crate::metrics::{Meter, Party};
 use crate::outbound::{Called, FAILED_COST, is_endpoints_own, labels};
-use crate::random;
 use crate::request::{Flow, Line, REQUEST_ID, Request};
 use crate::service::Target;
 use crate::side::Side;
 use crate::stream::Stream;
-use crate::tunnel::{Warm, dial, warm};
+use crate::tunnel::{Fresh, Warm, warm};
 use crate::why::{Cause, Failure};
+use crate::{random, tunnel};
 
 /// Serves one connection of the program, request after request, until one of both ends it.
 pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
@@ -61,7 +60,7 @@ struct Session<'d> {
 /// An endpoint that requests of this connection went to.
 struct Route {
     target: Rc<Target>,
-    /// Its proxy's warm connections; `None` where there is no proxy.
+    /// Its proxy's warm connections; `None` where there is no proxy, or one of HBONE.
     warm: Option<Rc<Warm>>,
     flow: Rc<Flow>,
 }
@@ -220,17 +219,20 @@ impl Session<'_> {
     ) -> Result<(Rc<Route>, Upstream), Failure> {
         let route = self.route(target).await?;
         request.flow = route.flow.clone();
+        let bytes = self.called.head(target, Kind::Tcp);
         let Some(warm) = &route.warm else {
-            let at = SocketAddr::new(target.endpoint.address, self.called.port.target);
-            let side = Side::plain(dial::tcp(at, TUNNEL_CONNECT).await?);
-            return Ok((route, Upstream { side, callee: Callee::Program(Used::First) }));
+            let stream = tunnel::open(self.data, &target.endpoint, bytes).await?;
+            return Ok((route, Upstream { side: Side::new(stream), callee: Callee::Program(Used::First) }));
         };
         let reused = if used == Used::Again { warm.reuse() } else { None };
-        let (tunnel, callee) = match reused {
-            Some(tunnel) => (tunnel, Callee::Proxy(Used::Again)),
-            None => (warm.dial_weft(self.data).await?, Callee::Proxy(Used::First)),
+        let (stream, callee) = match reused {
+            Some(tunnel) => (Stream::Tls(tunnel), Callee::Proxy(Used::Again)),
+            None => match tunnel::fresh(self.data, &target.endpoint, warm, bytes).await? {
+                Fresh::Weft(tunnel) => (Stream::Tls(tunnel), Callee::Proxy(Used::First)),
+                Fresh::Bytes(stream) => (stream, Callee::Program(Used::First)),
+            },
         };
-        Ok((route, Upstream { side: Side::new(Stream::Tls(tunnel)), callee }))
+        Ok((route, Upstream { side: Side::new(stream), callee }))
     }
 
     async fn route(&mut self, target: &Rc<Target>) -> Result<Rc<Route>, Failure> {
@@ -242,11 +244,7 @@ impl Session<'_> {
         let endpoint = &target.endpoint;
         let warm = match endpoint.tunnel {
             Tunnel::Mesh(at) => Some(warm(self.data, endpoint, at).await?),
-            Tunnel::Plain => None,
-            Tunnel::Hbone(at) => {
-                let detail = format!("{at} speaks HBONE only, which this proxy doesn't speak");
-                return Err(Failure::outbound(Cause::Protocol, detail));
-            }
+            Tunnel::Plain | Tunnel::Hbone(_) => None,
         };
         let flow = Flow::new(labels(self.data, self.called.service.name(), target.party.clone(), "http"));
         let route = Rc::new(Route { target: target.clone(), warm, flow });
@@ -313,6 +311,9 @@ impl Session<'_> {
             && let Stream::Tls(tunnel) = upstream.side.stream
         {
             warm.give_back(tunnel, self.data);
+        } else if matches!(upstream.side.stream, Stream::Hbone(_)) {
+            // Dropping it would reset the program's connection.
+            tokio::task::spawn_local(linger(upstream.side));
         } else {
             // An exchange that ended before its request did leaves nothing to wait for.
             upstream.side.take();

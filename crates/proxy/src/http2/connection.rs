@@ -14,23 +14,46 @@ use h2::server::SendResponse;
 use h2::{Ping, Reason, RecvStream, SendStream, client, server};
 use http::Request;
 use tokio::time::Instant;
+use weft_http::bridge::Content;
 
 use super::batched::{Batched, Outlet, batched};
+use super::cancels::Cancels;
 use super::settings;
 pub(super) use super::settings::Peer;
 use crate::drain::Drain;
 use crate::limits::{H2_CANCELS_PER_CONNECTION, H2_PREFACE_WAIT, H2_STALL, H2_STREAMS, H2_STREAMS_PER_CONNECTION};
 use crate::side::Side;
 use crate::stream::Stream;
+use crate::why::{Failure, Hop};
 
 /// A connection on which a peer opens streams.
 pub(super) struct Accepted {
     connection: server::Connection<Batched, Bytes>,
     outlet: Outlet,
+    cancels: Rc<Cancels>,
+}
+
+/// What became of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Served {
+    /// It ended otherwise than by its peer's wish.
+    Ended,
+    /// Its peer cancelled it.
+    Cancelled,
 }
 
 /// A stream that a peer opened.
 pub(super) type Opened = (Request<RecvStream>, SendResponse<Bytes>);
+
+impl Served {
+    /// What a stream's failure says of it.
+    pub(super) fn of(failure: Option<&Failure>) -> Self {
+        match failure {
+            Some(Failure { hop: Hop::Caller, .. }) => Self::Cancelled,
+            _ => Self::Ended,
+        }
+    }
+}
 
 impl Accepted {
     /// Greets the peer at the other end of `side`.
@@ -41,7 +64,7 @@ impl Accepted {
         let (io, outlet) = batched(side, Vec::new());
         let greeting = settings::server(peer).handshake(io);
         match tokio::time::timeout(H2_PREFACE_WAIT, greeting).await {
-            Ok(Ok(connection)) => Ok(Self { connection, outlet }),
+            Ok(Ok(connection)) => Ok(Self { connection, outlet, cancels: Rc::new(Cancels::new(Instant::now())) }),
             Ok(Err(error)) => Err(outlet.take_broken().unwrap_or_else(|| io::Error::other(error))),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
@@ -52,7 +75,7 @@ impl Accepted {
     ///
     /// # Errors
     /// How the connection broke.
-    pub(super) async fn each<F: Future<Output = ()> + 'static>(
+    pub(super) async fn each<F: Future<Output = Served> + 'static>(
         &mut self,
         drain: &Drain,
         serve: impl Fn(Opened) -> F,
@@ -69,17 +92,29 @@ impl Accepted {
                 }
             };
             match opened {
-                Some(Ok(opened)) => drop(tokio::task::spawn_local(serve(opened))),
+                Some(Ok(opened)) => self.spawn(serve(opened)),
                 Some(Err(error)) => return Err(error),
                 None => return Ok(()),
             }
         }
     }
 
+    fn spawn(&self, serving: impl Future<Output = Served> + 'static) {
+        let cancels = self.cancels.clone();
+        tokio::task::spawn_local(async move {
+            if serving.await == Served::Cancelled {
+                cancels.count(Instant::now());
+            }
+        });
+    }
+
     /// The next stream, or `None` when the connection has ended. This moves everything that goes
     /// over the connection.
     async fn next(&mut self) -> Option<Result<Opened, h2::Error>> {
         poll_fn(|cx| {
+            if self.cancels.is_flood() {
+                self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            }
             let opened = self.connection.poll_accept(cx);
             if opened.is_pending() && matches!(self.outlet.poll_send(cx), Poll::Ready(Err(_))) {
                 return Poll::Ready(None);
@@ -215,11 +250,11 @@ impl Lease {
     ///
     /// # Errors
     /// Nothing was sent.
-    pub(super) fn send(&self, head: Request<()>, end_of_stream: bool) -> Result<Sent, NotSent> {
+    pub(super) fn send(&self, head: Request<()>, content: Content) -> Result<Sent, NotSent> {
         let shared = &self.shared;
         shared.opened.set(shared.opened.get() + 1);
         shared.retire_when_worn();
-        shared.requests.clone().send_request(head, end_of_stream).map_err(|error| {
+        shared.requests.clone().send_request(head, content == Content::None).map_err(|error| {
             if error.is_io() || error.reason().is_some() {
                 shared.closing.set(true);
                 NotSent::Closed

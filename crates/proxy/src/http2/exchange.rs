@@ -10,7 +10,7 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::{Request, Response};
-use weft_http::bridge::validate_h2_response;
+use weft_http::bridge::{Content, validate_h2_response};
 
 use super::connection::{Lease, NotSent, Opened};
 use super::transfer::{Broken, Transfer, grpc_status};
@@ -25,6 +25,7 @@ pub(super) struct Exchange {
 }
 
 /// The way back to the caller.
+#[allow(clippy::large_enum_variant, reason = "most of a stream's life is spent in the large one")]
 enum Back {
     /// Nothing but interim responses was sent.
     Head(SendResponse<Bytes>),
@@ -88,12 +89,13 @@ impl Exchange {
     /// response's head has come.
     pub(super) async fn attempt(&mut self, attempt: Attempt<'_>, answered: impl Fn()) -> Ending {
         let Attempt { head, lease, tries_left } = attempt;
-        let (mut response, mut to) = match lease.send(head.clone(), self.request.is_empty()) {
+        let content = if self.request.is_empty() { Content::None } else { Content::Follows };
+        let (mut response, mut to) = match lease.send(head.clone(), content) {
             Ok(sent) => sent,
             Err(NotSent::Closed) => return Ending::Unprocessed(Refused::Connection),
             Err(NotSent::Head(error)) => return Ending::Malformed(error),
         };
-        let mut uploading = !self.request.is_empty();
+        let mut uploading = content == Content::Follows;
         let mut waiting = true;
         let ending = poll_fn(|cx| {
             if uploading {

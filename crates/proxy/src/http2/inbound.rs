@@ -12,7 +12,7 @@ use weft_mesh::SpiffeId;
 use weft_mesh::record::{AppProtocol, Inbound};
 
 use super::answer::{Audience, Dialect, conclude, fail};
-use super::connection::{Accepted, Lease, Opened, Peer, Shared};
+use super::connection::{Accepted, Lease, Opened, Peer, Served, Shared};
 use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::access::Judged;
@@ -66,7 +66,7 @@ pub(crate) async fn serve(
 }
 
 /// One stream.
-async fn called(data: &Rc<Data>, connection: &Connection, opened: Opened) {
+async fn called(data: &Rc<Data>, connection: &Connection, opened: Opened) -> Served {
     let (mut head, content, respond) = Exchange::split(opened);
     let inbound = data.records.inbound().await;
     let dialect = connection.dialect(inbound.as_deref().ok(), &head);
@@ -91,7 +91,9 @@ async fn called(data: &Rc<Data>, connection: &Connection, opened: Opened) {
     if let Some(Failure { cause: Cause::Policy | Cause::PolicyChanged, .. }) = failure {
         count(&data.metrics.process.denied);
     }
+    let served = Served::of(failure.as_ref());
     exchange.account.end(failure);
+    served
 }
 
 impl Connection {

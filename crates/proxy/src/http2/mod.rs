@@ -12,6 +12,7 @@
 
 mod answer;
 mod batched;
+mod cancels;
 mod connection;
 mod exchange;
 mod head;

@@ -13,7 +13,7 @@ use weft_mesh::record::Tunnel;
 use weft_wire::head::Kind;
 
 use super::answer::{Audience, Dialect, conclude, fail};
-use super::connection::{Accepted, Lease, Opened, Peer, Shared};
+use super::connection::{Accepted, Lease, Opened, Peer, Served, Shared};
 use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::data::Data;
@@ -71,7 +71,7 @@ pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
 }
 
 /// One stream.
-async fn call(data: &Rc<Data>, connection: &Connection, opened: Opened) {
+async fn call(data: &Rc<Data>, connection: &Connection, opened: Opened) -> Served {
     let (mut head, content, respond) = Exchange::split(opened);
     let dialect = Dialect::of(head.headers());
     head::identify(&mut head);
@@ -89,7 +89,9 @@ async fn call(data: &Rc<Data>, connection: &Connection, opened: Opened) {
             Some(failure)
         }
     };
+    let served = Served::of(failure.as_ref());
     exchange.account.end(failure);
+    served
 }
 
 /// Tries endpoints until one has processed the request. Returns what went wrong at the last.

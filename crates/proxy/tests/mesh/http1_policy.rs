@@ -16,7 +16,7 @@ fn matches<T>(any: T) -> Matches<T> {
     Matches { any: vec![any], not: Vec::new() }
 }
 
-fn policy(action: Action, rule: Rule) -> Policy {
+pub(crate) fn policy(action: Action, rule: Rule) -> Policy {
     let origin = Origin { namespace: "default".into(), name: "api-policy".into(), file: "mesh.yaml".into(), line: 3 };
     let rules = vec![Rule { index: 0, line: 9, ..rule }];
     Policy { origin, action, enforcement: Enforcement::Enforced, rules, defect: None }
@@ -26,7 +26,7 @@ fn to(operation: Operation) -> Rule {
     Rule { to: vec![operation], ..Default::default() }
 }
 
-fn path(pattern: Pattern) -> Rule {
+pub(crate) fn path(pattern: Pattern) -> Rule {
     to(Operation { paths: matches(PathPattern::Text(pattern)), ..Default::default() })
 }
 
@@ -40,7 +40,7 @@ fn nobody_called(listener: &TcpListener) -> bool {
 }
 
 /// Asks on an open connection; the status of the answer, whose body is read.
-fn ask(caller: &mut TcpStream, request: &str) -> u16 {
+pub(crate) fn ask(caller: &mut TcpStream, request: &str) -> u16 {
     caller.write_all(request.as_bytes()).unwrap();
     let head = head_of(caller).to_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |l| l.parse().unwrap());
@@ -49,7 +49,7 @@ fn ask(caller: &mut TcpStream, request: &str) -> u16 {
 }
 
 /// A program that answers each request with 200 and keeps its connections.
-fn answering(listener: TcpListener) {
+pub(crate) fn answering(listener: TcpListener) {
     std::thread::spawn(move || {
         while let Ok((mut socket, _)) = listener.accept() {
             std::thread::spawn(move || {

@@ -1,7 +1,6 @@
 //! Pairs of proxies on loopback, with an authority and a registry of the test's own, and programs
 //! that are plain sockets.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod dns;
 mod fakes;
@@ -10,11 +9,6 @@ mod hbone;
 mod http;
 mod http1;
 mod http1_policy;
-mod http2;
-mod http2_ends;
-mod http2_flow;
-mod http2_programs;
-mod http2_tools;
 mod identity;
 mod launched;
 mod policy;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use weft_mesh::record::{Destination, Tunnel};
 
 use crate::harness::*;
-use crate::http2_programs::*;
+use crate::programs::*;
 
 /// The output of a program that succeeds, or `None` where there is no such program.
 #[allow(clippy::print_stderr, reason = "a test that is left out must be seen")]
@@ -104,8 +104,8 @@ impl Drop for Running {
     }
 }
 
-const SERVER: &str = include_str!("http2_grpc_server.py");
-const CLIENT: &str = include_str!("http2_grpc_client.py");
+const SERVER: &str = include_str!("grpc_server.py");
+const CLIENT: &str = include_str!("grpc_client.py");
 
 #[test]
 fn grpc_works_as_without_a_mesh() {

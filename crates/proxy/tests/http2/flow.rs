@@ -9,7 +9,7 @@ use http::Response;
 use tokio::sync::mpsc;
 
 use crate::harness::*;
-use crate::http2_programs::*;
+use crate::programs::*;
 
 /// Sends until nothing more is taken for a while; returns how much was.
 async fn fill(to: &mut h2::SendStream<Bytes>, piece: usize) -> usize {
@@ -167,10 +167,11 @@ fn a_large_transfer_is_not_held() {
         let (response, mut content) = open(&client, "/").await;
         let piece = Bytes::from(vec![7; 1 << 20]);
         for sent in (piece.len()..=BYTES).step_by(piece.len()) {
-            send_all(&mut content, piece.clone(), sent == BYTES).await.unwrap();
+            send_all(&mut content, piece.clone()).await.unwrap();
             let held = sent - seen.load(Ordering::SeqCst);
             assert!(held < BOUND, "{held} bytes are on their way");
         }
+        content.send_data(Bytes::new(), true).unwrap();
         assert_eq!(response.await.unwrap().status(), 200);
     });
     assert_eq!(seen.load(Ordering::SeqCst), BYTES);

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use tokio::sync::Barrier;
 
 use crate::harness::*;
-use crate::http2_programs::*;
+use crate::programs::*;
 
 fn trailers(status: &str) -> HeaderMap {
     let mut trailers = HeaderMap::new();
@@ -95,7 +95,7 @@ fn big_messages_pass_whole() {
         let client = client(web.outbound).await;
         let asking = (0..3).map(|_| async {
             let (response, mut content) = open(&client, "/").await;
-            let sending = send_all(&mut content, message.clone(), true);
+            let sending = send_last(&mut content, message.clone());
             let receiving = async { read(response.await.unwrap()).await.unwrap() };
             let (sent, answer) = tokio::join!(sending, receiving);
             sent.unwrap();
@@ -222,7 +222,7 @@ fn resets_of_the_callee_reach_the_caller_and_nothing_is_tried_again() {
                 "/before" => respond.send_reset(Reason::ENHANCE_YOUR_CALM),
                 _ => {
                     let mut back = respond.send_response(Response::new(()), false).unwrap();
-                    send_all(&mut back, Bytes::from_static(b"half"), false).await.unwrap();
+                    send_all(&mut back, Bytes::from_static(b"half")).await.unwrap();
                     let mut content = request.into_body();
                     assert_eq!(read_content(&mut content).await.unwrap(), "go on");
                     back.send_reset(Reason::INTERNAL_ERROR);

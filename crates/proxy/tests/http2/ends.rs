@@ -15,7 +15,7 @@ use weft_mesh::record::{
 use weft_proxy::records::Update;
 
 use crate::harness::*;
-use crate::http2_programs::*;
+use crate::programs::*;
 
 fn policy(action: Action, rule: Rule) -> Update {
     let origin = Origin { namespace: "default".into(), name: "api-policy".into(), file: "mesh.yaml".into(), line: 3 };
@@ -91,12 +91,15 @@ fn what_only_a_proxy_may_say_is_taken_out() {
     run(async {
         let client = client(web.outbound).await;
         let mut head = get("/");
-        for name in ["l5d-client-id", "l5d_client_id", "weft-unprocessed"] {
+        for name in ["l5d-client-id", "l5d_client_id", "weft-unprocessed", "x-forwarded-client-cert"] {
             head.headers_mut().insert(name, HeaderValue::from_static("forged"));
         }
         let answer = ask(&client, head, "").await.unwrap();
         assert!(answer.head.headers().values().all(|value| value != "forged"), "{answer:?}");
         assert_eq!(text(&answer, "x-request-id").len(), 36);
+        // What the callee's proxy says itself is there.
+        let of = |account| format!("spiffe://cluster.local/ns/default/sa/{account}");
+        assert_eq!(text(&answer, "x-forwarded-client-cert"), format!("By={};URI={}", of("api"), of("web")));
     });
 }
 
@@ -344,4 +347,100 @@ async fn response_of(client: &SendRequest<Bytes>, ends: &str) {
             assert_eq!(answer.status(), 503);
         }
     }
+}
+
+#[test]
+fn many_cancelled_streams_cost_nobody_else_anything() {
+    let program = Program::start(echo());
+    let (web, _api) = http2_pair(program.port);
+    run(async {
+        let client = client(web.outbound).await;
+        let (response, mut content) = open(&client, "/").await;
+        let mut back = response.await.unwrap().into_body();
+        // More than one shared connection bears, at a pace that is no flood.
+        for _ in 0..7 {
+            let cancelled = (0..100).map(|_| async {
+                let (response, mut content) = open(&client, "/").await;
+                response.await.unwrap();
+                content.send_reset(Reason::CANCEL);
+            });
+            futures_util::future::join_all(cancelled).await;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            assert_eq!(ask(&client, request("/"), "x").await.unwrap().body, "x");
+        }
+        content.send_data(Bytes::from_static(b"still here"), true).unwrap();
+        assert_eq!(read_content(&mut back).await.unwrap(), "still here");
+    });
+}
+
+#[test]
+fn a_flood_of_cancelled_streams_ends_its_connection() {
+    let program = Program::start(|(request, mut respond)| {
+        Box::pin(async move {
+            if request.uri().path() == "/" {
+                std::future::pending::<()>().await;
+            }
+            respond.send_response(Response::new(()), true).unwrap();
+        })
+    });
+    let (web, _api) = http2_pair(program.port);
+    run(async {
+        let other = client(web.outbound).await;
+        let flooding = client(web.outbound).await;
+        let error = loop {
+            match flooding.clone().ready().await.and_then(|mut ready| ready.send_request(request("/"), false)) {
+                Ok((_, mut content)) => content.send_reset(Reason::CANCEL),
+                Err(error) => break error,
+            }
+            tokio::task::yield_now().await;
+        };
+        // The last word may be lost when a connection is closed upon one who still sends.
+        assert!(error.is_io() || error.reason() == Some(Reason::ENHANCE_YOUR_CALM), "{error}");
+        assert_eq!(ask(&other, request("/other"), "").await.unwrap().head.status(), 200);
+    });
+}
+
+#[test]
+fn a_new_certificate_makes_new_connections_and_disturbs_no_stream() {
+    let program = Program::start(echo());
+    let mesh = Mesh::new();
+    let api = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    mesh.registry.put(http2_service(&[(CALLEE, Tunnel::Mesh(api.mesh))], program.port));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, program.port));
+    let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while let Some(update) = tell.blocking_recv() {
+                web.tell(update);
+            }
+        });
+        run(async {
+            let client = client(web.outbound).await;
+            let (response, mut content) = open(&client, "/").await;
+            let mut back = response.await.unwrap().into_body();
+            told.send(Update::Credential(std::sync::Arc::new(mesh.credential("web")))).unwrap();
+            // Until the proxy has it, streams go as before.
+            while program.streams() < 1000 && !web.page("/metrics").contains("weft_client_handshakes_total 2") {
+                assert_eq!(ask(&client, request("/"), "x").await.unwrap().body, "x");
+            }
+            assert!(web.page("/metrics").contains("weft_client_handshakes_total 2"));
+            content.send_data(Bytes::from_static(b"as before"), true).unwrap();
+            assert_eq!(read_content(&mut back).await.unwrap(), "as before");
+            drop(told);
+        });
+    });
+}
+
+#[test]
+fn a_plain_caller_at_a_published_port_is_judged_without_identity() {
+    let program = Program::start(echo());
+    let mesh = Mesh::new();
+    let at = SocketAddr::new("127.0.0.1".parse().unwrap(), program.port);
+    let callee = mesh.proxy("api", CALLEE, at);
+    run(async {
+        let answer = ask(&client(callee.published).await, request("/"), "x").await.unwrap();
+        assert_eq!((answer.head.status().as_u16(), &answer.body[..]), (200, &b"x"[..]));
+    });
+    let line = callee.log.wait(|line| line["status"] == 200);
+    assert!(line["source_principal"].is_null(), "{line}");
 }

@@ -159,14 +159,19 @@ pub(crate) async fn read_content(content: &mut RecvStream) -> Result<Bytes, h2::
     Ok(body.into())
 }
 
-/// Sends all of `bytes`, as flow control allows.
-pub(crate) async fn send_all(to: &mut SendStream<Bytes>, mut bytes: Bytes, end: bool) -> Result<(), h2::Error> {
+/// Sends all of `bytes`, as flow control allows; more may follow.
+pub(crate) async fn send_all(to: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), h2::Error> {
     while !bytes.is_empty() {
         let room = grant(to, bytes.len()).await?;
-        let piece = bytes.split_to(room.min(bytes.len()));
-        to.send_data(piece, end && bytes.is_empty())?;
+        to.send_data(bytes.split_to(room.min(bytes.len())), false)?;
     }
     Ok(())
+}
+
+/// Sends all of `bytes`, and ends.
+pub(crate) async fn send_last(to: &mut SendStream<Bytes>, bytes: Bytes) -> Result<(), h2::Error> {
+    send_all(to, bytes).await?;
+    to.send_data(Bytes::new(), true)
 }
 
 /// Waits for room to send.
@@ -205,7 +210,7 @@ pub(crate) fn echo() -> impl Fn(Stream) -> Served + Send + 'static {
             let Ok(mut back) = respond.send_response(response, false) else { return };
             while let Some(Ok(piece)) = content.data().await {
                 let _gone = content.flow_control().release_capacity(piece.len());
-                if send_all(&mut back, piece, false).await.is_err() {
+                if send_all(&mut back, piece).await.is_err() {
                     return;
                 }
             }
