@@ -8,4 +8,5 @@ mod fuzz_replay;
 mod http;
 mod lasting;
 mod limits_table;
+mod signals;
 mod tidy;

@@ -106,6 +106,19 @@ pub(crate) fn check_body(socket: &mut TcpStream, framing: Framing, length: usize
     most
 }
 
+/// Runs a test's body in a process in which no other test runs, so that memory can be told.
+pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = child.args([test, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+const ALONE: &str = "WEFT_TEST_ALONE";
+
 /// Anonymous memory of this process, in KiB.
 pub(crate) fn anonymous_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -186,6 +186,13 @@ fn what_is_switched_are_plain_bytes() {
 
 #[test]
 fn large_bodies_pass_both_ways_without_being_held() {
+    alone(
+        "http1::large_bodies_pass_both_ways_without_being_held",
+        large_bodies_pass_both_ways_without_being_held_alone,
+    );
+}
+
+fn large_bodies_pass_both_ways_without_being_held_alone() {
     const LENGTH: usize = 100 << 20;
     for framing in [Framing::Length, Framing::Chunked] {
         let (listener, port) = program();
