@@ -65,7 +65,7 @@ pub struct Words {
 impl Words {
     /// Keeps the words: method, authority, target and id. Each is cut at [`ACCESS_WORD_BYTES`].
     pub fn new(words: [&str; 4]) -> Self {
-        let words = words.map(|word| &word[..word.floor_char_boundary(ACCESS_WORD_BYTES)]);
+        let words = words.map(cut);
         let mut text = String::with_capacity(words.iter().map(|word| word.len()).sum());
         let ends = words.map(|word| {
             text.push_str(word);
@@ -81,6 +81,15 @@ impl Words {
     }
 }
 
+/// The first [`ACCESS_WORD_BYTES`] of a word, and no half character.
+fn cut(word: &str) -> &str {
+    let mut end = word.len().min(ACCESS_WORD_BYTES);
+    while !word.is_char_boundary(end) {
+        end -= 1;
+    }
+    &word[..end]
+}
+
 /// A verdict, as it is logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Judged {
@@ -90,6 +99,13 @@ pub struct Judged {
     pub rule: Option<RulePlace>,
     /// Why it was denied, in words.
     pub reason: Option<String>,
+}
+
+impl Judged {
+    /// Whether the call may not enter.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.verdict == "deny"
+    }
 }
 
 /// Where a rule stands.

@@ -17,8 +17,10 @@ use weft_wire::bootstrap::Names;
 
 use crate::access::AccessLog;
 use crate::config::{Config, Program};
+use crate::detect::Known;
 use crate::drain::Drain;
 use crate::http1::Programs;
+use crate::http2::{Connections, inbound::ProgramPort, outbound::Route};
 use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, OUTBOUND_CONNECTIONS, SWEEP};
 use crate::live::Live;
 use crate::metrics::{Metrics, Party};
@@ -42,6 +44,12 @@ pub(crate) struct Data {
     pub pool: Pool,
     /// Connections to the program that wait.
     pub programs: Programs,
+    /// What was spoken on published ports.
+    pub known: Known,
+    /// Connections to others that HTTP/2 streams share.
+    pub h2_calls: Connections<Route>,
+    /// Connections to the program that HTTP/2 streams share.
+    pub h2_programs: Connections<ProgramPort>,
     /// Open connections of callers.
     pub live: Rc<Live>,
     /// Sockets towards the program.
@@ -140,6 +148,8 @@ async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     until_stopped(terminate, &channels.stop).await;
     data.drain.begin();
     data.pool.clear();
+    data.h2_calls.clear();
+    data.h2_programs.clear();
     let left = data.drain.finish(DRAIN_WAIT).await;
     if left > 0 {
         tracing::warn!(left, "connections were still open at the end of the drain");
@@ -165,6 +175,9 @@ fn start(
         records: Records::new(orders),
         pool: Pool::default(),
         programs: Programs::default(),
+        known: Known::default(),
+        h2_calls: Connections::default(),
+        h2_programs: Connections::default(),
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
@@ -226,7 +239,9 @@ async fn sweep(data: Rc<Data>) {
             let destinations = data.records.sweep(now);
             let warm = data.pool.sweep(now);
             let programs = data.programs.sweep(now);
-            if !destinations && !warm && !programs {
+            let h2_calls = data.h2_calls.sweep(now);
+            let h2_programs = data.h2_programs.sweep(now);
+            if ![destinations, warm, programs, h2_calls, h2_programs].contains(&true) {
                 break;
             }
         }

@@ -2,16 +2,18 @@
 //! speaks first never waits here: the other side is dialled meanwhile, and whichever speaks first
 //! settles it (DESIGN, "Detection").
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Sleep, sleep};
 use weft_http::detect::{Detected, detect};
 use weft_mesh::record::AppProtocol;
 
-use crate::limits::DETECTION_HELD;
+use crate::limits::{DETECTION_GRACE, DETECTION_HELD, KNOWN_PORTS};
 use crate::side::Side;
 use crate::why::Failure;
 
@@ -35,6 +37,34 @@ pub(crate) enum Declared {
     Http,
     /// Anything.
     Nothing,
+}
+
+/// What was spoken last on ports of undeclared protocol, of as many ports as [`KNOWN_PORTS`].
+#[derive(Default)]
+pub(crate) struct Known(RefCell<Vec<(u16, Spoken)>>);
+
+impl Known {
+    /// How long a silent client is listened to before somebody is dialled for it. Where HTTP was
+    /// spoken last that would mostly be in vain; a server that speaks first is then heard late once,
+    /// and never again. Where nothing is known, most clients of HTTP speak within the time.
+    pub(crate) fn grace(&self, port: u16) -> Duration {
+        let known = self.0.borrow().iter().find(|(known, _)| *known == port).map(|(_, spoken)| *spoken);
+        match known {
+            Some(Spoken::Tcp) => Duration::ZERO,
+            Some(Spoken::Http1 | Spoken::Http2) => DETECTION_HELD,
+            None => DETECTION_GRACE,
+        }
+    }
+
+    /// Takes note of what was spoken.
+    pub(crate) fn note(&self, port: u16, spoken: Spoken) {
+        let mut known = self.0.borrow_mut();
+        match known.iter().position(|(known, _)| *known == port) {
+            Some(at) => known[at].1 = spoken,
+            None if known.len() < KNOWN_PORTS => known.push((port, spoken)),
+            None => {}
+        }
+    }
 }
 
 /// How a connection of undeclared protocol was settled. What was read stays in its side.
@@ -74,56 +104,85 @@ pub(crate) async fn which_http(client: &mut Side) -> Option<Spoken> {
     }
 }
 
-/// Waits until one of both sides has spoken. `dial` connects to the other one; it isn't begun when
-/// the client's bytes at hand tell enough.
+/// Waits until one of both sides has spoken. `dial` connects to the other one; it isn't begun before
+/// the port's [`Known::grace`] has passed, nor when the client's bytes tell enough.
 ///
 /// Silence settles nothing. A prefix that may still become HTTP or TLS is held for
 /// [`DETECTION_HELD`], and so is a client that says nothing when dialling has failed: it may be
 /// judged otherwise once it speaks HTTP.
 pub(crate) async fn settle<T: 'static>(
     client: &mut Side,
+    (known, port): (&Known, u16),
+    dial: impl Future<Output = Result<(Side, T), Failure>>,
+) -> Settled<T> {
+    let settled = settle_after(client, known.grace(port), dial).await;
+    match &settled {
+        Settled::Tcp(_) => known.note(port, Spoken::Tcp),
+        Settled::Http(spoken) => known.note(port, *spoken),
+        Settled::Gone(_) => {}
+    }
+    settled
+}
+
+async fn settle_after<T: 'static>(
+    client: &mut Side,
+    grace: Duration,
     dial: impl Future<Output = Result<(Side, T), Failure>>,
 ) -> Settled<T> {
     let mut dial = pin!(dial);
+    let mut grace = (grace > Duration::ZERO).then(|| Box::pin(sleep(grace)));
     let mut dialled = None;
     let mut held: Option<Pin<Box<Sleep>>> = None;
     // A client that speaks first has mostly done so by now; then nobody is dialled in vain.
-    let mut ended = at_hand(client).await;
+    let mut read = at_hand(client).await;
     loop {
-        match ended {
+        let read_so_far = match read {
+            Ok(read) => read,
             Err(error) => return Settled::Gone(error),
-            Ok(ended) => {
-                if let Some(spoken) = told(client.bytes(), ended) {
-                    return finish(spoken, dialled, dial).await;
-                }
-            }
+        };
+        if let Some(spoken) = told(client.bytes(), read_so_far) {
+            return finish(spoken, dialled, dial).await;
         }
         if held.is_none() && (!client.bytes().is_empty() || matches!(dialled, Some(Err(_)))) {
             held = Some(Box::pin(sleep(DETECTION_HELD)));
         }
         tokio::select! {
             biased;
-            filled = client.fill() => ended = filled.map(|length| length == 0),
-            result = &mut dial, if dialled.is_none() => dialled = Some(result),
+            filled = client.fill() => read = filled.map(Read::of),
+            result = &mut dial, if dialled.is_none() && grace.is_none() => dialled = Some(result),
+            () = until(&mut grace) => grace = None,
             () = spoke(&mut dialled) => return finish(Spoken::Tcp, dialled, dial).await,
             () = until(&mut held) => return finish(Spoken::Tcp, dialled, dial).await,
         }
     }
 }
 
-/// Reads what has arrived, without waiting. Returns whether that was the end.
-async fn at_hand(client: &mut Side) -> io::Result<bool> {
+/// What reading a client came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Bytes,
+    End,
+}
+
+impl Read {
+    fn of(length: usize) -> Self {
+        if length == 0 { Self::End } else { Self::Bytes }
+    }
+}
+
+/// Reads what has arrived, without waiting.
+async fn at_hand(client: &mut Side) -> io::Result<Read> {
     tokio::select! {
         biased;
-        filled = client.fill() => filled.map(|length| length == 0),
-        () = tokio::task::yield_now() => Ok(false),
+        filled = client.fill() => filled.map(Read::of),
+        () = tokio::task::yield_now() => Ok(Read::Bytes),
     }
 }
 
 /// What the client's first bytes tell; `None` while they may still become something.
-fn told(bytes: &[u8], ended: bool) -> Option<Spoken> {
+fn told(bytes: &[u8], read: Read) -> Option<Spoken> {
     match detect(bytes) {
-        Detected::NeedMore => ended.then_some(Spoken::Tcp),
+        Detected::NeedMore => (read == Read::End).then_some(Spoken::Tcp),
         Detected::Http1 => Some(Spoken::Http1),
         Detected::Http2Preface => Some(Spoken::Http2),
         // The program's own TLS is opaque, and wrapped like everything.

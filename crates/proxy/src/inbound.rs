@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};
 use weft_identity::peer_identity;
 use weft_mesh::SpiffeId;
-use weft_mesh::record::Inbound;
+use weft_mesh::record::{Inbound, MtlsMode};
 use weft_wire::head::{self, Answer, Head, Kind, Refusal};
 
 use crate::connection::{Account, broken};
@@ -27,7 +27,7 @@ use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
-use crate::{accept, http1};
+use crate::{accept, http1, http2};
 
 /// Serves the mesh's port until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
@@ -120,7 +120,9 @@ async fn serve_heads(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, peer: 
                     After::Reset => return tunnel.stream.reset(),
                 }
             }
-            Kind::Http2 => return tracing::info!(%from, %peer, "expected a TCP or HTTP/1 exchange"),
+            Kind::Http2 => {
+                return http2::inbound::serve(data, tunnel, Some(peer), (head.source, head.destination)).await;
+            }
         }
     }
 }
@@ -166,22 +168,35 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
     let mut account = account(data, from, destination, (Party::unknown(), "none"));
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
     let mut caller = Side::plain(socket);
-    let protocol = data.records.inbound().await.map(|inbound| inbound.protocol(port));
-    let opened = match protocol.map(Declared::of) {
+    // Under STRICT a plaintext caller is closed before anything is read (istio-semantics, A8).
+    let declared = data.records.inbound().await.map(|inbound| match inbound.peer_authentication.at(port).mode {
+        MtlsMode::Strict => Declared::Tcp,
+        MtlsMode::Permissive | MtlsMode::Disable => Declared::of(inbound.protocol(port)),
+    });
+    let opened = match declared {
         Ok(Declared::Tcp) => open(data, &mut account, facts, from).await,
         Ok(Declared::Http) => match which_http(&mut caller).await {
-            Some(Spoken::Http1) => return http1::inbound::serve_published(data, caller, (from, destination)).await,
-            Some(Spoken::Http2 | Spoken::Tcp) => open(data, &mut account, facts, from).await,
+            Some(Spoken::Http1) => {
+                return http1::inbound::serve_connection(data, caller, (from, destination), None).await;
+            }
+            Some(Spoken::Http2) => return http2::inbound::serve(data, caller, None, (from, destination)).await,
+            Some(Spoken::Tcp) => open(data, &mut account, facts, from).await,
             None => return,
         },
-        Ok(Declared::Nothing) => match settle(&mut caller, open(data, &mut account, facts.clone(), from)).await {
-            Settled::Tcp(opened) => opened,
-            Settled::Http(Spoken::Http1) => {
-                return http1::inbound::serve_published(data, caller, (from, destination)).await;
+        Ok(Declared::Nothing) => {
+            let dial = open(data, &mut account, facts.clone(), from);
+            match settle(&mut caller, (&data.known, port), dial).await {
+                Settled::Tcp(opened) => opened,
+                Settled::Http(Spoken::Http1) => {
+                    return http1::inbound::serve_connection(data, caller, (from, destination), None).await;
+                }
+                Settled::Http(Spoken::Http2) => {
+                    return http2::inbound::serve(data, caller, None, (from, destination)).await;
+                }
+                Settled::Http(Spoken::Tcp) => open(data, &mut account, facts, from).await,
+                Settled::Gone(_) => return,
             }
-            Settled::Http(_) => open(data, &mut account, facts, from).await,
-            Settled::Gone(_) => return,
-        },
+        }
         Err(failure) => Err(failure),
     };
     match opened {
@@ -209,7 +224,8 @@ pub(crate) fn unjudged_labels(data: &Data, peer: Option<&SpiffeId>) -> Labels {
     Labels { reporter: Reporter::Destination, source, destination: own, service, protocol: "http", security }
 }
 
-fn refused(data: &Data, account: Account, failure: Failure) {
+/// Tells of a call that wasn't admitted, or that nobody took.
+pub(crate) fn refused(data: &Data, account: Account, failure: Failure) {
     if failure.cause == Cause::Policy {
         count(&data.metrics.process.denied);
     }

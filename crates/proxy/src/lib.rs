@@ -20,6 +20,7 @@ mod fds;
 pub mod file;
 mod hbone;
 mod http1;
+mod http2;
 mod inbound;
 pub mod limits;
 mod live;

@@ -24,6 +24,10 @@ pub const RECORD_WAIT: Duration = Duration::from_secs(5);
 /// How long a prefix is held that may still become HTTP or TLS, and how long a silent client of a
 /// port of undeclared protocol is, whose server can't be reached (DESIGN, "Detection").
 pub const DETECTION_HELD: Duration = Duration::from_millis(750);
+/// How long a silent client of a port of which nothing is known yet is listened to before somebody
+/// is dialled for it: a client of HTTP that has connected speaks well within it, and a server that
+/// speaks first isn't missed.
+pub const DETECTION_GRACE: Duration = Duration::from_millis(2);
 /// How long connecting to another proxy may take, TLS included.
 pub const TUNNEL_CONNECT: Duration = Duration::from_secs(10);
 /// How long a caller's TLS handshake may take at our side.
@@ -89,7 +93,7 @@ pub const PROGRAM_IDLE: Duration = Duration::from_millis(1_500);
 pub const LINGER: Duration = Duration::from_secs(1);
 /// What is taken from a client meanwhile.
 pub const LINGER_BYTES: usize = 1 << 20;
-/// Ports of one service of which it is remembered that HTTP was spoken there.
+/// Ports of one service of which it is remembered what was spoken there.
 pub const KNOWN_PORTS: usize = 32;
 /// Sockets that the socket maker is asked for at once (16 in 153 µs, one in 22 µs).
 pub const SOCKET_BATCH: u8 = 16;
@@ -121,6 +125,11 @@ pub const ADMIN_HEAD_BYTES: usize = 8 << 10;
 /// holds the rest.
 pub const UPDATES: usize = 256;
 
+/// Routes that have a name of their own; further ones are `other`.
+pub const ROUTES: usize = 100;
+/// Series after which requests by new routes are told as `other`. With one for each of
+/// [`METRIC_SERIES`] it stays below what the control plane takes of one proxy.
+pub const REPORT_SERIES: u32 = 4_000;
 /// Calls that wait to be told to those who watch; more are dropped and counted.
 pub const TAP_EVENTS: usize = 512;
 
@@ -149,6 +158,70 @@ pub const HBONE_PING_INTERVAL: Duration = Duration::from_secs(10);
 pub const HBONE_PING_WAIT: Duration = Duration::from_secs(20);
 /// How long a connection without streams is kept.
 pub const HBONE_IDLE: Duration = Duration::from_secs(300);
+
+// HTTP/2.
+
+/// Streams at once on one connection between two proxies, or to a program. More streams open
+/// another connection. It's what makes [`H2_CONNECTION_WINDOW`] a bearable amount of memory.
+pub const H2_STREAMS: u32 = 256;
+/// Streams at once of a program's own connection. A client library that has more of them waits:
+/// most have one connection only, so this is all that a program has under way to one service.
+pub const H2_CLIENT_STREAMS: u32 = 1_024;
+/// What a peer may send on one stream before it is read: at a round trip of 1 ms it allows 256 MiB/s.
+pub const H2_STREAM_WINDOW: u32 = 256 << 10;
+/// What a peer may send on one connection before it is read. As much as all its streams together,
+/// so that readers that stall never hold up those that don't.
+pub const H2_CONNECTION_WINDOW: u32 = H2_STREAMS * H2_STREAM_WINDOW;
+/// Bytes of one stream that wait for the socket. Two writes' worth, so that one can be filled while
+/// the other goes.
+pub const H2_SEND_BUFFER: usize = 2 * PLAIN_BYTES;
+/// The longest frame: a larger one than the least (16 KiB) saves frames of large bodies, and at
+/// this size a small message behind it still waits for no more than one write.
+pub const H2_FRAME_BYTES: u32 = PLAIN_BYTES as u32;
+/// The longest list of header fields, as HTTP/1's heads (DESIGN). It also bounds how many
+/// CONTINUATION frames are read for one list, which otherwise cost much and say nothing.
+pub const H2_HEADER_BYTES: u32 = 64 << 10;
+/// Streams that their peer resets before they were even looked at (CVE-2023-44487): more at once and
+/// the connection ends. A client that cancels a whole page of requests stays below.
+pub const H2_UNSEEN_RESETS: usize = 128;
+/// Streams of one connection that their peer cancels within a second, seen or not: with more it ends.
+/// All streams that a program can have open may be cancelled at once, and half of them twice.
+pub const H2_CANCELS_PER_SECOND: u32 = H2_CLIENT_STREAMS * 3 / 2;
+/// Streams that this side has reset and still remembers, so that what arrives late for them is
+/// ignored and no error. A stream's memory is less than 1 KiB.
+pub const H2_REMEMBERED_RESETS: usize = 1_024;
+/// How long they are remembered: longer than what was sent before the reset may be on its way.
+pub const H2_RESET_MEMORY: Duration = Duration::from_secs(10);
+/// Malformed streams that are reset on one connection; with more it ends, since each reset may have
+/// to wait in memory for a peer that doesn't read.
+pub const H2_ERROR_RESETS: usize = 1_024;
+/// Cancelled streams after which a connection gets no new ones, and is replaced. Below
+/// [`H2_ERROR_RESETS`], so that no honest use of a shared connection reaches that bound.
+pub const H2_CANCELS_PER_CONNECTION: u32 = H2_ERROR_RESETS as u32 / 2;
+/// Streams after which a connection is replaced, long before its stream ids (2³⁰) end.
+pub const H2_STREAMS_PER_CONNECTION: u32 = 1 << 24;
+/// What small DATA frames that nobody has taken yet may cost beyond their bytes, 256 bytes for each
+/// at most: as much as the window itself.
+pub const H2_SMALL_FRAMES: usize = H2_CONNECTION_WINDOW as usize;
+/// A request's body that is kept until its response begins, so that a stream that was provably not
+/// processed can be tried elsewhere. A longer request is tried once.
+pub const H2_REPLAY_BYTES: usize = 64 << 10;
+/// The first bytes of a request's content, which go with its head, in one write, before the stream
+/// has room of its own: most requests are wholly within. So much more may wait for one stream.
+pub const H2_EAGER_BYTES: usize = 16 << 10;
+/// How often a request is sent at most, when each time it is provably not processed.
+pub const H2_TRIES: usize = 3;
+/// How long some stream of a connection must have had no room to send before the connection counts as
+/// stalled: much longer than a program that reads takes to say so.
+pub const H2_STALL: Duration = Duration::from_millis(20);
+/// Connections to one port of a program, when streams of each stall: a program's window may be used
+/// up by one stream that it doesn't read, and then holds up the connection's others.
+pub const H2_STALLED_CONNECTIONS: usize = 8;
+/// Endpoints whose labels one connection of a program keeps at hand.
+pub const H2_FLOWS: usize = 64;
+/// How long a peer may take for its half of the connection's preface. A ping is answered at once
+/// too: only one answer is ever queued, and while it can't be sent nothing more is read.
+pub const H2_PREFACE_WAIT: Duration = Duration::from_secs(10);
 
 // The control thread.
 

@@ -17,12 +17,12 @@ use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
 use crate::detect::{Declared, Settled, Spoken, settle, which_http};
-use crate::limits::{DETECTION_HELD, ENDPOINT_TRIES, OUTSIDE_CONNECT};
+use crate::limits::{ENDPOINT_TRIES, OUTSIDE_CONNECT};
 use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::service::{Service, Target, Underway};
 use crate::side::Side;
 use crate::why::{Cause, Failure, Hop};
-use crate::{accept, dns, http1, original, range, tunnel};
+use crate::{accept, dns, http1, http2, original, range, tunnel};
 
 /// Serves one listener of the program's connections until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: OriginalDestination) {
@@ -81,10 +81,9 @@ async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destinati
             match tell(data, &mut account, &mut client, &called).await {
                 Told::Tcp(opened) => opened,
                 // What HBONE carries is opaque to the callers' side.
-                Told::Http1 | Told::Http2 if called.service.has_hbone() => open_tcp(data, &mut account, &called).await,
+                Told::Http2 if called.service.has_hbone() => open_tcp(data, &mut account, &called).await,
                 Told::Http1 => return http1::outbound::serve(data, client, called).await,
-                // Its streams aren't told apart: it is carried as opaque bytes.
-                Told::Http2 => open_tcp(data, &mut account, &called).await,
+                Told::Http2 => return http2::outbound::serve(data, client, called).await,
             }
         }
         Ok(None) => open_outside(data, destination).await,
@@ -117,34 +116,18 @@ async fn find(data: &Rc<Data>, caller: SocketAddr, destination: SocketAddr) -> R
     Ok(Some(Called { caller, destination, service, port }))
 }
 
-/// Tells what the client speaks, and has somebody dialled for it where that is TCP. Where HTTP was
-/// spoken last, nobody is dialled before the client has been silent for a while: a server that
-/// speaks first would be heard late once, and never again.
+/// Tells what the client speaks, and has somebody dialled for it where that is TCP.
 async fn tell(data: &Rc<Data>, account: &mut Account, client: &mut Side, called: &Called) -> Told {
-    let port = called.destination.port();
     let told = match Declared::of(called.port.protocol) {
         Declared::Tcp => return Told::Tcp(open_tcp(data, account, called).await),
         Declared::Http => which_http(client).await.ok_or_else(gone),
         Declared::Nothing => {
-            let http_last = called.service.speaks_http(port);
-            let dial = async {
-                if http_last {
-                    tokio::time::sleep(DETECTION_HELD).await;
-                }
-                open_tcp(data, account, called).await
-            };
-            let spoken = match settle(client, dial).await {
-                Settled::Tcp(opened) => {
-                    called.service.remember(port, Spoken::Tcp);
-                    return Told::Tcp(opened);
-                }
+            let known = (&called.service.known, called.destination.port());
+            match settle(client, known, open_tcp(data, account, called)).await {
+                Settled::Tcp(opened) => return Told::Tcp(opened),
                 Settled::Http(spoken) => Ok(spoken),
                 Settled::Gone(error) => Err(Failure { detail: error.to_string(), ..gone() }),
-            };
-            if let Ok(spoken) = spoken {
-                called.service.remember(port, spoken);
             }
-            spoken
         }
     };
     match told {

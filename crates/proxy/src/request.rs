@@ -105,12 +105,12 @@ impl Request {
     }
 
     /// Counts bytes of the caller.
-    pub(crate) fn from_caller(&self, bytes: usize) {
+    pub(crate) fn add_received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
     }
 
     /// Counts bytes of the callee.
-    pub(crate) fn from_callee(&self, bytes: usize) {
+    pub(crate) fn add_sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 
@@ -126,11 +126,14 @@ impl Request {
         let (status, grpc_status) = (self.status.get(), self.grpc_status.get());
         let flag = failure.as_ref().map_or(NO_FLAG, |failure| failure.cause.flag());
         let outcome = Outcome { code: status, grpc: grpc_status, flag };
-        self.flow.series(&self.data, outcome).add(took, bytes);
-        if !self.data.access.has_room() {
+        let series = self.flow.series(&self.data, outcome);
+        series.add(took, bytes);
+        let [method, _, target, _] = self.words.all();
+        self.data.report.count(&series.routed, (method, target), took, bytes);
+        if !self.data.access.has_room() && !self.data.report.is_watched() {
             return self.data.access.miss();
         }
-        self.data.access.push(AccessRecord {
+        let record = AccessRecord {
             start: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
             duration: took,
             labels: self.flow.labels.clone(),
@@ -141,7 +144,9 @@ impl Request {
             verdict: self.verdict,
             failure,
             request: Some(Asked { words: self.words, status, grpc_status }),
-        });
+        };
+        self.data.report.see(&record);
+        self.data.access.push(record);
     }
 }
 

@@ -11,8 +11,7 @@ use tokio::time::Instant;
 use weft_mesh::balance::{PeakEwma, choose};
 use weft_mesh::record::{Destination, Endpoint, ServicePort, Tunnel};
 
-use crate::detect::Spoken;
-use crate::limits::KNOWN_PORTS;
+use crate::detect::Known;
 use crate::metrics::{Party, ServiceName};
 use crate::random;
 
@@ -22,8 +21,8 @@ pub struct Service {
     targets: RefCell<Rc<[Rc<Target>]>>,
     /// When it was last looked up.
     pub used: Cell<Instant>,
-    /// Ports of undeclared protocol on which HTTP was spoken last.
-    http: RefCell<Vec<u16>>,
+    /// What was spoken on its ports of undeclared protocol.
+    pub(crate) known: Known,
 }
 
 /// One endpoint, with its load as seen from here.
@@ -46,7 +45,7 @@ impl Service {
             record: RefCell::new(Rc::new(record)),
             targets: RefCell::new(Rc::from([])),
             used: Cell::new(now),
-            http: RefCell::default(),
+            known: Known::default(),
         };
         service.renew_targets(now);
         service
@@ -82,23 +81,6 @@ impl Service {
         }
         let declared = record.ports.iter().find(|p| p.target == port);
         Some(ServicePort { port, target: port, protocol: declared.map(|p| p.protocol).unwrap_or_default() })
-    }
-
-    /// Whether HTTP was spoken last on a port of undeclared protocol.
-    pub(crate) fn speaks_http(&self, port: u16) -> bool {
-        self.http.borrow().contains(&port)
-    }
-
-    /// Remembers whether HTTP was spoken on a port of undeclared protocol, of as many ports as
-    /// [`KNOWN_PORTS`].
-    pub(crate) fn remember(&self, port: u16, spoken: Spoken) {
-        let mut http = self.http.borrow_mut();
-        let known = http.iter().position(|known| *known == port);
-        match (spoken, known) {
-            (Spoken::Tcp, Some(at)) => drop(http.swap_remove(at)),
-            (Spoken::Http1 | Spoken::Http2, None) if http.len() < KNOWN_PORTS => http.push(port),
-            _ => {}
-        }
     }
 
     /// Whether some endpoint is reached by HBONE only.

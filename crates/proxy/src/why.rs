@@ -74,7 +74,7 @@ pub enum Cause {
     Policy,
     /// A policy that came later refused a connection that was open.
     PolicyChanged,
-    /// A head, or what follows it, isn't the mesh protocol.
+    /// A head, or what follows it, isn't the mesh protocol; a program doesn't speak what it should.
     Protocol,
     /// A bound of a proxy's is reached.
     Limit,

@@ -159,8 +159,12 @@ pub(crate) struct RunArgs {
     /// The service account [default: the name].
     #[arg(long, value_name = "SA")]
     pub(crate) service_account: Option<String>,
-    /// A port that the program serves, [NAME:]PORT[/appProtocol], such as 8080, grpc:9000 or 5432/tcp; undeclared ones work too.
-    #[arg(long = "port", value_name = "[NAME:]PORT[/PROTOCOL]")]
+    /// Declared ports.
+    #[arg(
+        long = "port",
+        value_name = "[NAME:]PORT[/PROTOCOL]",
+        help = "A port that the program serves, such as 8080, grpc:9000 or 5432/tcp; undeclared ones work too"
+    )]
     pub(crate) ports: Vec<PortFlag>,
     /// Let callers outside the mesh reach a port, plainly, as policy allows.
     #[arg(long = "publish", value_name = "[ADDR:]HOSTPORT:PORT", value_parser = port::published)]

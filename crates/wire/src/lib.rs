@@ -13,6 +13,7 @@ pub mod record;
     missing_docs,
     unreachable_pub,
     clippy::all,
+    rustdoc::all,
     clippy::allow_attributes_without_reason,
     clippy::too_many_lines,
     reason = "generated; the .proto files are documented"

@@ -1,10 +1,12 @@
 //! Everything that needs the built binaries, in one test program.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
+#![allow(clippy::print_stderr, reason = "what is skipped says so")]
 
 mod demo;
 mod fuzz_replay;
 mod http;
 mod lasting;
 mod limits_table;
+mod signals;
 mod tidy;

@@ -1,5 +1,5 @@
 //! The callee's end: each CONNECT is checked and judged for itself, and answered with 200 only when
-//! the program has accepted. Statuses are ztunnel's: 400 what is no call to this workload, 401 what
+//! the program has accepted; on a port of declared HTTP each request is judged instead. Statuses are ztunnel's: 400 what is no call to this workload, 401 what
 //! policy refuses, 503 what can't be served.
 
 use std::future::pending;
@@ -16,8 +16,9 @@ use weft_mesh::SpiffeId;
 
 use super::stream::HboneStream;
 use super::{head, keep_alive};
+use crate::connection::Account;
 use crate::data::Data;
-use crate::inbound;
+use crate::detect::{Declared, Spoken, which_http};
 use crate::limits::{
     HBONE_CONNECTION_WINDOW, HBONE_FRAME_BYTES, HBONE_SEND_BUFFER, HBONE_SERVER_HEADER_BYTES, HBONE_SERVER_STREAMS,
     HBONE_STREAM_WINDOW, TLS_ACCEPT,
@@ -28,6 +29,7 @@ use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
+use crate::{http1, http2, inbound};
 
 /// Serves one connection of another proxy until it ends. A drain tells the peer by GOAWAY, and what
 /// is open goes on.
@@ -106,15 +108,50 @@ async fn serve_stream(
         }
     };
     // The caller's address is the one that TCP vouches for, as for ztunnel; `forwarded` is only told.
-    let mut account = inbound::account(data, *from, destination, (Party::of_identity(peer), "mutual_tls"));
     let facts = Facts { peer: Some(peer.clone()), source_ip: from.ip(), destination };
-    match inbound::open(data, &mut account, facts, *from).await {
-        Ok((program, admitted)) => match answer(&mut respond, Response::new(()), Then::Bytes) {
-            Ok(send) => {
-                let stream = HboneStream::new(send, request.into_body(), None);
-                let caller = Side::new(Stream::Hbone(Box::new(stream)));
-                inbound::relay(account, caller, program, admitted).await;
+    let receive = request.into_body();
+    match data.records.inbound().await.map(|inbound| inbound.protocol(destination.port())).map(Declared::of) {
+        Ok(Declared::Http) if data.addresses.contains(&destination.ip()) => {
+            if let Ok(send) = answer(&mut respond, Response::new(()), Then::Bytes) {
+                serve_http(data, *from, side(send, receive), facts).await;
             }
+        }
+        // What isn't declared is judged as TCP, by which whatever needs HTTP to be told is denied.
+        _ => serve_tcp(data, *from, (respond, receive), facts).await,
+    }
+}
+
+/// A port of HTTP: each request is judged for itself, and HTTP tells what becomes of it.
+async fn serve_http(data: &Rc<Data>, from: SocketAddr, mut caller: Side, facts: Facts) {
+    match which_http(&mut caller).await {
+        Some(Spoken::Http1) => {
+            http1::inbound::serve_connection(data, caller, (from, facts.destination), facts.peer).await;
+        }
+        Some(Spoken::Http2) => http2::inbound::serve(data, caller, facts.peer, (from, facts.destination)).await,
+        Some(Spoken::Tcp) => {
+            let mut account = account(data, from, &facts);
+            match inbound::open(data, &mut account, facts, from).await {
+                Ok((program, admitted)) => inbound::relay(account, caller, program, admitted).await,
+                Err(failure) => {
+                    caller.stream.reset();
+                    inbound::refused(data, account, failure);
+                }
+            }
+        }
+        None => {}
+    }
+}
+
+async fn serve_tcp(
+    data: &Rc<Data>,
+    from: SocketAddr,
+    (mut respond, receive): (SendResponse<Bytes>, RecvStream),
+    facts: Facts,
+) {
+    let mut account = account(data, from, &facts);
+    match inbound::open(data, &mut account, facts, from).await {
+        Ok((program, admitted)) => match answer(&mut respond, Response::new(()), Then::Bytes) {
+            Ok(send) => inbound::relay(account, side(send, receive), program, admitted).await,
             Err(error) => {
                 program.stream.reset();
                 account.refused(Failure::inbound(Cause::Reset, format!("the caller has gone: {error}")));
@@ -122,9 +159,18 @@ async fn serve_stream(
         },
         Err(failure) => {
             answer_refusal(&mut respond, failure.cause);
-            account.refused(failure);
+            inbound::refused(data, account, failure);
         }
     }
+}
+
+fn account(data: &Rc<Data>, from: SocketAddr, facts: &Facts) -> Account {
+    let party = facts.peer.as_ref().map_or_else(Party::unknown, Party::of_identity);
+    inbound::account(data, from, facts.destination, (party, "mutual_tls"))
+}
+
+fn side(send: SendStream<Bytes>, receive: RecvStream) -> Side {
+    Side::new(Stream::Hbone(Box::new(HboneStream::new(send, receive, None))))
 }
 
 /// What follows an answer's head.

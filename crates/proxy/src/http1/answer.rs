@@ -66,7 +66,7 @@ async fn send(to: &mut Side, method: AskedMethod, answer: ErrorResponse<'_>, req
     let mut out = Vec::with_capacity(512);
     answer.write(method, &mut out);
     request.status.set(answer.status.as_u16());
-    request.from_callee(out.len());
+    request.add_sent(out.len());
     to.write_all(&out).await?;
     to.flush().await
 }

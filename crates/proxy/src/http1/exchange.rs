@@ -1,20 +1,19 @@
 //! One exchange: a request to a server and its answer to a client, both at once, with no more held
 //! than one read's worth each way. Knows who must be told what, not who they are.
 
-use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
-use weft_http::body::{BodyError, BodyReader};
-use weft_http::head::{Asked, Framing, HeadParser, Persistence, ResponseHead, Role, Version};
-use weft_http::rewrite::{Edits, Hop, Rewritten};
+use weft_http::body::BodyReader;
+use weft_http::head::{Asked, Framing, HeadParser, Persistence};
+use weft_http::rewrite::Hop;
 
+use super::pass::{Passage, Passing, Stop, pass};
+use super::transfer::{BodyFault, poll_body};
 use crate::drain::Drain;
-use crate::request::{Request, UNPROCESSED};
-use crate::side::{PLAIN, Side};
+use crate::request::Request;
+use crate::side::Side;
 use crate::why::{Cause, Failure, Hop as Where};
 
 /// One exchange under way.
@@ -72,8 +71,9 @@ pub(super) struct Progress {
     persistence: Option<Persistence>,
 }
 
+/// How much of the answer went.
 #[derive(Default)]
-enum Answer {
+pub(super) enum Answer {
     #[default]
     Awaited,
     Body(BodyReader, Framing),
@@ -336,132 +336,4 @@ impl Callee {
 enum Passed {
     Head,
     Nothing,
-}
-
-/// What is needed to pass a head on.
-struct Passing<'x> {
-    client: &'x mut Side,
-    request: &'x Request,
-    asked: Asked,
-    callee: Callee,
-    hop: Hop,
-}
-
-/// A head that was passed on: how many bytes it took, and what comes next.
-struct Passage {
-    used: usize,
-    persistence: Persistence,
-    answer: Answer,
-}
-
-enum Stop {
-    Bad(String),
-    ClientGone(io::Error),
-    Unprocessed(Failure),
-}
-
-/// Passes a head on, and what of its body is in `bytes`.
-fn pass(cx: &mut Context<'_>, head: &ResponseHead<'_>, bytes: &[u8], to: &mut Passing<'_>) -> Result<Passage, Stop> {
-    if matches!(to.callee, Callee::Proxy(_)) && head.fields.values(UNPROCESSED).next().is_some() {
-        return Err(Stop::Unprocessed(told(head)));
-    }
-    let mut body = BodyReader::new(head.framing);
-    let length = head.bytes.len();
-    let (answer, taken) = match head.role {
-        // A client of HTTP/1.0 doesn't know them (RFC 9110, 15.2).
-        Role::Interim if to.asked.version == Version::Http10 => {
-            return Ok(Passage { used: length, persistence: head.persistence, answer: Answer::Awaited });
-        }
-        Role::Interim => (Answer::Awaited, 0),
-        Role::Switched => (Answer::Switched, 0),
-        Role::Final => {
-            let taken = body.take(&bytes[length..]).map_err(|error| Stop::Bad(error.to_string()))?;
-            let answer = if taken.over { Answer::Over(head.framing) } else { Answer::Body(body, head.framing) };
-            (answer, taken.length)
-        }
-    };
-    let hop = if head.role == Role::Final { to.hop } else { Hop::Keep };
-    let edits = Edits { remove: &[UNPROCESSED], hop, ..Edits::default() };
-    let mut out = Vec::new();
-    let rewritten = head.rewrite(&edits, &mut out).map_err(|error| Stop::Bad(error.to_string()))?;
-    let message = match rewritten {
-        Rewritten::AsIs(_) => &bytes[..length + taken],
-        Rewritten::Appended => {
-            out.extend_from_slice(&bytes[length..length + taken]);
-            &out
-        }
-    };
-    to.request.from_callee(message.len());
-    if head.role != Role::Interim {
-        to.request.status.set(head.status);
-    }
-    to.client.send_now(cx, message).map_err(Stop::ClientGone)?;
-    let persistence = if hop == Hop::Close { Persistence::Close } else { head.persistence };
-    Ok(Passage { used: length + taken, persistence, answer })
-}
-
-/// What the callee's proxy says of a request that it didn't process.
-fn told(head: &ResponseHead<'_>) -> Failure {
-    let text = |name| head.fields.values(name).next().map(String::from_utf8_lossy);
-    let cause = match text(UNPROCESSED).as_deref() {
-        Some("draining") => Cause::Draining,
-        Some("limit") => Cause::Limit,
-        Some("unknown-address") => Cause::UnknownAddress,
-        _ => Cause::Connect,
-    };
-    Failure::inbound(cause, text("weft-error").unwrap_or_default())
-}
-
-enum BodyFault {
-    From(io::Error),
-    To(io::Error),
-    Framing(BodyError),
-}
-
-/// Passes a body on until it is over and all of it was sent.
-fn poll_body(
-    cx: &mut Context<'_>,
-    body: &mut BodyReader,
-    (from, to): (&mut Side, &mut Side),
-    count: &Cell<u64>,
-) -> Poll<Result<(), BodyFault>> {
-    loop {
-        // Nothing is read before everything went: that is the back-pressure.
-        ready!(to.poll_send(cx)).map_err(BodyFault::To)?;
-        if body.is_over() {
-            return Poll::Ready(Ok(()));
-        }
-        let taken = body.take(from.bytes()).map_err(BodyFault::Framing)?;
-        if taken.length > 0 {
-            count.set(count.get() + taken.length as u64);
-            to.send_now(cx, &from.bytes()[..taken.length]).map_err(BodyFault::To)?;
-            from.consume(taken.length);
-        } else if !taken.over && ready!(poll_move(cx, body, (from, to), count))? == 0 {
-            body.end_of_stream().map_err(|error| BodyFault::From(io::Error::other(error)))?;
-        }
-    }
-}
-
-/// One read, and one write of what of it belongs to the body. Returns how much was read.
-fn poll_move(
-    cx: &mut Context<'_>,
-    body: &mut BodyReader,
-    (from, to): (&mut Side, &mut Side),
-    count: &Cell<u64>,
-) -> Poll<Result<usize, BodyFault>> {
-    if !from.bytes().is_empty() {
-        return from.poll_fill(cx).map_err(BodyFault::From);
-    }
-    PLAIN.with_borrow_mut(|plain| {
-        let mut read = ReadBuf::new(plain);
-        ready!(Pin::new(&mut from.stream).poll_read(cx, &mut read)).map_err(BodyFault::From)?;
-        let bytes = read.filled();
-        let taken = body.take(bytes).map_err(BodyFault::Framing)?.length;
-        from.keep(&bytes[taken..]);
-        if taken > 0 {
-            count.set(count.get() + taken as u64);
-            to.send_now(cx, &bytes[..taken]).map_err(BodyFault::To)?;
-        }
-        Poll::Ready(Ok(bytes.len()))
-    })
 }

@@ -4,14 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use weft_http::body::BodyReader;
-use weft_http::head::{Asked, AskedMethod, HeadParser, Persistence, RequestHead};
-use weft_http::rewrite::{Edits, Hop, Rewritten};
+use weft_http::head::{AskedMethod, Persistence, RequestHead};
+use weft_http::rewrite::{Edits, Hop};
 use weft_mesh::SpiffeId;
 use weft_mesh::record::Inbound;
 
 use super::answer::{Asker, Reader, fail, linger, refuse};
+use super::asking::Asking;
 use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached, Used};
+use super::message::{Parsers, Taken, build};
 use super::outbound::count_bytes;
 use super::target::Normal;
 use crate::access::Judged;
@@ -20,7 +21,7 @@ use crate::copy::copy;
 use crate::data::Data;
 use crate::live::Facts;
 use crate::metrics::{Meter, count};
-use crate::request::{FORGEABLE, Flow, IDENTITY, Line, REQUEST_ID, Request, judge};
+use crate::request::{FORGEABLE, Flow, IDENTITY, Line, REQUEST_ID, Request};
 use crate::side::Side;
 use crate::stream::Stream;
 use crate::why::{Cause, Failure, Hop as Where};
@@ -39,13 +40,6 @@ pub(crate) struct Caller {
     judged: Vec<u8>,
 }
 
-/// Readers of heads, one for each direction.
-#[derive(Default)]
-struct Parsers {
-    request: HeadParser,
-    answer: HeadParser,
-}
-
 /// What becomes of a caller's connection.
 pub(crate) enum After {
     /// It can carry another message.
@@ -56,16 +50,16 @@ pub(crate) enum After {
     Reset,
 }
 
-/// What of a request's head outlives it.
-struct Taken {
-    asked: Asked,
-    persistence: Persistence,
-    body: BodyReader,
-}
-
-/// Serves a published port's caller, request after request.
-pub(crate) async fn serve_published(data: &Rc<Data>, mut client: Side, ends: (SocketAddr, SocketAddr)) {
-    let mut caller = Caller::new(None, "");
+/// Serves a caller's own connection, request after request: at a published port, or in a stream
+/// of HBONE.
+pub(crate) async fn serve_connection(
+    data: &Rc<Data>,
+    mut client: Side,
+    ends: (SocketAddr, SocketAddr),
+    peer: Option<SpiffeId>,
+) {
+    let own = data.own_party().principal.map(|own| own.to_string()).unwrap_or_default();
+    let mut caller = Caller::new(peer, &own);
     loop {
         if client.bytes().is_empty() {
             let filled = tokio::select! {
@@ -178,14 +172,23 @@ impl Caller {
         let verdict = request.judge(&asking.inbound, &asking.facts, target.call(&head, &fields)).verdict;
         self.judged.clear();
         self.judged.extend_from_slice(head.bytes);
-        let own = [(IDENTITY, self.identity.as_deref()), (REQUEST_ID, made.as_ref().map(random::RequestId::as_str))];
-        let built = build(&head, (target.text(), &own), client.bytes(), &mut self.message);
-        let (taken, used) = match built {
-            Ok(built) => built,
+        let mut own: [(&str, &[u8]); 2] = Default::default();
+        let mut count = 0;
+        let made = made.as_ref().map(random::RequestId::as_str);
+        for (name, value) in [(IDENTITY, self.identity.as_deref()), (REQUEST_ID, made)] {
+            if let Some(value) = value {
+                own[count] = (name, value.as_bytes());
+                count += 1;
+            }
+        }
+        let edits = Edits { target: Some(target.text()), remove: FORGEABLE, append: &own[..count], hop: Hop::Keep };
+        self.message.clear();
+        let taken = match build(&head, &edits, client.bytes(), &mut self.message) {
+            Ok(taken) => taken,
             Err(detail) => return Took::Bad(request, Failure::inbound(Cause::BadRequest, detail)),
         };
-        request.from_caller(used);
-        client.consume(used);
+        request.add_received(taken.used);
+        client.consume(taken.used);
         if verdict == "allow" { Took::Request(request, taken) } else { Took::Denied(request, taken) }
     }
 
@@ -245,7 +248,7 @@ impl Caller {
             server: program,
             request,
             message: &self.message,
-            body: taken.body.refusing_trailers(FORGEABLE),
+            body: taken.body,
             asked: taken.asked,
             callee: Callee::Program(used),
             drain: self.peer.is_none().then_some(&*asking.data.drain),
@@ -333,55 +336,6 @@ impl Caller {
     }
 }
 
-/// One request's surroundings.
-struct Asking<'d> {
-    data: &'d Rc<Data>,
-    facts: Facts,
-    flow: Rc<Flow>,
-    inbound: Rc<Inbound>,
-    ends: (SocketAddr, SocketAddr),
-}
-
-impl Asking<'_> {
-    fn begin(&self, line: Line<'_>) -> Request {
-        Request::begin(self.data, &self.flow, self.ends, line)
-    }
-
-    /// Waits until policy no longer admits a head that it admitted.
-    async fn forbidden(&self, head: &[u8]) -> Failure {
-        let mut judged_by = self.inbound.clone();
-        loop {
-            let changed = self.data.live.changed();
-            if let Some(now) = self.data.records.inbound_now()
-                && !Rc::ptr_eq(&now, &judged_by)
-            {
-                if let Some(failure) = self.judge_again(&now, head) {
-                    return failure;
-                }
-                judged_by = now;
-            }
-            changed.await;
-        }
-    }
-
-    fn judge_again(&self, inbound: &Inbound, head: &[u8]) -> Option<Failure> {
-        let mut parser = HeadParser::new();
-        // It was read before; whatever can't be read now isn't admitted.
-        let judged = match parser.request(head) {
-            Ok(Some(head)) => Normal::of(&head).ok().map(|target| {
-                let fields = target.fields(&head);
-                judge(inbound, &self.facts, target.call(&head, &fields))
-            }),
-            _ => None,
-        };
-        match judged {
-            Some(Judged { verdict: "allow", .. }) => None,
-            Some(judged) => Some(Failure::inbound(Cause::PolicyChanged, judged.reason.unwrap_or_default())),
-            None => Some(Failure::inbound(Cause::PolicyChanged, "the request can't be judged again")),
-        }
-    }
-}
-
 /// What reading a head came to.
 enum Took {
     Request(Request, Taken),
@@ -412,30 +366,4 @@ fn note_change(request: &mut Request, failure: &Failure) {
 
 fn line<'a>(head: &RequestHead<'a>, target: &'a str, id: &'a str) -> Line<'a> {
     Line { method: head.method, authority: head.authority.unwrap_or_default(), target, id }
-}
-
-/// Builds the message for the program. Returns how many of `bytes` it took.
-fn build(
-    head: &RequestHead<'_>,
-    (target, own): (&str, &[(&str, Option<&str>); 2]),
-    bytes: &[u8],
-    message: &mut Vec<u8>,
-) -> Result<(Taken, usize), String> {
-    let mut body = BodyReader::new(head.framing).refusing_trailers(FORGEABLE);
-    let at_hand = &bytes[head.consumed..];
-    let length = body.take(at_hand).map_err(|error| error.to_string())?.length;
-    let mut append: [(&str, &[u8]); 2] = [("", b""); 2];
-    let mut count = 0;
-    for (name, value) in own.iter().filter_map(|(name, value)| Some((*name, (*value)?))) {
-        append[count] = (name, value.as_bytes());
-        count += 1;
-    }
-    let edits = Edits { target: Some(target), remove: FORGEABLE, append: &append[..count], hop: Hop::Keep };
-    message.clear();
-    match head.rewrite(&edits, message).map_err(|error| error.to_string())? {
-        Rewritten::AsIs(bytes) => message.extend_from_slice(bytes),
-        Rewritten::Appended => {}
-    }
-    message.extend_from_slice(&at_hand[..length]);
-    Ok((Taken { asked: head.asked(), persistence: head.persistence, body }, head.consumed + length))
 }

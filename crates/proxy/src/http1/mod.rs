@@ -13,11 +13,15 @@
 //! proves that nothing was processed.
 
 mod answer;
+mod asking;
 mod exchange;
 pub(crate) mod inbound;
+mod message;
 pub(crate) mod outbound;
+mod pass;
 mod programs;
 mod target;
+mod transfer;
 
 pub(crate) use answer::linger;
 pub(crate) use programs::Programs;

@@ -1,31 +1,29 @@
 //! The caller's side: the program's requests, each to an endpoint of its own choice.
 
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::time::Instant;
-use weft_http::body::BodyReader;
-use weft_http::head::{Asked, AskedMethod, HeadParser, Persistence, RequestHead};
-use weft_http::rewrite::{Edits, Rewritten};
+use weft_http::head::{AskedMethod, Persistence, RequestHead};
+use weft_http::rewrite::Edits;
 use weft_mesh::record::Tunnel;
 use weft_wire::head::Kind;
 
 use super::answer::{Asker, Reader, fail, linger, refuse};
 use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached, Used};
+use super::message::{Parsers, Taken, build};
 use crate::connection::broken;
 use crate::copy::copy;
 use crate::data::Data;
-use crate::limits::{ENDPOINT_TRIES, ROUTES_AT_HAND, TUNNEL_CONNECT};
+use crate::limits::{ENDPOINT_TRIES, ROUTES_AT_HAND};
 use crate::metrics::{Meter, Party};
 use crate::outbound::{Called, FAILED_COST, is_endpoints_own, labels};
-use crate::random;
 use crate::request::{Flow, Line, REQUEST_ID, Request};
 use crate::service::Target;
 use crate::side::Side;
 use crate::stream::Stream;
-use crate::tunnel::{Warm, dial, warm};
+use crate::tunnel::{Fresh, Warm, warm};
 use crate::why::{Cause, Failure};
+use crate::{random, tunnel};
 
 /// Serves one connection of the program, request after request, until one of both ends it.
 pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
@@ -59,17 +57,10 @@ struct Session<'d> {
     parsers: Parsers,
 }
 
-/// Readers of heads, one for each direction.
-#[derive(Default)]
-struct Parsers {
-    request: HeadParser,
-    answer: HeadParser,
-}
-
 /// An endpoint that requests of this connection went to.
 struct Route {
     target: Rc<Target>,
-    /// Its proxy's warm connections; `None` where there is no proxy.
+    /// Its proxy's warm connections; `None` where there is no proxy, or one of HBONE.
     warm: Option<Rc<Warm>>,
     flow: Rc<Flow>,
 }
@@ -80,13 +71,6 @@ enum After {
     Bytes,
     Close,
     Reset,
-}
-
-/// What of a request's head outlives it.
-struct Taken {
-    asked: Asked,
-    persistence: Persistence,
-    body: BodyReader,
 }
 
 /// A connection for one exchange.
@@ -117,7 +101,11 @@ impl Session<'_> {
             let taken = match self.parsers.request.request(self.client.bytes()) {
                 Ok(Some(head)) => {
                     let begun = begin(self.data, &self.unrouted, &self.called, &head);
-                    let built = build(&head, begun.id(), self.client.bytes(), &mut self.message);
+                    let field = begun.id().map(|id| (REQUEST_ID, id.as_bytes()));
+                    let edits = Edits { append: field.as_slice(), ..Edits::default() };
+                    self.message.clear();
+                    self.message.resize(HEAD_ROOM, 0);
+                    let built = build(&head, &edits, self.client.bytes(), &mut self.message);
                     Some((begun.request, built))
                 }
                 Ok(None) => None,
@@ -130,16 +118,14 @@ impl Session<'_> {
                 }
             };
             match taken {
-                Some((request, Ok((taken, used)))) => {
-                    request.from_caller(self.message.len() - HEAD_ROOM);
-                    self.client.consume(used);
+                Some((request, Ok(taken))) => {
+                    request.add_received(self.message.len() - HEAD_ROOM);
+                    self.client.consume(taken.used);
                     return Ok(Some((request, taken)));
                 }
-                Some((request, Err(failure))) => {
-                    let asker =
-                        Asker { method: AskedMethod::Other, persistence: Persistence::Close, reader: Reader::Program };
-                    // Who sends such a thing may be gone already.
-                    let _gone = fail(&mut self.client, asker, &failure, &request).await;
+                Some((request, Err(detail))) => {
+                    let failure = Failure::outbound(Cause::BadRequest, detail);
+                    self.answer(&request, AskedMethod::Other, &failure).await;
                     request.end(Some(failure));
                     return Err(Refused::Head);
                 }
@@ -233,17 +219,20 @@ impl Session<'_> {
     ) -> Result<(Rc<Route>, Upstream), Failure> {
         let route = self.route(target).await?;
         request.flow = route.flow.clone();
+        let bytes = self.called.head(target, Kind::Tcp);
         let Some(warm) = &route.warm else {
-            let at = SocketAddr::new(target.endpoint.address, self.called.port.target);
-            let side = Side::plain(dial::tcp(at, TUNNEL_CONNECT).await?);
-            return Ok((route, Upstream { side, callee: Callee::Program(Used::First) }));
+            let stream = tunnel::open(self.data, &target.endpoint, bytes).await?;
+            return Ok((route, Upstream { side: Side::new(stream), callee: Callee::Program(Used::First) }));
         };
         let reused = if used == Used::Again { warm.reuse() } else { None };
-        let (tunnel, callee) = match reused {
-            Some(tunnel) => (tunnel, Callee::Proxy(Used::Again)),
-            None => (warm.dial_weft(self.data).await?, Callee::Proxy(Used::First)),
+        let (stream, callee) = match reused {
+            Some(tunnel) => (Stream::Tls(tunnel), Callee::Proxy(Used::Again)),
+            None => match tunnel::fresh(self.data, &target.endpoint, warm, bytes).await? {
+                Fresh::Weft(tunnel) => (Stream::Tls(tunnel), Callee::Proxy(Used::First)),
+                Fresh::Bytes(stream) => (stream, Callee::Program(Used::First)),
+            },
         };
-        Ok((route, Upstream { side: Side::new(Stream::Tls(tunnel)), callee }))
+        Ok((route, Upstream { side: Side::new(stream), callee }))
     }
 
     async fn route(&mut self, target: &Rc<Target>) -> Result<Rc<Route>, Failure> {
@@ -255,11 +244,7 @@ impl Session<'_> {
         let endpoint = &target.endpoint;
         let warm = match endpoint.tunnel {
             Tunnel::Mesh(at) => Some(warm(self.data, endpoint, at).await?),
-            Tunnel::Plain => None,
-            Tunnel::Hbone(at) => {
-                let detail = format!("{at} speaks HBONE only, which this proxy doesn't speak");
-                return Err(Failure::outbound(Cause::Protocol, detail));
-            }
+            Tunnel::Plain | Tunnel::Hbone(_) => None,
         };
         let flow = Flow::new(labels(self.data, self.called.service.name(), target.party.clone(), "http"));
         let route = Rc::new(Route { target: target.clone(), warm, flow });
@@ -326,6 +311,9 @@ impl Session<'_> {
             && let Stream::Tls(tunnel) = upstream.side.stream
         {
             warm.give_back(tunnel, self.data);
+        } else if matches!(upstream.side.stream, Stream::Hbone(_)) {
+            // Dropping it would reset the program's connection.
+            tokio::task::spawn_local(linger(upstream.side));
         } else {
             // An exchange that ended before its request did leaves nothing to wait for.
             upstream.side.take();
@@ -357,11 +345,16 @@ impl Session<'_> {
 
     /// Answers for an endpoint that didn't.
     async fn give_up(&mut self, request: Request, taken: &Taken, failure: Failure) -> After {
-        let asker = Asker { method: taken.asked.method, persistence: Persistence::Close, reader: Reader::Program };
-        let answered: io::Result<()> = fail(&mut self.client, asker, &failure, &request).await;
+        self.answer(&request, taken.asked.method, &failure).await;
         tracing::info!(id = request.id(), %failure, "a request failed");
         request.end(Some(failure));
-        if answered.is_ok() { After::Close } else { After::Reset }
+        After::Close
+    }
+
+    async fn answer(&mut self, request: &Request, method: AskedMethod, failure: &Failure) {
+        let asker = Asker { method, persistence: Persistence::Close, reader: Reader::Program };
+        // The client may be gone already; the account tells of the failure all the same.
+        let _gone = fail(&mut self.client, asker, failure, request).await;
     }
 }
 
@@ -400,31 +393,6 @@ fn begin(data: &Rc<Data>, flow: &Rc<Flow>, called: &Called, head: &RequestHead<'
         Line { method: head.method, authority: head.authority.unwrap_or_default(), target: head.target_text, id };
     let request = Request::begin(data, flow, (called.caller, called.destination), line);
     Begun { request, made }
-}
-
-/// Builds the message of a head, and of what of its body is in `bytes`. Returns how many of
-/// `bytes` it took.
-fn build(
-    head: &RequestHead<'_>,
-    id: Option<&str>,
-    bytes: &[u8],
-    message: &mut Vec<u8>,
-) -> Result<(Taken, usize), Failure> {
-    let bad = |detail: String| Failure::outbound(Cause::BadRequest, detail);
-    let mut body = BodyReader::new(head.framing);
-    let at_hand = &bytes[head.consumed..];
-    let length = body.take(at_hand).map_err(|error| bad(error.to_string()))?.length;
-    message.clear();
-    message.resize(HEAD_ROOM, 0);
-    let field = id.map(|id| (REQUEST_ID, id.as_bytes()));
-    let edits = Edits { append: field.as_slice(), ..Edits::default() };
-    match head.rewrite(&edits, message).map_err(|error| bad(error.to_string()))? {
-        Rewritten::AsIs(bytes) => message.extend_from_slice(bytes),
-        Rewritten::Appended => {}
-    }
-    message.extend_from_slice(&at_hand[..length]);
-    let taken = Taken { asked: head.asked(), persistence: head.persistence, body };
-    Ok((taken, head.consumed + length))
 }
 
 /// Room for a head of `weft/1`: at most 67 bytes.

@@ -19,9 +19,12 @@ use crate::limits::{IDLE_PROGRAMS, PROGRAM_IDLE};
 /// The waiting connections of one data thread.
 #[derive(Default)]
 pub(crate) struct Programs {
-    idle: RefCell<HashMap<(IpAddr, u16), Vec<(TcpStream, Instant)>>>,
+    idle: RefCell<HashMap<(IpAddr, u16), Vec<Waiting>>>,
     count: Cell<usize>,
 }
+
+/// A connection, and since when it waits.
+type Waiting = (TcpStream, Instant);
 
 impl Programs {
     /// The connection that waits for the shortest time, and lives as far as the kernel knows.

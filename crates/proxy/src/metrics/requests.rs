@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{Labels, count, label_text, overflow};
 use crate::limits::METRIC_SERIES;
+use crate::report::Routed;
 
 /// How a request ended, as labels tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,7 +25,9 @@ pub struct Outcome {
 
 /// All series of requests.
 #[derive(Default)]
-pub struct Requests(RefCell<HashMap<(Arc<Labels>, Outcome), Rc<RequestSeries>>>);
+pub struct Requests(RefCell<HashMap<Key, Rc<RequestSeries>>>);
+
+type Key = (Arc<Labels>, Outcome);
 
 /// The counters of one series of requests.
 #[derive(Default)]
@@ -33,6 +36,8 @@ pub struct RequestSeries {
     duration_ms: Histogram,
     received: Histogram,
     sent: Histogram,
+    /// By route, until the next report.
+    pub(crate) routed: Routed,
 }
 
 impl Requests {
@@ -44,6 +49,13 @@ impl Requests {
         }
         let labels = if all.len() < METRIC_SERIES { labels.clone() } else { Arc::new(overflow(labels.reporter)) };
         all.entry((labels, outcome)).or_default().clone()
+    }
+
+    /// Looks at what every series counted by route.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Labels, Outcome, &Routed)) {
+        for ((labels, outcome), series) in self.0.borrow().iter() {
+            look(labels, *outcome, &series.routed);
+        }
     }
 
     /// Appends all families in Prometheus's text format.

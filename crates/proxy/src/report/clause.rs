@@ -81,7 +81,14 @@ impl Clauses {
 impl<'a> Seen<'a> {
     /// What a record says of a call.
     pub(super) fn of(record: &'a AccessRecord) -> Self {
-        Self { labels: &record.labels, method: "", path: "", status: 0, is_request: false }
+        let labels = &record.labels;
+        match &record.request {
+            None => Self { labels, method: "", path: "", status: 0, is_request: false },
+            Some(asked) => {
+                let [method, _, path, _] = asked.words.all();
+                Self { labels, method, path, status: asked.status, is_request: true }
+            }
+        }
     }
 }
 

@@ -14,6 +14,8 @@
 mod clause;
 mod health;
 mod reporter;
+mod route;
+mod routed;
 mod stream;
 mod taps;
 
@@ -23,6 +25,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use weft_wire::proto::weft::v1::{Delta, Leaf, NumberedFilter, Series, TapEvent};
 
 pub(crate) use reporter::{Reported, Reporter, answer};
+pub(crate) use routed::Routed;
 pub(crate) use stream::follow;
 
 /// The two ends of what data thread and control thread tell each other of signals.

@@ -4,14 +4,18 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use weft_wire::proto::weft::v1::{self as proto, Delta, Series};
 
+use super::route::{RouteId, Routes};
+use super::routed::Routed;
 use super::taps::Taps;
 use super::{Activity, Ask, DataEnd, Snapshot};
 use crate::access::AccessRecord;
 use crate::data::Data;
+use crate::limits::REPORT_SERIES;
 use crate::metrics::{Labels, Metrics, Party, Reporter as View, ServiceName, TcpCounts};
 
 /// What the data thread has told, and what it is to look for.
@@ -20,6 +24,7 @@ pub(crate) struct Reporter {
     last: RefCell<Option<oneshot::Sender<Snapshot>>>,
     resting: Cell<bool>,
     series: Cell<u32>,
+    routes: Routes,
     taps: Taps,
 }
 
@@ -35,7 +40,14 @@ impl Reporter {
     pub(crate) fn new(end: DataEnd) -> (Self, mpsc::Receiver<Ask>) {
         let DataEnd { asks, touched, last } = end;
         let last = RefCell::new(Some(last));
-        let reporter = Self { touched, last, resting: Cell::new(false), series: Cell::new(0), taps: Taps::default() };
+        let reporter = Self {
+            touched,
+            last,
+            resting: Cell::new(false),
+            series: Cell::new(0),
+            routes: Routes::default(),
+            taps: Taps::default(),
+        };
         (reporter, asks)
     }
 
@@ -44,6 +56,18 @@ impl Reporter {
         if self.resting.replace(false) {
             self.touched.notify_one();
         }
+    }
+
+    /// A request ended: counts it under its route. `asked` are its method and target.
+    pub(crate) fn count(&self, routed: &Routed, asked: (&str, &str), took: Duration, bytes: (u64, u64)) {
+        let route = self.routes.of(asked.0, asked.1);
+        let is_full = self.series.get() >= REPORT_SERIES && !routed.knows(route);
+        routed.count(if is_full { RouteId::default() } else { route }, took, bytes);
+    }
+
+    /// Whether anybody watches calls.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.taps.is_watching()
     }
 
     /// A call ended. Whoever watches for such a call will see it.
@@ -86,6 +110,18 @@ impl Reporter {
                 });
                 deltas.push(delta(id, before, counts));
             }
+        });
+        metrics.requests.each(|labels, outcome, routed| {
+            let name = |route| {
+                let grpc_status = outcome.grpc.map(|status| status.to_string()).unwrap_or_default();
+                let text = self.routes.text(route).to_string();
+                let route = Some(proto::Route { route: text, code: outcome.code.into(), grpc_status });
+                let named = Series { route, ..self.name(labels, outcome.flag) };
+                let id = named.id;
+                series.push(named);
+                id
+            };
+            routed.take(name, &mut deltas);
         });
         (series, deltas)
     }

@@ -51,7 +51,7 @@ pub(crate) fn unexpected(at: SocketAddr, expected: &str, found: Option<&[u8]>) -
 
 /// What it means that a connection to another proxy broke before its exchange began. In TLS 1.3 a
 /// server's refusal of our certificate arrives only now.
-pub(super) fn broken(at: SocketAddr, error: &io::Error) -> Failure {
+pub(crate) fn broken(at: SocketAddr, error: &io::Error) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => tls_failure(at, error),
         None => Failure::outbound(Cause::Connect, format!("{at}: {error}")),

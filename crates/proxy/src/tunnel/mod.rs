@@ -50,14 +50,37 @@ pub(crate) async fn warm(data: &Data, endpoint: &Endpoint, at: SocketAddr) -> Re
     Ok(data.pool.entry(at, &endpoint.identity, &identity))
 }
 
+/// A connection on which nothing was said yet.
+pub(crate) enum Fresh {
+    /// To a proxy that speaks `weft/1`: a head comes first.
+    Weft(Box<TlsStream>),
+    /// To the program itself, which has accepted: what is sent are its bytes.
+    Bytes(Stream),
+}
+
+/// Makes a connection through the proxy behind `warm`; which protocol that speaks shows only then.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn fresh(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, head: Head) -> Result<Fresh, Failure> {
+    let (at, identity) = (warm.at(), data.records.identity().await?);
+    if let Some(way) = data.pool.hbone.living(at, &endpoint.identity, &identity) {
+        return connect(data, &way, head).await.map(Fresh::Bytes);
+    }
+    match warm.dial(data).await? {
+        Dialled::Weft(tunnel) => Ok(Fresh::Weft(tunnel)),
+        Dialled::Hbone(tunnel) => {
+            let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
+            way.adopt(data, tunnel).await?;
+            connect(data, &way, head).await.map(Fresh::Bytes)
+        }
+    }
+}
+
 /// Says the head on a warm connection, or on a new one. A warm one may have died unseen; since the
 /// head was all that was said on it, the exchange is tried again on a new one.
 async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: Head) -> Result<Stream, Failure> {
-    let identity = data.records.identity().await?;
-    if let Some(way) = data.pool.hbone.living(at, &endpoint.identity, &identity) {
-        return connect(data, &way, head).await;
-    }
-    let warm = data.pool.entry(at, &endpoint.identity, &identity);
+    let warm = warm(data, endpoint, at).await?;
     if let Some(mut tunnel) = warm.take() {
         match answer::ask(&mut tunnel, head).await {
             Ok(answer) => {
@@ -68,13 +91,9 @@ async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: He
             Err(error) => tracing::debug!(%at, %error, "a warm connection had died"),
         }
     }
-    let mut tunnel = match warm.dial(data).await? {
-        Dialled::Weft(tunnel) => tunnel,
-        Dialled::Hbone(tunnel) => {
-            let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
-            way.adopt(data, tunnel).await?;
-            return connect(data, &way, head).await;
-        }
+    let mut tunnel = match fresh(data, endpoint, &warm, head).await? {
+        Fresh::Weft(tunnel) => tunnel,
+        Fresh::Bytes(stream) => return Ok(stream),
     };
     warm.refill(data);
     match answer::ask(&mut tunnel, head).await {

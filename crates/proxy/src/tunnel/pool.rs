@@ -117,6 +117,11 @@ impl Warm {
         None
     }
 
+    /// Where its connections go.
+    pub(super) fn at(&self) -> SocketAddr {
+        self.at
+    }
+
     /// Which identity and trust its connections were made with.
     pub(crate) fn generation(&self) -> u64 {
         self.generation

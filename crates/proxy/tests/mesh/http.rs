@@ -16,6 +16,17 @@ pub(crate) fn head_of(socket: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
+/// The program's next connection on which something is said. A client that is slow to speak has the
+/// program dialled before it is known to speak HTTP; that connection ends without a word.
+pub(crate) fn asked(listener: &TcpListener) -> TcpStream {
+    loop {
+        let socket = crate::harness::accept(listener);
+        if socket.peek(&mut [0]).unwrap() == 1 {
+            return socket;
+        }
+    }
+}
+
 pub(crate) fn exactly(socket: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     socket.read_exact(&mut bytes).unwrap();
@@ -94,6 +105,19 @@ pub(crate) fn check_body(socket: &mut TcpStream, framing: Framing, length: usize
     }
     most
 }
+
+/// Runs a test's body in a process in which no other test runs, so that memory can be told.
+pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = child.args([test, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+const ALONE: &str = "WEFT_TEST_ALONE";
 
 /// Anonymous memory of this process, in KiB.
 pub(crate) fn anonymous_kib() -> u64 {

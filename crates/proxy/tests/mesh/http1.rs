@@ -20,7 +20,7 @@ fn heads_keep_their_bytes_and_connections_are_used_again() {
     for n in 0..3 {
         let head = format!("GET /{n}?q=%2f HTTP/1.1\r\nhOsT: api\r\nX-B:  2\t\r\nx-a: 1\r\nX-B: 3\r\n");
         write!(caller, "{head}x-request-id: id-{n}\r\n\r\n").unwrap();
-        let callee = callee.get_or_insert_with(|| accept(&listener));
+        let callee = callee.get_or_insert_with(|| asked(&listener));
         let got = head_of(callee);
         assert!(got.starts_with(&head), "{got}");
         seen.push(got);
@@ -43,7 +43,7 @@ fn a_request_without_an_id_gets_one_and_a_forged_identity_is_taken_out() {
     let (web, api) = Mesh::new().pair(port);
     let mut caller = web.connect();
     caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Client-Cert: URI=spiffe://x\r\nx_forwarded_client_cert: y\r\nL5d-Client-Id: z\r\n\r\n").unwrap();
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     let head = head_of(&mut callee);
     assert!(!head.contains("spiffe://x") && !head.contains(": y") && !head.contains(": z"), "{head}");
     let id = head.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap().to_owned();
@@ -60,7 +60,7 @@ fn pipelined_requests_are_answered_in_order() {
     let requests: String =
         (0..20).map(|n| format!("POST /{n} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")).collect();
     caller.write_all(requests.as_bytes()).unwrap();
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     for n in 0..20 {
         assert!(head_of(&mut callee).starts_with(&format!("POST /{n} ")));
         assert_eq!(exactly(&mut callee, 3), b"abc");
@@ -83,7 +83,7 @@ fn chunks_extensions_and_trailers_pass_unchanged_both_ways() {
     for byte in body {
         caller.write_all(&[*byte]).unwrap();
     }
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     head_of(&mut callee);
     assert_eq!(exactly(&mut callee, body.len()), body);
     callee.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
@@ -101,7 +101,7 @@ fn interim_answers_pass_and_a_final_one_may_come_before_the_body_ends() {
     let (web, _api) = Mesh::new().pair(port);
     let mut caller = web.connect();
     caller.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n").unwrap();
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     assert!(head_of(&mut callee).contains("Expect: 100-continue\r\n"));
     callee.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
     assert_eq!(head_of(&mut caller), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -132,7 +132,7 @@ fn answers_without_bodies_leave_the_connection_open() {
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ] {
         write!(caller, "{method} / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let callee = callee.get_or_insert_with(|| accept(&listener));
+        let callee = callee.get_or_insert_with(|| asked(&listener));
         head_of(callee);
         callee.write_all(answer.as_bytes()).unwrap();
         assert_eq!(head_of(&mut caller), answer);
@@ -147,7 +147,7 @@ fn old_clients_and_bodies_that_end_with_the_connection() {
         let mut caller = web.connect();
         caller.write_all(request.as_bytes()).unwrap();
         caller.shutdown(Shutdown::Write).unwrap();
-        let mut callee = accept(&listener);
+        let mut callee = asked(&listener);
         head_of(&mut callee);
         callee.write_all(b"HTTP/1.0 200 OK\r\n\r\nuntil the end").unwrap();
         drop(callee);
@@ -168,7 +168,7 @@ fn what_is_switched_are_plain_bytes() {
     ] {
         let mut caller = web.connect();
         caller.write_all(request.as_bytes()).unwrap();
-        let mut callee = accept(&listener);
+        let mut callee = asked(&listener);
         head_of(&mut callee);
         write!(callee, "{answer}at once").unwrap();
         assert_eq!(head_of(&mut caller), answer);
@@ -186,6 +186,13 @@ fn what_is_switched_are_plain_bytes() {
 
 #[test]
 fn large_bodies_pass_both_ways_without_being_held() {
+    alone(
+        "http1::large_bodies_pass_both_ways_without_being_held",
+        large_bodies_pass_both_ways_without_being_held_alone,
+    );
+}
+
+fn large_bodies_pass_both_ways_without_being_held_alone() {
     const LENGTH: usize = 100 << 20;
     for framing in [Framing::Length, Framing::Chunked] {
         let (listener, port) = program();
@@ -199,7 +206,7 @@ fn large_bodies_pass_both_ways_without_being_held() {
                 .unwrap();
             send_body(&mut sending, framing, LENGTH);
         });
-        let callee = accept(&listener);
+        let callee = asked(&listener);
         let echo = thread::spawn(move || {
             let (mut from, mut to) = (callee.try_clone().unwrap(), callee);
             head_of(&mut from);
@@ -225,7 +232,7 @@ fn a_slow_reader_slows_the_program() {
     let (web, _api) = Mesh::new().pair(port);
     let mut caller = web.connect();
     caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     head_of(&mut callee);
     callee.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     callee.set_nonblocking(true).unwrap();
@@ -253,7 +260,7 @@ fn a_large_head_passes_and_a_larger_one_is_refused() {
     let head = |length| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(length));
     // What the proxies add has room, too.
     caller.write_all(head(64_000).as_bytes()).unwrap();
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     assert!(head_of(&mut callee).len() > 64_000);
     write!(callee, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: {}\r\n\r\n", "y".repeat(64_000)).unwrap();
     assert!(head_of(&mut caller).len() > 64_000);
@@ -330,7 +337,7 @@ fn a_program_that_dies_amid_its_answer_leaves_no_clean_end() {
     for head in ["Content-Length: 100\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "\r\nabc"] {
         let mut caller = web.connect();
         caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let mut callee = accept(&listener);
+        let mut callee = asked(&listener);
         head_of(&mut callee);
         write!(callee, "HTTP/1.1 200 OK\r\n{head}").unwrap();
         head_of(&mut caller);
@@ -354,7 +361,7 @@ fn bad_answers_and_none_are_told() {
     ] {
         let mut caller = web.connect();
         caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let mut callee = accept(&listener);
+        let mut callee = asked(&listener);
         head_of(&mut callee);
         callee.write_all(answer.as_bytes()).unwrap();
         drop(callee);
@@ -409,7 +416,7 @@ fn connections_that_died_while_they_waited_are_replaced() {
     let mut caller = web.connect();
     for _ in 0..3 {
         caller.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").unwrap();
-        let mut callee = accept(&listener);
+        let mut callee = asked(&listener);
         head_of(&mut callee);
         exactly(&mut callee, 1);
         callee.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
@@ -423,7 +430,7 @@ fn connections_that_died_while_they_waited_are_replaced() {
     api.join();
     let renewed = mesh.proxy_at("api", CALLEE, SocketAddr::new(SERVICE, 1), at);
     caller.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").unwrap();
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     head_of(&mut callee);
     callee.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     assert!(head_of(&mut caller).starts_with("HTTP/1.1 200 "));
@@ -436,7 +443,7 @@ fn a_client_that_goes_is_noticed_by_the_program() {
     let (web, _api) = Mesh::new().pair(port);
     let mut caller = web.connect();
     caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     head_of(&mut callee);
     reset(caller);
     assert!(is_reset(&mut callee));
@@ -452,7 +459,7 @@ fn draining_closes_what_is_idle_and_ends_what_is_not() {
     for caller in [&mut idle, &mut busy] {
         caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
-    let (mut one, mut two) = (accept(&listener), accept(&listener));
+    let (mut one, mut two) = (asked(&listener), asked(&listener));
     let head = head_of(&mut one);
     head_of(&mut two);
     one.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
@@ -508,7 +515,7 @@ fn a_port_whose_server_speaks_first_is_not_kept_waiting_once_http_is_known() {
     let (web, _api) = Mesh::new().pair(port);
     let mut caller = web.connect();
     caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     head_of(&mut callee);
     callee.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     head_of(&mut caller);
@@ -527,7 +534,7 @@ fn a_prefix_that_stays_one_passes_as_tcp() {
     for bytes in [&b"GET /what"[..], b"PRI * HT", b"EHLO me\r\n", b"\x16\x03\x01\x02\x00\x01\x00"] {
         let mut caller = web.connect();
         caller.write_all(bytes).unwrap();
-        let mut callee = accept(&listener);
+        let mut callee = asked(&listener);
         let got = exactly(&mut callee, bytes.len());
         assert_eq!(got, bytes);
     }
@@ -540,7 +547,7 @@ fn a_service_that_goes_is_told_on_an_open_connection() {
     let (web, _api) = Mesh::new().pair(port);
     let mut caller = web.connect();
     caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut callee = accept(&listener);
+    let mut callee = asked(&listener);
     head_of(&mut callee);
     callee.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     head_of(&mut caller);

@@ -16,7 +16,7 @@ fn matches<T>(any: T) -> Matches<T> {
     Matches { any: vec![any], not: Vec::new() }
 }
 
-fn policy(action: Action, rule: Rule) -> Policy {
+pub(crate) fn policy(action: Action, rule: Rule) -> Policy {
     let origin = Origin { namespace: "default".into(), name: "api-policy".into(), file: "mesh.yaml".into(), line: 3 };
     let rules = vec![Rule { index: 0, line: 9, ..rule }];
     Policy { origin, action, enforcement: Enforcement::Enforced, rules, defect: None }
@@ -26,7 +26,7 @@ fn to(operation: Operation) -> Rule {
     Rule { to: vec![operation], ..Default::default() }
 }
 
-fn path(pattern: Pattern) -> Rule {
+pub(crate) fn path(pattern: Pattern) -> Rule {
     to(Operation { paths: matches(PathPattern::Text(pattern)), ..Default::default() })
 }
 
@@ -40,7 +40,7 @@ fn nobody_called(listener: &TcpListener) -> bool {
 }
 
 /// Asks on an open connection; the status of the answer, whose body is read.
-fn ask(caller: &mut TcpStream, request: &str) -> u16 {
+pub(crate) fn ask(caller: &mut TcpStream, request: &str) -> u16 {
     caller.write_all(request.as_bytes()).unwrap();
     let head = head_of(caller).to_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |l| l.parse().unwrap());
@@ -49,7 +49,7 @@ fn ask(caller: &mut TcpStream, request: &str) -> u16 {
 }
 
 /// A program that answers each request with 200 and keeps its connections.
-fn answering(listener: TcpListener) {
+pub(crate) fn answering(listener: TcpListener) {
     std::thread::spawn(move || {
         while let Ok((mut socket, _)) = listener.accept() {
             std::thread::spawn(move || {
@@ -132,7 +132,7 @@ fn paths_are_matched_and_forwarded_normalized() {
     assert!(nobody_called(&listener));
     listener.set_nonblocking(false).unwrap();
     caller.write_all(b"GET /admin/../open?x=/../admin HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut program = accept(&listener);
+    let mut program = asked(&listener);
     assert!(head_of(&mut program).starts_with("GET /open?x=/../admin HTTP/1.1\r\n"));
     let mut caller = web.connect();
     assert_eq!(ask(&mut caller, "GET /a%00 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
@@ -145,17 +145,17 @@ fn a_change_of_policy_ends_what_it_forbids_and_judges_what_follows() {
     let (web, callee) = Mesh::new().pair(port);
     let (mut long, mut ws, mut next) = (web.connect(), web.connect(), web.connect());
     long.write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut program = accept(&listener);
+    let mut program = asked(&listener);
     head_of(&mut program);
     program.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
     head_of(&mut long);
     ws.write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
-    let mut switched = accept(&listener);
+    let mut switched = asked(&listener);
     head_of(&mut switched);
     switched.write_all(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
     head_of(&mut ws);
     next.write_all(b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let mut open = accept(&listener);
+    let mut open = asked(&listener);
     head_of(&mut open);
     callee.tell(api(vec![policy(Action::Allow, path(Pattern::Exact("/open".into())))]));
     assert!(long.read_to_end(&mut Vec::new()).is_err());
@@ -183,4 +183,17 @@ fn callers_of_a_published_port_are_judged_without_identity() {
     api.tell(Update::Inbound(Box::new(record)));
     api.wait_metric("weft_");
     assert_eq!(ask(&mut caller, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"), 403);
+}
+
+#[test]
+fn what_is_denied_as_tcp_may_be_allowed_as_http() {
+    let (listener, port) = program();
+    let (web, callee) = Mesh::new().pair(port);
+    answering(listener);
+    callee.tell(api(vec![policy(Action::Allow, path(Pattern::Exact("/open".into())))]));
+    // Both are silent until the callee's proxy has refused them as TCP.
+    let (mut caller, mut silent) = (web.connect(), web.connect());
+    callee.log.wait(|line| line["verdict"] == "deny" && line["protocol"] == "tcp");
+    assert_eq!(ask(&mut caller, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+    assert!(is_reset(&mut silent));
 }

@@ -7,7 +7,7 @@ use std::thread;
 use weft_mesh::record::Tunnel;
 
 use crate::harness::*;
-use crate::http::{anonymous_kib, read_to_end};
+use crate::http::{alone, anonymous_kib, read_to_end};
 
 #[test]
 fn bytes_and_half_closes_pass_both_ways() {
@@ -61,6 +61,10 @@ fn resets_are_passed_on_both_ways() {
 
 #[test]
 fn a_large_transfer_arrives_whole_and_is_not_held() {
+    alone("tcp::a_large_transfer_arrives_whole_and_is_not_held", a_large_transfer_arrives_whole_and_is_not_held_alone);
+}
+
+fn a_large_transfer_arrives_whole_and_is_not_held_alone() {
     const BYTES: usize = 100 << 20;
     let pattern = |at: usize| (at.wrapping_mul(2_654_435_761) >> 13) as u8;
     let (listener, port) = program();
@@ -143,6 +147,10 @@ fn a_warm_connection_that_died_is_replaced() {
 
 #[test]
 fn an_idle_connection_is_cheap() {
+    alone("tcp::an_idle_connection_is_cheap", an_idle_connection_is_cheap_alone);
+}
+
+fn an_idle_connection_is_cheap_alone() {
     const CONNECTIONS: u64 = 200;
     let (listener, port) = program();
     let (web, _api) = Mesh::new().pair(port);

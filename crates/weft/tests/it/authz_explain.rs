@@ -233,21 +233,21 @@ fn a_broken_file_closes_what_it_might_have_closed_and_no_more() {
       },
       "reason": "allowed: ALLOW rule 0 matches (payments/payments-policy at payments.yaml:12)",
       "problems": [
-        "broken.yaml:15: expected YAML, found a mistake in it: while parsing a flow sequence, expected ',' or ']'",
-        "broken.yaml:15: warning: expected a policy that is understood: until then it allows no call to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/broken)"
+        "broken.yaml:14: expected YAML, found a mistake in it: while parsing a flow sequence, expected ',' or ']'",
+        "broken.yaml:14: warning: expected a policy that is understood: until then it allows no call to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/broken)"
       ]
     }
     --- stderr
-    broken.yaml:15: expected YAML, found a mistake in it: while parsing a flow sequence, expected ',' or ']'
-    broken.yaml:15: warning: expected a policy that is understood: until then it allows no call to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/broken)
+    broken.yaml:14: expected YAML, found a mistake in it: while parsing a flow sequence, expected ',' or ']'
+    broken.yaml:14: warning: expected a policy that is understood: until then it allows no call to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/broken)
     "#);
     assert_snapshot!(room.run(&format!("authz explain -f policies {CHECKOUT} --to payments/ledger")), @r#"
     exit 0
     allow no rule
           allowed: no policy selects the workload payments/ledger
     --- stderr
-    broken.yaml:15: expected YAML, found a mistake in it: while parsing a flow sequence, expected ',' or ']'
-    broken.yaml:15: warning: expected a policy that is understood: until then it allows no call to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/broken)
+    broken.yaml:14: expected YAML, found a mistake in it: while parsing a flow sequence, expected ',' or ']'
+    broken.yaml:14: warning: expected a policy that is understood: until then it allows no call to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/broken)
     "#);
 }
 

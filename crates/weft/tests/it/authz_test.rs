@@ -207,7 +207,7 @@ fn cases_that_cannot_be_used_are_no_verdicts() {
         .file("utf.yaml", b"cases:\n- name: caf\xe9\n")
         .file("none.yaml", "cases: []\n");
     for (file, expected) in [
-        ("yaml.yaml", "error: yaml.yaml:3: expected YAML"),
+        ("yaml.yaml", "error: yaml.yaml:2: expected YAML"),
         ("utf.yaml", "error: utf.yaml:2: expected UTF-8, found the byte 0xE9"),
         ("none.yaml", "error: none.yaml:1: cases: expected at least one case, found none"),
         ("nowhere.yaml", "error: nowhere.yaml: No such file or directory"),

@@ -64,14 +64,14 @@ fn a_connection_has_neither_path_nor_status() {
     let record = AccessRecord {
         start: SystemTime::now(),
         duration: Duration::ZERO,
-        labels: std::sync::Arc::new(labels()),
+        labels: labels().into(),
         source: at,
         destination: at,
         from_caller: 0,
         from_callee: 0,
         verdict: None,
-        request: None,
         failure: None,
+        request: None,
     };
     let seen = Seen::of(&record);
     assert!(admits(TapFilter::default(), &seen));

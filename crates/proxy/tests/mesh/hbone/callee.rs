@@ -5,28 +5,34 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 
 use weft_hbone_peer::client::{Head, Tunnel};
 use weft_hbone_peer::server::pipe_tcp;
-use weft_mesh::record::Policy;
+use weft_mesh::record::{Inbound, Policy};
 use weft_proxy::records::Update;
 
 use super::{PEERS, Told, connect, to};
 use crate::harness::*;
+use crate::http::{Framing, check_body, read_to_end, send_body};
 use crate::policy::{allow_only, api, nobody_called};
 
 /// A proxy of `api` with these policies, and a connection of the peer to it, as `web`.
-fn called(policies: Vec<Policy>) -> (Proxy, Tunnel, Told) {
+pub(super) fn called(policies: Vec<Policy>) -> (Proxy, Tunnel, Told) {
+    called_as(inbound("api", CALLEE, policies))
+}
+
+/// The same with this record.
+pub(super) fn called_as(record: Inbound) -> (Proxy, Tunnel, Told) {
     let mesh = Mesh::new();
     let proxy = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
-    proxy.tell(Update::Inbound(Box::new(inbound("api", CALLEE, policies))));
+    proxy.tell(Update::Inbound(Box::new(record)));
     let (tunnel, told) = connect(&mesh, "web", proxy.mesh, "api").unwrap();
     (proxy, tunnel, told)
 }
 
-fn status(tunnel: &Tunnel, head: &Head) -> u16 {
+pub(super) fn status(tunnel: &Tunnel, head: &Head) -> u16 {
     PEERS.block_on(tunnel.open(head)).unwrap().status.as_u16()
 }
 
 /// A program's socket whose bytes go through a stream of `tunnel` to `port`.
-fn through(tunnel: &Tunnel, port: u16) -> TcpStream {
+pub(super) fn through(tunnel: &Tunnel, port: u16) -> TcpStream {
     let opened = PEERS.block_on(tunnel.open(&to(SocketAddr::new(CALLEE, port)))).unwrap();
     assert_eq!((opened.status.as_u16(), opened.violations.len()), (200, 0));
     let (listener, near) = program();
@@ -41,12 +47,6 @@ fn through(tunnel: &Tunnel, port: u16) -> TcpStream {
         drop((opened, tunnel));
     });
     patient(caller)
-}
-
-fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).unwrap();
-    bytes
 }
 
 #[test]
@@ -157,17 +157,17 @@ fn more_than_all_windows_passes_both_ways_at_once() {
     let (listener, port) = program();
     let (_api, tunnel, _told) = called(Vec::new());
     let (caller, callee) = (through(&tunnel, port), accept(&listener));
-    let pattern: Vec<u8> = (0..20 << 20).map(|i: u32| (i % 251) as u8).collect();
+    let length = 20 << 20;
     std::thread::scope(|scope| {
         for socket in [&caller, &callee] {
-            scope.spawn(|| {
-                (&*socket).write_all(&pattern).unwrap();
-                socket.shutdown(Shutdown::Write).unwrap();
+            let (mut sending, mut receiving) = (socket.try_clone().unwrap(), socket.try_clone().unwrap());
+            scope.spawn(move || {
+                send_body(&mut sending, Framing::Length, length);
+                sending.shutdown(Shutdown::Write).unwrap();
             });
-            scope.spawn(|| {
-                let mut bytes = Vec::new();
-                (&*socket).read_to_end(&mut bytes).unwrap();
-                assert!(bytes == pattern, "{} bytes came", bytes.len());
+            scope.spawn(move || {
+                check_body(&mut receiving, Framing::Length, length);
+                assert_eq!(read_to_end(&mut receiving), b"");
             });
         }
     });

@@ -4,29 +4,24 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
 use weft_hbone_peer::server::Rules;
-use weft_mesh::record::Tunnel;
+use weft_mesh::record::{AppProtocol, Destination, ServicePort, Tunnel};
 use weft_proxy::records::Update;
 
 use super::{Told, serve};
 use crate::harness::*;
+use crate::http::read_to_end;
 
 /// The peer serves `api`'s address and dials loopback for it.
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules { destinations: vec![CALLEE], dial: Some(Ipv4Addr::LOCALHOST.into()), ..Rules::default() }
 }
 
 /// The proxy of `web`, which calls `api` at `port`; the peer is `api`.
-fn calling(port: u16, tunnel: fn(SocketAddr) -> Tunnel, rules: Rules) -> (Proxy, Told) {
+pub(super) fn calling(port: u16, tunnel: fn(SocketAddr) -> Tunnel, rules: Rules) -> (Proxy, Told) {
     let mesh = Mesh::new();
     let (address, told) = serve(&mesh, "api", rules);
     mesh.registry.put(service("api", &[(CALLEE, tunnel(address))]));
     (mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port)), told)
-}
-
-fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).unwrap();
-    bytes
 }
 
 #[test]
@@ -153,7 +148,10 @@ fn a_failure_to_dial_is_shared_and_not_repeated_for_each() {
     let mesh = Mesh::new();
     // It accepts, and never says anything of TLS.
     let (mute, _) = program();
-    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Hbone(mute.local_addr().unwrap()))]));
+    // Declared, so that all wait for the dialling and none for what is spoken.
+    let ports = vec![ServicePort { port: 80, target: 80, protocol: AppProtocol::Tcp }];
+    let api = service("api", &[(CALLEE, Tunnel::Hbone(mute.local_addr().unwrap()))]);
+    mesh.registry.put(Destination { ports, ..api });
     let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
     let mut callers: Vec<TcpStream> = (0..20).map(|_| web.connect()).collect();
     web.wait_metric("weft_outbound_connections 20");

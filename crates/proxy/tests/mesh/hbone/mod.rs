@@ -3,6 +3,7 @@
 
 mod callee;
 mod caller;
+mod http;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};

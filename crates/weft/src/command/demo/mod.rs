@@ -153,9 +153,12 @@ fn checkout_is_served(stage: &Stage, sniffer: &Sniffer, claims: &mut Claims) -> 
 
 fn strangers_are_refused(stage: &Stage, claims: &mut Claims) -> Result<(), Failure> {
     let output = call(stage, "stranger", "http://payments:8080/charge")?;
-    let refused = !output.status.success() && output.stdout.is_empty();
-    let told = format!("weft run stranger -- curl http://payments:8080/charge\n{}", text(&output.stderr));
-    claims.claim("a stranger in the mesh gets nothing", Outcome::from(refused), &told);
+    let told = format!("weft run stranger -- curl http://payments:8080/charge\n{}", text(&output.stdout));
+    let refused = Outcome::from(text(&output.stdout) == DENIED);
+    claims.claim("a stranger in the mesh gets a refusal and nothing else", refused, &told);
+    let rule = wait_for("the access log", || logged(&stage.proxy_log("payments"), "reason"))?;
+    let named = Outcome::from(rule.contains("default/payments-policy at policies.yaml"));
+    claims.claim("payments' proxy says which policy refused", named, &rule);
 
     let output = finish(Command::new("curl").args(["-sS", "-m", "5", &format!("http://{PUBLISHED}/charge")]))?;
     let refused = !output.status.success() && output.stdout.is_empty();
@@ -187,5 +190,7 @@ fn logged(log: &str, field: &str) -> Option<String> {
     lines.filter_map(|line| line.get(field)?.as_str().map(str::to_owned)).next()
 }
 
+/// All that a denied caller is told.
+const DENIED: &str = "RBAC: access denied";
 /// A TLS record that holds a handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];

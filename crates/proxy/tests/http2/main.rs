@@ -1,0 +1,13 @@
+//! HTTP/2 and gRPC through pairs of proxies on loopback. A binary of its own: what these tests hold in
+//! memory would disturb those of the mesh that measure it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod ends;
+mod flow;
+#[path = "../mesh/harness.rs"]
+#[allow(dead_code, reason = "the mesh's other tests use the rest")]
+mod harness;
+mod programs;
+mod streams;
+mod tools;
