@@ -78,8 +78,9 @@ pub const INBOUND_CONNECTIONS: usize = 20_000;
 /// Handshakes of callers at once: what one thread can finish within [`TLS_ACCEPT`] is far more, what
 /// a flood may hold of memory is this many sessions.
 pub const INBOUND_HANDSHAKES: usize = 1_000;
-/// Names and addresses that the proxy asks the control plane for at once.
-pub const SUBSCRIPTIONS: usize = 10_000;
+/// Names and addresses that the proxy asks the control plane for at once: fewer than the control
+/// plane allows (8,192), so that this bound is met first.
+pub const SUBSCRIPTIONS: usize = 8_000;
 /// How long a destination is kept after its last use.
 pub const DESTINATION_IDLE: Duration = Duration::from_secs(600);
 /// Endpoints whose tunnels and labels one connection of HTTP/1 keeps at hand.
