@@ -53,9 +53,9 @@ impl Slots {
         (found, now.saturating_sub(begin))
     }
 
-    /// How far back the slots reach.
+    /// How far back the slots reach at least: the newest may have only begun.
     pub(crate) fn reach(&self) -> Duration {
-        self.width * u32::try_from(self.keep).unwrap_or(u32::MAX)
+        self.width * u32::try_from(self.keep.saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
     fn number(&self, time: Duration) -> u64 {

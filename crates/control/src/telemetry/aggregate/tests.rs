@@ -91,6 +91,16 @@ fn a_number_that_there_is_not_counts_nothing() {
     assert_eq!(total(&aggregate), Sums::default());
 }
 
+#[test]
+fn a_window_is_covered_when_the_newest_slot_has_only_begun() {
+    let mut aggregate = Aggregate::default();
+    let number = aggregate.number(requests("GET /", 200));
+    for now in (1..=605).step_by(4) {
+        aggregate.add(at(now), number, &opened(1), Age::Fresh);
+    }
+    assert!(aggregate.window(at(605), at(601)).1 >= at(601));
+}
+
 prop_compose! {
     fn event()(
         step in 0u64..400,
