@@ -21,7 +21,7 @@ pub(crate) fn head_of(socket: &mut TcpStream) -> String {
 pub(crate) fn asked(listener: &TcpListener) -> TcpStream {
     loop {
         let socket = crate::harness::accept(listener);
-        if socket.peek(&mut [0]).unwrap() == 1 {
+        if socket.peek(&mut [0]).is_ok_and(|length| length == 1) {
             return socket;
         }
     }
