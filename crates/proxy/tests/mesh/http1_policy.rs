@@ -143,17 +143,19 @@ fn paths_are_matched_and_forwarded_normalized() {
 fn a_change_of_policy_ends_what_it_forbids_and_judges_what_follows() {
     let (listener, port) = program();
     let (web, callee) = Mesh::new().pair(port);
-    let (mut long, mut ws, mut next) = (web.connect(), web.connect(), web.connect());
+    let mut long = web.connect();
     long.write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut program = asked(&listener);
     head_of(&mut program);
     program.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").unwrap();
     head_of(&mut long);
+    let mut ws = web.connect();
     ws.write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
     let mut switched = asked(&listener);
     head_of(&mut switched);
     switched.write_all(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
     head_of(&mut ws);
+    let mut next = web.connect();
     next.write_all(b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut open = asked(&listener);
     head_of(&mut open);
