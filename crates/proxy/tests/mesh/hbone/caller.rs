@@ -74,7 +74,10 @@ fn a_stream_says_who_calls() {
 fn resets_are_passed_on_both_ways() {
     let (listener, port) = program();
     let (web, told) = calling(port, Tunnel::Hbone, rules());
-    let (caller, mut callee) = (web.connect(), accept(&listener));
+    let (mut caller, mut callee) = (web.connect(), accept(&listener));
+    // Open at both ends: a caller that goes before that had nothing to reset.
+    callee.write_all(b"x").unwrap();
+    caller.read_exact(&mut [0]).unwrap();
     reset(caller);
     assert!(is_reset(&mut callee));
     assert!(told.next("stream")["why"].as_str().unwrap().contains("reset by peer"));
