@@ -219,7 +219,8 @@ impl Session<'_> {
     ) -> Result<(Rc<Route>, Upstream), Failure> {
         let route = self.route(target).await?;
         request.flow = route.flow.clone();
-        let bytes = self.called.head(target, Kind::Tcp);
+        let record = self.called.service.record();
+        let bytes = self.called.asked(&record, target, Kind::Tcp);
         let Some(warm) = &route.warm else {
             let stream = tunnel::open(self.data, &target.endpoint, bytes).await?;
             return Ok((route, Upstream { side: Side::new(stream), callee: Callee::Program(Used::First) }));

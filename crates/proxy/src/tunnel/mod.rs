@@ -22,20 +22,29 @@ use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
 
+/// What an endpoint is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// From where to where.
+    pub head: Head,
+    /// The host of the service that the program called; `None`: it called the workload itself.
+    pub service: Option<&'a str>,
+}
+
 /// Opens a TCP exchange with `endpoint`, whose program has accepted when this returns.
 ///
 /// # Errors
 /// [`Failure`]: nothing that the caller's program said was delivered to anybody.
-pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Result<Stream, Failure> {
+pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, asked: Asked<'_>) -> Result<Stream, Failure> {
     match endpoint.tunnel {
-        Tunnel::Mesh(at) => exchange(data, endpoint, at, head).await,
+        Tunnel::Mesh(at) => exchange(data, endpoint, at, asked).await,
         Tunnel::Hbone(at) => {
             let identity = data.records.identity().await?;
             let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
-            connect(data, &way, head).await
+            connect(data, &way, asked).await
         }
         Tunnel::Plain => {
-            let socket = dial::tcp(head.destination, TUNNEL_CONNECT).await?;
+            let socket = dial::tcp(asked.head.destination, TUNNEL_CONNECT).await?;
             Ok(Stream::Plain(socket))
         }
     }
@@ -62,27 +71,32 @@ pub(crate) enum Fresh {
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) async fn fresh(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, head: Head) -> Result<Fresh, Failure> {
+pub(crate) async fn fresh(
+    data: &Rc<Data>,
+    endpoint: &Endpoint,
+    warm: &Warm,
+    asked: Asked<'_>,
+) -> Result<Fresh, Failure> {
     let (at, identity) = (warm.at(), data.records.identity().await?);
     if let Some(way) = data.pool.hbone.living(at, &endpoint.identity, &identity) {
-        return connect(data, &way, head).await.map(Fresh::Bytes);
+        return connect(data, &way, asked).await.map(Fresh::Bytes);
     }
     match warm.dial(data).await? {
         Dialled::Weft(tunnel) => Ok(Fresh::Weft(tunnel)),
         Dialled::Hbone(tunnel) => {
             let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
             way.adopt(data, tunnel).await?;
-            connect(data, &way, head).await.map(Fresh::Bytes)
+            connect(data, &way, asked).await.map(Fresh::Bytes)
         }
     }
 }
 
 /// Says the head on a warm connection, or on a new one. A warm one may have died unseen; since the
 /// head was all that was said on it, the exchange is tried again on a new one.
-async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: Head) -> Result<Stream, Failure> {
+async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, asked: Asked<'_>) -> Result<Stream, Failure> {
     let warm = warm(data, endpoint, at).await?;
     if let Some(mut tunnel) = warm.take() {
-        match answer::ask(&mut tunnel, head).await {
+        match answer::ask(&mut tunnel, asked.head).await {
             Ok(answer) => {
                 count(&data.metrics.process.tunnels_warm);
                 warm.refill(data);
@@ -91,20 +105,20 @@ async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: He
             Err(error) => tracing::debug!(%at, %error, "a warm connection had died"),
         }
     }
-    let mut tunnel = match fresh(data, endpoint, &warm, head).await? {
+    let mut tunnel = match fresh(data, endpoint, &warm, asked).await? {
         Fresh::Weft(tunnel) => tunnel,
         Fresh::Bytes(stream) => return Ok(stream),
     };
     warm.refill(data);
-    match answer::ask(&mut tunnel, head).await {
+    match answer::ask(&mut tunnel, asked.head).await {
         Ok(answer) => accepted(tunnel, answer, at),
         Err(error) => Err(dial::broken(at, &error)),
     }
 }
 
 /// A stream of HBONE to the head's destination.
-async fn connect(data: &Rc<Data>, way: &Rc<Way>, head: Head) -> Result<Stream, Failure> {
-    let stream = hbone::open(data, way, head).await?;
+async fn connect(data: &Rc<Data>, way: &Rc<Way>, asked: Asked<'_>) -> Result<Stream, Failure> {
+    let stream = hbone::open(data, way, asked).await?;
     Ok(Stream::Hbone(Box::new(stream)))
 }
 
