@@ -81,8 +81,6 @@ async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destinati
             account.labels.service = called.service.name();
             match tell(data, &mut account, &mut client, &called).await {
                 Told::Tcp(opened) => opened,
-                // What HBONE carries is opaque to the callers' side.
-                Told::Http2 if called.service.has_hbone() => open_tcp(data, &mut account, &called).await,
                 Told::Http1 => return http1::outbound::serve(data, client, called).await,
                 Told::Http2 => return http2::outbound::serve(data, client, called).await,
             }
