@@ -57,15 +57,19 @@ pub(super) fn destination<T>(request: &Request<T>) -> Result<SocketAddr, NoDesti
     let authority = request.uri().authority().map(http::uri::Authority::as_str).unwrap_or_default();
     match Authority::parse(authority.as_bytes()) {
         Some(Authority { port: None | Some(0), .. }) | None => malformed("an authority IP:PORT", authority),
-        // What looks like an address and is none is read by nobody as a name.
         Some(Authority { host, .. }) => match authority.parse() {
             Ok(address) => Ok(address),
-            Err(_) if host.ends_with(|last: char| last.is_ascii_digit() || last == ']') => {
-                malformed("an authority IP:PORT", authority)
-            }
-            Err(_) => Err(NoDestination::Name(authority.to_owned())),
+            Err(_) if is_name(host) => Err(NoDestination::Name(authority.to_owned())),
+            Err(_) => malformed("an authority IP:PORT", authority),
         },
     }
+}
+
+/// Whether a host that is no address is a name: its last label isn't a number, by which it would be an
+/// address that is miswritten.
+fn is_name(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    !host.starts_with('[') && last.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 /// The service that the caller's proxy says its program called. It is told, never proved: for logs.
@@ -79,10 +83,8 @@ pub(super) fn service(headers: &HeaderMap) -> Option<&str> {
 
 /// RFC 7239, as ztunnel has it: the address in quotes, for its colon; a host without a port in none.
 fn forwarded(source: SocketAddr, service: Option<&str>) -> String {
-    let is_name = |host: &&str| {
-        Authority::parse(host.as_bytes()).is_some_and(|parsed| parsed.host == *host && !host.starts_with('['))
-    };
-    match service.filter(is_name) {
+    let is_plain = |host: &&str| is_name(host) && Authority::parse(host.as_bytes()).is_some_and(|a| a.host == *host);
+    match service.filter(is_plain) {
         Some(host) => format!("for=\"{source}\";host={host}"),
         None => format!("for=\"{source}\""),
     }
@@ -173,7 +175,7 @@ mod tests {
         let request = told("api.shop.svc.cluster.local");
         assert_eq!(request.headers()[FORWARDED], "for=\"240.240.1.1:40000\";host=api.shop.svc.cluster.local");
         assert_eq!(service(request.headers()), Some("api.shop.svc.cluster.local"));
-        for no_host in ["", "a;for=b", "a b", "a:80", "[::1]"] {
+        for no_host in ["", "a;for=b", "a b", "a:80", "[fd00::1]"] {
             assert_eq!(told(no_host).headers()[FORWARDED], "for=\"240.240.1.1:40000\"", "{no_host}");
         }
         let mut twice = request;
@@ -195,11 +197,12 @@ mod tests {
         let to = |authority: &str| {
             destination(&Request::builder().method(Method::CONNECT).uri(uri(authority)).body(()).unwrap())
         };
-        for authority in ["10.0.0.1", "10.0.0.1:0", "10.0.0.256:80", "[::1]", "user@10.0.0.1:80", "api:0"] {
+        for authority in ["10.0.0.1", "10.0.0.1:0", "10.0.0.256:80", "10.1:80", "[::1]", "user@10.0.0.1:80", "api:0"] {
             assert!(matches!(to(authority), Err(NoDestination::Malformed(_))), "{authority}");
         }
-        let name = "api.default.svc.cluster.local:80";
-        assert_eq!(to(name), Err(NoDestination::Name(name.to_owned())));
+        for name in ["api.default.svc.cluster.local:80", "api.default.svc.cluster1:80"] {
+            assert_eq!(to(name), Err(NoDestination::Name(name.to_owned())));
+        }
         let connect = |builder: http::request::Builder| destination(&builder.uri(uri("10.0.0.1:80")).body(()).unwrap());
         assert!(connect(Request::builder().method(Method::CONNECT)).is_ok());
         assert!(connect(Request::builder().method(Method::GET)).is_err());
