@@ -50,10 +50,12 @@ impl Peers {
         let broken = written.defect.is_some() || duplicate.is_some();
         let Some((level, reach)) = scope(written, root_namespace) else {
             let message = "expected no selector in the root namespace, found one: without effect";
-            return problems.push(problem(written, Severity::Warning, message.to_owned()));
+            let field = Some("spec.selector".to_owned());
+            return problems.push(Problem { field, ..problem(written, Severity::Warning, message.to_owned()) });
         };
         let (mode, ports) = if broken {
-            let message = format!("expected a policy that is understood: until then {reach} takes mutual TLS only");
+            let message =
+                format!("expected a policy that is understood: until then, for {reach}, only mutual TLS is taken");
             problems.push(problem(written, Severity::Warning, message));
             (Some(MtlsMode::Strict), BTreeMap::new())
         } else {
