@@ -5,4 +5,5 @@ mod authz_explain;
 mod authz_mistakes;
 mod authz_running;
 mod authz_test;
+mod folders;
 mod room;
