@@ -187,3 +187,18 @@ async fn what_breaks_or_cannot_be_read_any_more_stays_closed_and_what_is_removed
     assert_eq!(denied(&closed.proxy.inbound().await), [0; 0]);
     closed.mesh.end().await;
 }
+
+#[tokio::test]
+async fn what_is_gone_for_a_moment_still_closes() {
+    for vanish in [|path: &Path| fs::remove_file(path).unwrap(), |path: &Path| fs::write(path, "").unwrap()] {
+        let mut closed = Closed::start().await;
+        let folder = closed.mesh.dir.path().join("manifests");
+        vanish(&folder.join("p.yaml"));
+        // Its record shows that the folder was looked at meanwhile.
+        fs::write(folder.join("z.yaml"), self::closed(7).replace("closed", "more").replace("default", "more")).unwrap();
+        assert_eq!(denied(&closed.proxy.inbound().await), [1, 7]);
+        fs::write(folder.join("p.yaml"), self::closed(2)).unwrap();
+        while denied(&closed.proxy.inbound().await) != [2, 7] {}
+        closed.mesh.end().await;
+    }
+}
