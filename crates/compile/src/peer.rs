@@ -64,7 +64,9 @@ impl Peers {
         let meta = &written.meta;
         let age = (meta.created.is_none(), meta.created.clone(), meta.file.clone(), meta.line);
         let peer = Peer { level, reach, mode, ports, origin: origin(meta), age, broken };
-        if let Some(other) = self.peers.iter().find(|other| other.level == level && other.reach == peer.reach) {
+        // Of a broken one it is told already what it closes.
+        let rivals = |other: &&Peer| other.level == level && other.reach == peer.reach && !(broken && other.broken);
+        if let Some(other) = self.peers.iter().find(rivals) {
             problems.push(second(written, &peer, other));
         }
         let at = self.peers.partition_point(|other| (!other.broken, &other.age) <= (!peer.broken, &peer.age));
