@@ -23,8 +23,7 @@ use crate::outbound::{Called, FAILED_COST, is_endpoints_own, labels};
 use crate::request::{self, Flow};
 use crate::service::Target;
 use crate::side::Side;
-use crate::stream::Stream;
-use crate::tunnel::{self, Fresh};
+use crate::tunnel::{self, Used, Way};
 use crate::why::{Cause, Failure, Hop};
 
 /// One place that streams share connections to. Connections made as an older identity are not
@@ -178,20 +177,21 @@ async fn identity(data: &Data) -> Result<u64, Failure> {
 async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Shared>, Failure> {
     let (record, endpoint) = (called.service.record(), &target.endpoint);
     let asked = called.asked(&record, target, Kind::Http2);
-    let (reached, at) = match endpoint.tunnel {
+    let (way, at) = match endpoint.tunnel {
         Tunnel::Mesh(at) => {
-            (tunnel::fresh(data, endpoint, &*tunnel::warm(data, endpoint, at).await?, asked).await?, at)
+            let warm = tunnel::warm(data, endpoint, at).await?;
+            (tunnel::own(data, endpoint, &warm, (asked, Used::First)).await?, at)
         }
-        Tunnel::Hbone(at) => (Fresh::Bytes(tunnel::open(data, endpoint, asked).await?), at),
-        Tunnel::Plain => (Fresh::Bytes(tunnel::open(data, endpoint, asked).await?), asked.head.destination),
+        Tunnel::Hbone(at) => (Way::Bytes(tunnel::open(data, endpoint, asked).await?), at),
+        Tunnel::Plain => (Way::Bytes(tunnel::open(data, endpoint, asked).await?), asked.head.destination),
     };
     let mut first = Vec::new();
-    let (stream, peer) = match reached {
-        Fresh::Weft(tunnel) => {
+    let (stream, peer) = match way {
+        Way::Weft(stream, _) => {
             asked.head.encode(&mut first);
-            (Stream::Tls(tunnel), Peer::Proxy)
+            (stream, Peer::Proxy)
         }
-        Fresh::Bytes(stream) => (stream, Peer::Program),
+        Way::Bytes(stream) => (stream, Peer::Program),
     };
     data.sweep.notify_one();
     Shared::new(stream, first, peer).await.map_err(|error| tunnel::dial::broken(at, &error))
