@@ -170,6 +170,14 @@ pub const HBONE_SERVER_STREAMS: u32 = 200;
 pub const HBONE_CLIENT_HEADER_BYTES: u32 = 16 << 10;
 /// The longest list of header fields that a callee takes.
 pub const HBONE_SERVER_HEADER_BYTES: u32 = 64 << 10;
+/// Streams of one connection that a caller resets before they were looked at; with more it ends. As
+/// many as it may have open, for they are different programs' and none may end the others.
+pub const HBONE_UNSEEN_RESETS: usize = HBONE_SERVER_STREAMS as usize;
+/// What small DATA frames that nobody has taken yet may cost beyond their bytes, 256 bytes for each
+/// at most; with more the connection ends, and all its streams. A proxy sends what a program writes
+/// as it comes, so a program that stalls may have a whole window of small frames before it: of four
+/// stalled streams they may be of 52 bytes each, of one of 15.
+pub const HBONE_SMALL_FRAMES: usize = 4 * HBONE_CONNECTION_WINDOW as usize;
 /// How often the peer is asked whether it is still there.
 pub const HBONE_PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long it may take to answer.
