@@ -8,8 +8,9 @@
 //! proxies ─────> telemetry ──> command line, Prometheus
 //! ```
 //!
-//! Entry points: [`serve`]; [`Manifests`], for those who ask a folder while nothing runs. `plane` and what it holds (`registry`, `addresses`, `distribute`) are
-//! pure; one task for each concern moves data in and out. This room knows no data plane and no
+//! Entry points: [`serve`]; [`Manifests`], for those who ask a folder while nothing runs. `plane` and
+//! what it holds (`registry`, `addresses`, `distribute`) are pure; one task for each concern moves
+//! data in and out. This room knows no data plane and no
 //! Kubernetes.
 
 #![forbid(unsafe_code)]

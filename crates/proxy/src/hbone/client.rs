@@ -7,6 +7,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use h2::Reason;
+use h2::client::{Builder, SendRequest};
+use http::{Request, StatusCode};
+use rustls::ClientConfig;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout, timeout_at};
+use weft_mesh::SpiffeId;
+
 use super::stream::HboneStream;
 use super::watched::{Ending, Watched};
 use super::{ALPN, ERROR_HEADER, head, keep_alive};
@@ -21,14 +30,6 @@ use crate::records::MeshIdentity;
 use crate::tls_stream::TlsStream;
 use crate::tunnel::{Asked, dial};
 use crate::why::{Cause, Failure};
-use bytes::Bytes;
-use h2::Reason;
-use h2::client::{Builder, SendRequest};
-use http::{Request, StatusCode};
-use rustls::ClientConfig;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout, timeout_at};
-use weft_mesh::SpiffeId;
 
 /// Opens a stream whose other end is the program that is asked for.
 ///
