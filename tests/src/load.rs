@@ -21,8 +21,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts it, and returns once it asks. It goes on until [`Load::finish`], and until it has
-    /// asked `least` times.
+    /// Starts it, and returns once it asks. It goes on until [`Load::finish`], and until it was
+    /// answered `least` times.
     ///
     /// # Panics
     /// When it doesn't start.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Child, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,7 +127,9 @@ fn a_control_plane_that_is_killed_again_and_again_is_not_missed() {
 fn one_folder_has_one_control_plane() {
     let Some(mesh) = mesh("24h") else { return };
     let refused = |flags: &[&str], reason: &str| {
-        let second = mesh.weft().arg("up").args(flags).output().unwrap();
+        let mut second = mesh.weft();
+        let second = second.arg("up").args(flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let second = ended(second);
         assert!(!second.status.success() && told(&second).contains(reason), "{}", told(&second));
     };
     let pid = mesh.control_plane().unwrap().to_string();
@@ -144,6 +147,19 @@ fn one_folder_has_one_control_plane() {
     let said: String = starts.iter().map(told).collect();
     assert_eq!(starts.iter().filter(|start| start.status.success()).count(), 1, "{said}");
     assert!(said.contains(&format!("(pid {})", mesh.control_plane().unwrap())), "{said}");
+}
+
+/// What a program says that is to end by itself.
+fn ended(mut child: Child) -> Output {
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it went on: {}", told(&child.wait_with_output().unwrap()));
+        }
+        thread::yield_now();
+    }
+    child.wait_with_output().unwrap()
 }
 
 #[test]

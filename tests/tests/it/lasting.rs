@@ -1,7 +1,12 @@
 //! What goes on while things change: edits of the folder, also while the control plane is away; and
 //! what is left when a launcher dies.
 
-use nix::sys::signal::{Signal, kill};
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
 use weft_tests::{User, obstacle};
 
@@ -64,6 +69,38 @@ fn a_program_ends_as_it_does_without_weft() {
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.status), Some(15), "{}", told(&killed));
     let missing = mesh.run(&["job", "--", "/no/such/program"]).unwrap();
     assert_eq!(missing.status.code(), Some(127), "{}", told(&missing));
+}
+
+/// Says something on an open connection when it is interrupted.
+const GRACEFUL: &str = r#"
+import signal, socket, sys
+echo = socket.create_connection(("echo", 9000))
+def end(*_):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    echo.sendall(b"still there\n")
+    print(echo.recv(64).decode())
+    sys.exit(0)
+signal.signal(signal.SIGINT, end)
+print("started", flush=True)
+while True:
+    signal.pause()
+"#;
+
+#[test]
+fn a_program_that_is_interrupted_keeps_its_connections_to_its_end() {
+    let Some(mut mesh) = mesh() else { return };
+    mesh.start_workload(&["echo", "--", "python3", "-c", weft_tests::load::SERVER]).unwrap();
+    let ask = ["caller", "--", "curl", "-sSf", "-o", "/dev/null", "http://echo:8080/"];
+    mesh.run_until(&ask, |output| output.status.success()).unwrap();
+    let mut job = mesh.weft();
+    job.args(["run", "caller", "--", "python3", "-c", GRACEFUL]).process_group(0);
+    let mut job = job.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut started = [0; 8];
+    job.stdout.as_mut().unwrap().read_exact(&mut started).unwrap();
+    // As a terminal does: to the whole job.
+    killpg(Pid::from_raw(job.id().cast_signed()), Signal::SIGINT).unwrap();
+    let output = job.wait_with_output().unwrap();
+    assert!(output.status.success() && told(&output).contains("still there"), "{}", told(&output));
 }
 
 #[test]
