@@ -37,4 +37,4 @@ mod telemetry;
 pub use folder::Manifests;
 pub use serve::{Config, ControlError, ControlPlane, serve};
 pub use socket::SocketError;
-pub use store::StoreError;
+pub use store::{StoreError, is_held};

@@ -251,12 +251,8 @@ pub const H2_PREFACE_WAIT: Duration = Duration::from_secs(10);
 
 // The control thread.
 
-/// How long a certificate is asked to hold (DESIGN, "Identity").
-pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long one request for a certificate may take; `weft_identity::retry_after` counts on it.
 pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(2);
-/// How long the control thread sleeps at most before it looks at the wall clock again.
-pub const LONGEST_SLEEP: Duration = Duration::from_secs(300);
 /// How often counters are told while anything happens, until the control plane asks for another pace.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// The fastest pace that it may ask for: what a report costs is then still below a hundredth of the time.
