@@ -108,24 +108,25 @@ async fn forward(
         }
     };
     let mut tried = Vec::new();
-    let mut ending = Err(called.no_endpoint());
+    let mut last = None;
     while tried.len() < H2_TRIES {
         let Some(target) = choose(&called, &tried) else { break };
         exchange.account.flow = connection.flow(data, Some(&target), dialect);
         let tries_left = H2_TRIES - tried.len() - 1;
-        ending = attempt(data, &called, &target, (head, &mut *exchange, tries_left)).await;
+        let ending = attempt(data, &called, &target, (head, &mut *exchange, tries_left)).await;
         let is_elsewhere = match &ending {
             Ok(Ending::Unprocessed(_)) => exchange.rewind(),
             Ok(_) => false,
             Err(failure) => is_endpoints_own(failure.cause),
         };
+        last = Some(ending);
         if !is_elsewhere {
             break;
         }
         target.observe(FAILED_COST, Instant::now());
         tried.push(target);
     }
-    match ending {
+    match last.unwrap_or_else(|| Err(called.no_endpoint())) {
         Ok(ending) => conclude(exchange, ending, dialect, Hop::CallerProxy),
         Err(failure) => {
             fail(exchange, dialect, Audience::Program, &failure);
