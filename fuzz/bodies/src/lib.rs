@@ -19,6 +19,7 @@ mod identity_authority;
 mod identity_certificate;
 mod identity_chain;
 mod identity_csr;
+mod identity_protection;
 mod mesh_name;
 mod mesh_path;
 mod mesh_template;
@@ -43,6 +44,7 @@ pub use identity_authority::identity_authority;
 pub use identity_certificate::identity_certificate;
 pub use identity_chain::identity_chain;
 pub use identity_csr::identity_csr;
+pub use identity_protection::identity_protection;
 pub use mesh_name::mesh_name;
 pub use mesh_path::mesh_path;
 pub use mesh_template::mesh_template;
@@ -58,7 +60,7 @@ pub use wire_record::wire_record;
 pub type Body = fn(data: &[u8]);
 
 /// Every body by its name, which is also that of its file, its libFuzzer target and its seeds.
-pub const TARGETS: [(&str, Body); 22] = [
+pub const TARGETS: [(&str, Body); 23] = [
     ("capture_resolv", capture_resolv),
     ("http_authority", http_authority),
     ("http_body", http_body),
@@ -71,6 +73,7 @@ pub const TARGETS: [(&str, Body); 22] = [
     ("identity_certificate", identity_certificate),
     ("identity_chain", identity_chain),
     ("identity_csr", identity_csr),
+    ("identity_protection", identity_protection),
     ("mesh_name", mesh_name),
     ("mesh_path", mesh_path),
     ("mesh_template", mesh_template),
