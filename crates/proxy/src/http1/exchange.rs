@@ -266,7 +266,7 @@ impl Exchange<'_> {
     }
 
     fn pass_parsed(&mut self, cx: &mut Context<'_>, bytes: &[u8], parser: &mut HeadParser) -> Result<usize, Fault> {
-        let closes = self.asked.persistence == Persistence::Close || self.drain.is_some_and(Drain::is_draining);
+        let (asked, draining) = (self.asked.persistence, self.drain.is_some_and(Drain::is_draining));
         let passed = match parser.response(bytes, self.asked) {
             Ok(None) => return Ok(0),
             Err(error) => Err(Stop::Bad(error.to_string())),
@@ -279,7 +279,7 @@ impl Exchange<'_> {
                     request: self.request,
                     asked: self.asked,
                     callee: self.callee,
-                    hop: if closes { Hop::Close } else { Hop::Keep },
+                    hop: if draining || closes_alone(asked, head.persistence) { Hop::Close } else { Hop::Keep },
                 },
             ),
         };
@@ -339,6 +339,11 @@ impl Exchange<'_> {
     fn bad_answer(&self, detail: String) -> Fault {
         self.fault(Failure { hop: self.callee.place(), cause: Cause::BadResponse, detail })
     }
+}
+
+/// Whether the client's connection closes, as it has said, and the server's doesn't.
+fn closes_alone(client: Persistence, server: Persistence) -> bool {
+    client == Persistence::Close && server == Persistence::KeepAlive
 }
 
 impl Callee {
