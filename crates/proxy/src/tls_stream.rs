@@ -166,7 +166,7 @@ impl TlsStream {
     fn open_records(&mut self, input: &[u8], out: &mut ReadBuf<'_>) -> Result<usize, rustls::Error> {
         let (mut done, before) = (0, out.filled().len());
         self.backlog = false;
-        while !self.records.peer_closed()
+        while !self.records.peer_closed
             && let Some(header) = RecordHeader::read(&input[done..])?
             && let Some(payload) = input[done + RECORD_HEADER_BYTES..].get(..header.payload())
         {
@@ -244,7 +244,7 @@ impl AsyncRead for TlsStream {
                 return Poll::Ready(Err(tls_error(error.clone())));
             } else if this.backlog {
                 this.open_backlog(out)?;
-            } else if this.records.peer_closed() {
+            } else if this.records.peer_closed {
                 return Poll::Ready(Ok(()));
             } else {
                 ready!(this.poll_receive(cx, out))?;

@@ -107,7 +107,8 @@ impl Handshake {
                 (secrets, Kernel::Server(kernel))
             }
         };
-        let records = Records::new(secrets, kernel, peer_closed)?;
+        let mut records = Records::new(secrets, kernel)?;
+        records.peer_closed = peer_closed;
         Ok(Agreed { records, alpn, peer, plain, unread })
     }
 }

@@ -26,7 +26,8 @@ pub(super) struct Records {
     key_updates: u8,
     /// The peer has asked for another key of ours: it gets one before what is sealed next.
     key_owed: bool,
-    peer_closed: bool,
+    /// The peer's `close_notify` came: nothing more is read.
+    pub(super) peer_closed: bool,
 }
 
 /// What rustls keeps of a session, to make its next keys.
@@ -36,14 +37,9 @@ pub(super) enum Kernel {
 }
 
 impl Records {
-    pub(super) fn new(secrets: ExtractedSecrets, kernel: Kernel, peer_closed: bool) -> Result<Self, Error> {
+    pub(super) fn new(secrets: ExtractedSecrets, kernel: Kernel) -> Result<Self, Error> {
         let (sealing, opening) = (Protection::new(secrets.tx)?, Protection::new(secrets.rx)?);
-        Ok(Self { sealing, opening, kernel, message: Vec::new(), key_updates: 0, key_owed: false, peer_closed })
-    }
-
-    /// The peer's `close_notify` came: nothing more is read.
-    pub(super) fn peer_closed(&self) -> bool {
-        self.peer_closed
+        Ok(Self { sealing, opening, kernel, message: Vec::new(), key_updates: 0, key_owed: false, peer_closed: false })
     }
 
     /// Writes `content` as records at the beginning of `out`. Returns their length.
