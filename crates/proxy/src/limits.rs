@@ -3,18 +3,19 @@
 
 use std::time::Duration;
 
+use weft_identity::{RECORD_CONTENT_BYTES, RECORD_OVERHEAD_BYTES};
+
 // Buffers.
 
-/// Plaintext moved in one turn of a copy: four TLS records. Measured: 64 KiB between socket and TLS
-/// take large bodies to 0.74 of a relay with 16 KiB.
-pub const PLAIN_BYTES: usize = 4 * RECORD_PLAIN_BYTES;
-/// The ciphertext of [`PLAIN_BYTES`]. What is read from a socket at once never decrypts to more
-/// than [`PLAIN_BYTES`].
-pub const CIPHER_BYTES: usize = 4 * (RECORD_PLAIN_BYTES + RECORD_OVERHEAD_BYTES);
-/// The most plaintext of one TLS record (RFC 8446, section 5.1).
-const RECORD_PLAIN_BYTES: usize = 16 << 10;
-/// Header, content type and tag of a TLS 1.3 record.
-const RECORD_OVERHEAD_BYTES: usize = 5 + 1 + 16;
+/// Plaintext moved in one turn of a copy: whole TLS records.
+pub const COPY_BYTES: usize = COPY_RECORDS * RECORD_CONTENT_BYTES;
+/// The ciphertext of [`COPY_BYTES`]. What is read from a socket at once never decrypts to more
+/// than [`COPY_BYTES`].
+pub const CIPHER_BYTES: usize = COPY_RECORDS * (RECORD_CONTENT_BYTES + RECORD_OVERHEAD_BYTES);
+/// Enough for a body of 64 KiB with its head, and for what bulk senders write at once.
+const COPY_RECORDS: usize = 8;
+/// Plaintext of HTTP/2 that is put together for one write.
+pub const PLAIN_BYTES: usize = 64 << 10;
 
 // Waits.
 

@@ -20,6 +20,7 @@ mod identity_authority;
 mod identity_certificate;
 mod identity_chain;
 mod identity_csr;
+mod identity_protection;
 mod mesh_name;
 mod mesh_path;
 mod mesh_template;
@@ -46,6 +47,7 @@ pub use identity_authority::identity_authority;
 pub use identity_certificate::identity_certificate;
 pub use identity_chain::identity_chain;
 pub use identity_csr::identity_csr;
+pub use identity_protection::identity_protection;
 pub use mesh_name::mesh_name;
 pub use mesh_path::mesh_path;
 pub use mesh_template::mesh_template;
@@ -76,6 +78,7 @@ pub const TARGETS: [(&str, Body); 24] = [
     ("identity_certificate", identity_certificate),
     ("identity_chain", identity_chain),
     ("identity_csr", identity_csr),
+    ("identity_protection", identity_protection),
     ("mesh_name", mesh_name),
     ("mesh_path", mesh_path),
     ("mesh_template", mesh_template),

@@ -35,7 +35,7 @@ pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
     loop {
         match session.next().await {
             After::Request => {}
-            After::Bytes => return,
+            After::Bytes | After::Last => return,
             After::Close => return linger(session.client).await,
             After::Reset => return session.client.stream.reset(),
         }
@@ -69,6 +69,8 @@ struct Route {
 enum After {
     Request,
     Bytes,
+    /// The client has said that this was its last request: there is no other to wait for.
+    Last,
     Close,
     Reset,
 }
@@ -336,7 +338,11 @@ impl Session<'_> {
         let closes = [taken.persistence, done.persistence].contains(&Persistence::Close)
             || taken.asked.method == AskedMethod::Connect
             || self.data.drain.is_draining();
-        if done.client == Next::End || closes { After::Close } else { After::Request }
+        match done.client {
+            Next::Message if !closes => After::Request,
+            Next::Message if taken.persistence == Persistence::Close && self.client.bytes().is_empty() => After::Last,
+            _ => After::Close,
+        }
     }
 
     async fn switch(&mut self, request: Request, mut server: Side) -> After {
