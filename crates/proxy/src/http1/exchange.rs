@@ -15,6 +15,7 @@ use crate::drain::Drain;
 use crate::request::Request;
 use crate::side::{PLAIN, Side, poll_read};
 use crate::tunnel::Used;
+use crate::tunnel::dial::refusal;
 use crate::why::{Cause, Failure, Hop as Where};
 
 /// One exchange under way.
@@ -313,6 +314,9 @@ impl Exchange<'_> {
     }
 
     fn no_answer(&self, at_hand: usize, error: Option<&io::Error>) -> Fault {
+        if let (Callee::Proxy(_), Some(failure)) = (self.callee, error.and_then(refusal)) {
+            return Fault { failure, reached: self.nothing_processed() };
+        }
         let again = matches!(self.callee, Callee::Program(Used::Again) | Callee::Proxy(Used::Again));
         let cause = if again { Cause::IdleRace } else { Cause::Reset };
         let error = self.progress.server_deaf.as_ref().or(error);

@@ -223,7 +223,10 @@ impl Drop for LaneStream {
 
 /// An error that each stream of a lane is told.
 fn again(error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), error.to_string())
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(inner) => io::Error::new(error.kind(), inner.clone()),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 fn note(waker: &mut Option<Waker>, cx: &Context<'_>) {

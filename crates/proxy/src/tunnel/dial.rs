@@ -52,16 +52,32 @@ pub(crate) fn unexpected(at: SocketAddr, expected: &str, found: Option<&[u8]>) -
 /// What it means that a connection to another proxy broke before its exchange began. In TLS 1.3 a
 /// server's refusal of our certificate arrives only now.
 pub(crate) fn broken(at: SocketAddr, error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    match tls_part(error) {
         Some(error) => tls_failure(at, error),
         None => Failure::outbound(Cause::Connect, format!("{at}: {error}")),
     }
 }
 
+/// Whether the other proxy has refused our certificate: then it has read nothing of what was sent.
+pub(crate) fn refusal(error: &io::Error) -> Option<Failure> {
+    let error = tls_part(error)?;
+    let reason = Reason::from(error);
+    let is_refusal = cause_of(reason) == Cause::Identity;
+    is_refusal.then(|| Failure::outbound(Cause::Identity, format!("{reason}: {error}")))
+}
+
 /// What TLS's own words mean.
 pub(crate) fn tls_failure(at: SocketAddr, error: &rustls::Error) -> Failure {
     let reason = Reason::from(error);
-    let cause = match reason {
+    Failure::outbound(cause_of(reason), format!("{at}: {reason}: {error}"))
+}
+
+fn tls_part(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+fn cause_of(reason: Reason) -> Cause {
+    match reason {
         Reason::WrongIdentity
         | Reason::OtherTrustDomain
         | Reason::NoIdentity
@@ -74,6 +90,5 @@ pub(crate) fn tls_failure(at: SocketAddr, error: &rustls::Error) -> Failure {
         | Reason::PeerRefusedIdentity
         | Reason::PeerWantsCertificate => Cause::Identity,
         _ => Cause::Tls,
-    };
-    Failure::outbound(cause, format!("{at}: {reason}: {error}"))
+    }
 }

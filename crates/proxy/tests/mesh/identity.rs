@@ -8,6 +8,7 @@ use weft_mesh::record::Tunnel;
 use weft_proxy::records::Update;
 
 use crate::harness::*;
+use crate::http::head_of;
 
 #[test]
 fn a_server_that_is_somebody_else_is_refused() {
@@ -32,6 +33,21 @@ fn a_caller_of_another_authority_is_refused() {
     assert!(is_reset(&mut web.connect()));
     web.log.wait(|line| line["why"] == "identity");
     api.wait_metric("weft_server_handshakes_total 0");
+}
+
+#[test]
+fn a_request_of_a_caller_of_another_authority_is_answered_with_the_cause() {
+    let (_listener, port) = program();
+    let (mesh, other) = (Mesh::new(), Mesh::new());
+    let (web, _api) = mesh.pair(port);
+    web.tell(Update::Credential(Arc::new(other.credential("web"))));
+    for _ in 0..2 {
+        let mut caller = web.connect();
+        caller.write_all(b"GET / HTTP/1.1\r\nhost: api\r\n\r\n").unwrap();
+        let head = head_of(&mut caller);
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("weft-error: identity; "), "{head}");
+    }
+    web.log.wait(|line| line["why"] == "identity" && line["path"] == "/");
 }
 
 #[test]
