@@ -26,6 +26,7 @@ use crate::live::Live;
 use crate::metrics::{Metrics, Party};
 use crate::records::{Changed, Order, Records, Update};
 use crate::report::{self, Reporter};
+use crate::request::Flows;
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
 use crate::{admin, dns, inbound, outbound};
@@ -56,6 +57,8 @@ pub(crate) struct Data {
     pub sockets: SocketSource,
     /// Counters.
     pub metrics: Metrics,
+    /// Labels of requests, with their counters at hand.
+    pub(crate) flows: Flows,
     /// What of the counters the control plane was told.
     pub report: Reporter,
     /// The access log.
@@ -181,6 +184,7 @@ fn start(
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
+        flows: Flows::default(),
         report,
         access,
         drain: Rc::default(),

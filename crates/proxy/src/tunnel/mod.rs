@@ -104,7 +104,8 @@ async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: He
 
 /// A stream of HBONE to the head's destination.
 async fn connect(data: &Rc<Data>, way: &Rc<Way>, head: Head) -> Result<Stream, Failure> {
-    let stream = hbone::open(data, way, head).await?;
+    // In a box: most tunnels are of `weft/1`, and need no room for this.
+    let stream = Box::pin(hbone::open(data, way, head)).await?;
     Ok(Stream::Hbone(Box::new(stream)))
 }
 
