@@ -133,7 +133,9 @@ pub struct Channels {
 /// When a socket can't be watched; nothing is served then.
 pub fn run(config: Config, channels: Channels) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(config, channels))
+    // A set polls its own future with each turn of the loop; one that only waits for a task costs little.
+    let served = LocalSet::new().block_on(&runtime, async { spawn_local(serve(config, channels)).await });
+    served.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
 }
 
 async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {

@@ -138,6 +138,10 @@ impl FieldKind {
             17 => (Self::TransferEncoding, b"transfer-encoding"),
             _ => return Self::Other,
         };
+        // Nearly all names of no known kind end here.
+        if name[0] | 0x20 != known[0] {
+            return Self::Other;
+        }
         let frames = matches!(kind, Self::ContentLength | Self::TransferEncoding);
         if name.eq_ignore_ascii_case(known) {
             kind
@@ -159,6 +163,7 @@ pub(crate) fn locate(
     spans: &mut Vec<FieldSpan>,
 ) -> Result<(), HeadError> {
     spans.clear();
+    spans.reserve(headers.len());
     let last = bytes.len().saturating_sub(2);
     for header in headers {
         let span = FieldSpan::new(bytes, header).ok_or(HeadError::TooLarge)?;
