@@ -138,10 +138,6 @@ impl FieldKind {
             17 => (Self::TransferEncoding, b"transfer-encoding"),
             _ => return Self::Other,
         };
-        // Nearly all names of no known kind end here.
-        if name[0] | 0x20 != known[0] {
-            return Self::Other;
-        }
         let frames = matches!(kind, Self::ContentLength | Self::TransferEncoding);
         if name.eq_ignore_ascii_case(known) {
             kind
