@@ -88,7 +88,7 @@ fn policy(
         Some(Written::Deny) => (Action::Deny, all_or_everything(rules, written), defect.or(rule_defect)),
         Some(Written::Custom) => {
             let refusal = "expected ALLOW, DENY or AUDIT (CUSTOM is not supported yet), found CUSTOM";
-            let refused = notes.tell(Severity::Error, None, refusal.to_owned());
+            let refused = notes.refuse("spec.action", refusal.to_owned());
             (Action::Deny, all_or_everything(rules, written), defect.or(Some(refused)))
         }
         None => (Action::Deny, vec![everything(written)], defect),
@@ -117,7 +117,7 @@ fn consequence(policy: &Policy, reach: &Reach) -> String {
         Action::Audit => "what is not understood marks no call",
     };
     let mode = if policy.enforcement == Enforcement::DryRun { " (dry run)" } else { "" };
-    format!("expected a policy that is understood: until then {what} to {reach}{mode}")
+    format!("expected a policy that is understood: until then, for {reach}, {what}{mode}")
 }
 
 /// Tells problems of one policy.
@@ -131,15 +131,19 @@ impl Notes<'_> {
     /// Notes a problem of the rule with this index, or of the whole policy; gives it as text.
     fn tell(&mut self, severity: Severity, index: Option<u32>, message: String) -> String {
         let rule = index.and_then(|index| self.written.rules.get(index as usize));
-        let problem = Problem {
-            severity,
-            file: self.written.meta.file.clone(),
-            line: rule.map_or(self.written.meta.line, |rule| rule.line),
-            column: 0,
-            field: index.map(|index| format!("spec.rules[{index}]")),
-            resource: Some(self.reference.clone()),
-            message,
-        };
+        let line = rule.map_or(self.written.meta.line, |rule| rule.line);
+        self.note(severity, line, index.map(|index| format!("spec.rules[{index}]")), message)
+    }
+
+    /// Notes that a field of the policy is refused; gives it as text.
+    fn refuse(&mut self, field: &str, message: String) -> String {
+        self.note(Severity::Error, self.written.meta.line, Some(field.to_owned()), message)
+    }
+
+    fn note(&mut self, severity: Severity, line: u32, field: Option<String>, message: String) -> String {
+        let file = self.written.meta.file.clone();
+        let resource = Some(self.reference.clone());
+        let problem = Problem { severity, file, line, column: 0, field, resource, message };
         let text = problem.to_string();
         self.problems.push(problem);
         text

@@ -50,10 +50,12 @@ impl Peers {
         let broken = written.defect.is_some() || duplicate.is_some();
         let Some((level, reach)) = scope(written, root_namespace) else {
             let message = "expected no selector in the root namespace, found one: without effect";
-            return problems.push(problem(written, Severity::Warning, message.to_owned()));
+            let field = Some("spec.selector".to_owned());
+            return problems.push(Problem { field, ..problem(written, Severity::Warning, message.to_owned()) });
         };
         let (mode, ports) = if broken {
-            let message = format!("expected a policy that is understood: until then {reach} takes mutual TLS only");
+            let message =
+                format!("expected a policy that is understood: until then, for {reach}, only mutual TLS is taken");
             problems.push(problem(written, Severity::Warning, message));
             (Some(MtlsMode::Strict), BTreeMap::new())
         } else {
@@ -62,7 +64,9 @@ impl Peers {
         let meta = &written.meta;
         let age = (meta.created.is_none(), meta.created.clone(), meta.file.clone(), meta.line);
         let peer = Peer { level, reach, mode, ports, origin: origin(meta), age, broken };
-        if let Some(other) = self.peers.iter().find(|other| other.level == level && other.reach == peer.reach) {
+        // Of a broken one it is told already what it closes.
+        let rivals = |other: &&Peer| other.level == level && other.reach == peer.reach && !(broken && other.broken);
+        if let Some(other) = self.peers.iter().find(rivals) {
             problems.push(second(written, &peer, other));
         }
         let at = self.peers.partition_point(|other| (!other.broken, &other.age) <= (!peer.broken, &peer.age));

@@ -1,27 +1,64 @@
 //! The folder of manifests as a source: which resources are in force, and what is wrong with the
 //! files.
 //!
-//! A file that becomes broken keeps its last good resources in force; one that was never good has
-//! what the parser could make of it. What can't be read is neither removed nor changed. This
-//! module knows no policy; its submodules do the I/O.
+//! A file that becomes broken keeps its last good policies in force; one that was never good, or
+//! can't be read, has what could be made of it. What is written nowhere any more stays in force for
+//! a moment, for editors and `git` remove files before they write them anew. This module knows no
+//! policy; its submodules do the I/O.
 
 mod scan;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::mem;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use weft_resources::{Problem, Resource, Severity};
+use weft_resources::{Problem, Resource, ResourceRef, Severity};
 
-use crate::hash::fnv1a;
-use scan::{Entry, Scan};
+use scan::{Content, Scan, fingerprint, is_below};
 pub(crate) use watch::Source;
+
+/// What a folder of manifests comes to, for those who ask it while no mesh runs: what a control
+/// plane that started now would have in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifests {
+    /// The resources, by file and in the file's order. For what can't be read a broken one of each
+    /// kind stands.
+    pub resources: Vec<Resource>,
+    /// What is wrong with files, by file.
+    pub problems: Vec<Problem>,
+}
+
+impl Manifests {
+    /// Reads everything below `root`, save the file `except`.
+    ///
+    /// # Errors
+    /// When there is no such folder, or it can't be listed. What can't be read below it is a problem.
+    pub fn read(root: &Path, except: Option<&Path>) -> io::Result<Self> {
+        listable(root)?;
+        let mut folder = Folder::default();
+        folder.update(Scan::of(root, except, &mut |_| {}), Instant::now());
+        Ok(Self { resources: folder.resources(), problems: folder.problems() })
+    }
+}
+
+/// # Errors
+/// Why there is no folder, or none that can be listed.
+fn listable(root: &Path) -> io::Result<()> {
+    if root.metadata()?.is_dir() {
+        return root.read_dir().map(drop);
+    }
+    Err(io::Error::new(io::ErrorKind::NotADirectory, "expected a folder, found another file"))
+}
 
 /// What is known of every file.
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
     files: BTreeMap<String, File>,
-    unreadable: Vec<Problem>,
+    /// What is written nowhere any more, and since when; in force until [`GRACE`] is over.
+    leaving: Vec<(Resource, Instant)>,
 }
 
 /// What a scan led to.
@@ -29,20 +66,21 @@ pub(crate) struct Folder {
 struct Outcome {
     /// Resources or problems differ from before.
     changed: bool,
-    /// A file is empty that wasn't, as while it is being written: look again after this time.
+    /// Something is written nowhere any more: look again after this time.
     look_again: Option<Duration>,
 }
 
+/// A file, or a whole folder that can't be read.
 #[derive(Debug)]
 struct File {
-    hash: u128,
+    fingerprint: u128,
     /// In force.
     resources: Vec<Resource>,
     /// Whether they were parsed without errors.
     standing: Standing,
     problems: Vec<Problem>,
-    /// Since when the file is empty, though something of it is in force.
-    empty_since: Option<Instant>,
+    /// Whether nothing at all stands in it.
+    is_blank: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,65 +90,99 @@ enum Standing {
 }
 
 impl Folder {
-    /// Takes in what a scan found. `now` only tells how long a file has been empty.
-    fn update(&mut self, scan: Scan, now: Instant) -> Outcome {
-        let mut outcome = Outcome::default();
-        let unreadable = scan.unreadable();
-        let known = self.files.len();
-        self.files.retain(|name, _| scan.entries.contains_key(name) || scan.hides(name));
-        outcome.changed = self.files.len() != known || unreadable != self.unreadable;
-        self.unreadable = unreadable;
-        for (name, entry) in scan.entries {
-            let Entry::File(bytes) = entry else { continue };
-            match self.files.get_mut(&name) {
-                Some(file) => file.update(&name, &bytes, now, &mut outcome),
-                None => {
-                    self.files.insert(name.clone(), File::new(&name, &bytes));
-                    outcome.changed = true;
-                }
-            }
-        }
-        outcome
+    /// Whether a scan brings nothing new.
+    fn knows(&self, scan: &Scan) -> bool {
+        let known =
+            |(name, content)| self.files.get(name).is_some_and(|file: &File| file.fingerprint == fingerprint(content));
+        self.files.len() == scan.entries.len() && scan.entries.iter().all(known)
     }
 
-    /// The resources in force, by file and in the file's order.
+    /// Takes in what a scan found. `now` only tells how long something has been written nowhere.
+    fn update(&mut self, scan: Scan, now: Instant) -> Outcome {
+        if self.leaving.is_empty() && self.knows(&scan) {
+            return Outcome::default();
+        }
+        let before = (self.resources(), self.problems());
+        let written =
+            self.files.values().flat_map(|file| file.resources.iter().cloned()).map(|resource| (resource, now));
+        let were: Vec<(Resource, Instant)> = written.chain(mem::take(&mut self.leaving)).collect();
+        self.files.retain(|name, _| scan.entries.contains_key(name) || scan.hides(name));
+        for (name, content) in &scan.entries {
+            self.take(name, content);
+        }
+        let is_over = |since: &Instant| now.saturating_duration_since(*since) >= GRACE;
+        let named = self.named();
+        let left = were.into_iter().filter(|(resource, since)| !is_over(since) && !self.is_written(resource, &named));
+        self.leaving = left.collect();
+        Outcome {
+            changed: before != (self.resources(), self.problems()),
+            look_again: (!self.leaving.is_empty()).then_some(GRACE),
+        }
+    }
+
+    fn take(&mut self, name: &str, content: &Content) {
+        if let Some(file) = self.files.get_mut(name) {
+            return file.update(name, content);
+        }
+        let mut file = File::new(name, content);
+        // Of a folder that could be read once, the last good content stays in force.
+        if content.is_err() && self.files.keys().any(|known| is_below(known, name)) {
+            file.resources.clear();
+        }
+        self.files.insert(name.to_owned(), file);
+    }
+
+    /// What the resources are called that stand in files.
+    fn named(&self) -> BTreeSet<ResourceRef> {
+        self.files.values().flat_map(|file| &file.resources).map(Resource::reference).collect()
+    }
+
+    /// Whether a resource stands in a file, be it another one than before, and another text. What
+    /// can't be named stands as long as its file.
+    fn is_written(&self, resource: &Resource, named: &BTreeSet<ResourceRef>) -> bool {
+        let reference = resource.reference();
+        if reference.name.is_some() && reference.namespace.is_some() {
+            return named.contains(&reference);
+        }
+        self.files.get(&resource.meta().file).is_some_and(|file| !file.is_blank)
+    }
+
+    /// The resources in force, by file and in the file's order; last of a file what isn't written
+    /// there any more.
     pub(crate) fn resources(&self) -> Vec<Resource> {
-        self.files.values().flat_map(|file| file.resources.iter().cloned()).collect()
+        let written = self.files.values().flat_map(|file| &file.resources);
+        let mut resources: Vec<Resource> = written.chain(self.leaving.iter().map(|(left, _)| left)).cloned().collect();
+        resources.sort_by(|a, b| a.meta().file.cmp(&b.meta().file));
+        resources
     }
 
     /// What is wrong with files, by file.
     pub(crate) fn problems(&self) -> Vec<Problem> {
-        let of_files = self.files.values().flat_map(|file| file.problems.iter().cloned());
-        self.unreadable.iter().cloned().chain(of_files).collect()
+        self.files.values().flat_map(|file| file.problems.iter().cloned()).collect()
     }
 }
 
 impl File {
-    fn new(name: &str, bytes: &[u8]) -> Self {
-        let parsed = weft_resources::parse(name, bytes);
+    fn new(name: &str, content: &Content) -> Self {
+        let parsed = match content {
+            Ok(bytes) => weft_resources::parse(name, bytes),
+            Err(message) => weft_resources::unreadable(name, message.clone()),
+        };
         let standing = if is_broken(&parsed.problems) { Standing::NeverGood } else { Standing::Good };
+        let is_blank = content.as_ref().is_ok_and(|bytes| bytes.trim_ascii().is_empty());
         let (resources, problems) = (parsed.resources, parsed.problems);
-        Self { hash: fnv1a(bytes), resources, standing, problems, empty_since: None }
+        Self { fingerprint: fingerprint(content), resources, standing, problems, is_blank }
     }
 
-    fn update(&mut self, name: &str, bytes: &[u8], now: Instant, outcome: &mut Outcome) {
-        let hash = fnv1a(bytes);
-        if hash == self.hash {
-            self.empty_since = None;
+    fn update(&mut self, name: &str, content: &Content) {
+        if fingerprint(content) == self.fingerprint {
             return;
         }
-        if bytes.trim_ascii().is_empty() && !self.resources.is_empty() {
-            let since = *self.empty_since.get_or_insert(now);
-            if now.saturating_duration_since(since) < EMPTY_GRACE {
-                outcome.look_again = Some(EMPTY_GRACE);
-                return;
-            }
-        }
-        let new = Self::new(name, bytes);
-        outcome.changed = true;
+        let new = Self::new(name, content);
         match (self.standing, new.standing) {
-            (Standing::Good, Standing::NeverGood) => {
-                (self.hash, self.problems, self.empty_since) = (hash, new.problems, None);
+            // Where no policy stood, nothing good is kept from what may be one.
+            (Standing::Good, Standing::NeverGood) if !self.resources.is_empty() => {
+                (self.fingerprint, self.problems) = (new.fingerprint, new.problems);
             }
             _ => *self = new,
         }
@@ -121,8 +193,8 @@ fn is_broken(problems: &[Problem]) -> bool {
     problems.iter().any(|problem| problem.severity == Severity::Error)
 }
 
-/// An editor that empties a file before it writes it anew is done by then.
-const EMPTY_GRACE: Duration = Duration::from_millis(400);
+/// Whoever removes or empties a file before writing it anew is done by then.
+const GRACE: Duration = Duration::from_millis(400);
 
 #[cfg(test)]
 mod tests;

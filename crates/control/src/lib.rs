@@ -8,7 +8,7 @@
 //! proxies ─────> telemetry ──> command line, Prometheus
 //! ```
 //!
-//! Entry point: [`serve`]. `plane` and what it holds (`registry`, `addresses`, `distribute`) are
+//! Entry points: [`serve`]; [`Manifests`], for those who ask a folder while nothing runs. `plane` and what it holds (`registry`, `addresses`, `distribute`) are
 //! pure; one task for each concern moves data in and out. This room knows no data plane and no
 //! Kubernetes.
 
@@ -33,6 +33,7 @@ mod socket;
 mod store;
 mod telemetry;
 
+pub use folder::Manifests;
 pub use serve::{Config, ControlError, ControlPlane, serve};
 pub use socket::SocketError;
 pub use store::StoreError;

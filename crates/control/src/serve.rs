@@ -65,7 +65,7 @@ pub enum ControlError {
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The folder of manifests.
-    #[error("{}: expected a folder whose manifests can be read, found {cause}", path.display())]
+    #[error("{}: expected a folder that can be read, found an error: {cause}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,

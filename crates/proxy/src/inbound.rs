@@ -21,6 +21,7 @@ use crate::data::Data;
 use crate::detect::{Declared, Settled, Spoken, settle, which_http};
 use crate::hbone;
 use crate::http1::inbound::After;
+use crate::lane::{self, LaneStream};
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
 use crate::live::{Admitted, Facts};
 use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
@@ -88,18 +89,68 @@ async fn handshake(data: &Data, socket: TcpStream) -> Result<(Box<TlsStream>, Sp
 /// What the agreed protocol says how to go on. Anything else can't have been agreed.
 async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, peer: SpiffeId) {
     match tunnel.alpn() {
-        Some(head::ALPN) => serve_heads(data, Side::new(Stream::Tls(tunnel)), from, peer).await,
+        Some(head::ALPN) => serve_weft(data, Side::new(Stream::Tls(tunnel)), from, peer).await,
         Some(hbone::ALPN) => hbone::serve(data, tunnel, from, peer).await,
         other => tracing::info!(%from, %peer, ?other, "expected protocol weft/1 or h2"),
     }
 }
 
-/// One head after another. Only HTTP/1 exchanges leave the connection for another one.
-async fn serve_heads(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, peer: SpiffeId) {
+/// A connection of `weft/1`: a lane, or one head after another.
+async fn serve_weft(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, peer: SpiffeId) {
     let mut idle = Idle::new();
+    match next_head(data, &mut tunnel, &mut idle).await {
+        Ok(Some(Head { kind: Kind::Lane, .. })) => serve_lane(data, (tunnel, idle), from, peer).await,
+        first => serve_heads(data, (tunnel, idle, first), from, peer).await,
+    }
+}
+
+/// Each stream of a lane is served like a connection.
+async fn serve_lane(data: &Rc<Data>, (tunnel, mut idle): (Side, Idle), from: SocketAddr, peer: SpiffeId) {
+    // What streams have said is to go before the proxy ends.
+    let open = data.drain.open();
+    let mut driver = lane::Driver::accepting(tunnel);
+    while let Some(stream) = next_stream(data, &mut driver, &mut idle).await {
+        let Ok(permit) = data.inbound_permits.clone().try_acquire_owned() else { continue };
+        let (data, peer) = (data.clone(), peer.clone());
+        tokio::task::spawn_local(async move {
+            let (mut stream, mut idle) = (Side::new(Stream::Lane(stream)), Idle::new());
+            let first = next_head(&data, &mut stream, &mut idle).await;
+            serve_heads(&data, (stream, idle, first), from, peer).await;
+            drop(permit);
+        });
+    }
+    drop(open);
+    http1::linger(driver.into_side()).await;
+}
+
+/// The next stream; `None` when the lane has ended. It ends when the proxy drains, and when it lies
+/// idle.
+async fn next_stream(data: &Data, driver: &mut lane::Driver, idle: &mut Idle) -> Option<LaneStream> {
+    loop {
+        let may_end = !driver.is_retired();
+        tokio::select! {
+            biased;
+            stream = driver.next() => return stream,
+            () = data.drain.begun(), if may_end => driver.retire(),
+            () = idle.passed(), if may_end => match driver.is_unused() {
+                true => driver.retire(),
+                false => idle.touch(),
+            }
+        }
+    }
+}
+
+/// One head after another, of which the first was read. Only HTTP/1 exchanges leave the connection
+/// for another one.
+async fn serve_heads(
+    data: &Rc<Data>,
+    (mut tunnel, mut idle, mut next): (Side, Idle, io::Result<Option<Head>>),
+    from: SocketAddr,
+    peer: SpiffeId,
+) {
     let mut caller = None;
     loop {
-        let head = match next_head(data, &mut tunnel, &mut idle).await {
+        let head = match next {
             Ok(Some(head)) => head,
             // It waited and wasn't needed. A clean end says that nothing was read of an exchange.
             Ok(None) => {
@@ -126,7 +177,9 @@ async fn serve_heads(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, peer: 
             Kind::Http2 => {
                 return http2::inbound::serve(data, tunnel, Some(peer), (head.source, head.destination)).await;
             }
+            Kind::Lane => return tracing::info!(%from, %peer, "expected an exchange, found a lane within a lane"),
         }
+        next = next_head(data, &mut tunnel, &mut idle).await;
     }
 }
 
@@ -295,11 +348,15 @@ async fn read_head(tunnel: &mut Side) -> io::Result<Option<Head>> {
             Ok(0) if at_rest => return Ok(None),
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {}
-            // Warm connections are dropped without a word.
-            Err(error) if at_rest && error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            // Warm connections, and streams of lanes, are dropped without a word.
+            Err(error) if at_rest && is_drop(&error) => return Ok(None),
             Err(error) => return Err(error),
         }
     }
+}
+
+fn is_drop(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 /// The time that a connection may wait for its next head. One timer that is set again only when it

@@ -22,6 +22,7 @@ mod hbone;
 mod http1;
 mod http2;
 mod inbound;
+mod lane;
 pub mod limits;
 mod live;
 pub mod metrics;

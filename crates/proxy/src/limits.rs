@@ -69,6 +69,23 @@ pub const SWEEP: Duration = Duration::from_secs(15);
 /// Different endpoints that are tried for one connection, when connecting fails.
 pub const ENDPOINT_TRIES: usize = 3;
 
+// Lanes: connections that small exchanges of HTTP/1 share.
+
+/// Streams that a caller has open on one lane; further exchanges get a connection of their own.
+pub const LANE_CALLER_STREAMS: usize = 256;
+/// Streams that a callee serves on one lane. More than a caller opens, for those that it has given up
+/// end here a little later.
+pub const LANE_CALLEE_STREAMS: usize = 2 * LANE_CALLER_STREAMS;
+/// Frames that wait to be sent, in bytes, beyond which no stream adds to them.
+pub const LANE_QUEUE_BYTES: usize = 256 << 10;
+/// Frames that wait to be sent, answers of the lane itself included. Only a peer that goes on asking
+/// and doesn't read can make them so many.
+pub const LANE_BACKLOG_BYTES: usize = 4 * LANE_QUEUE_BYTES;
+/// The longest request that shares a lane: beyond, copying costs more than system calls.
+pub const LANE_REQUEST_BYTES: usize = 16 << 10;
+/// The longest last answer of an endpoint that still lets the next request share a lane.
+pub const LANE_ANSWER_BYTES: u64 = 16 << 10;
+
 // Counts.
 
 /// Connections of the program that are served at once; more wait in the listener's queue.

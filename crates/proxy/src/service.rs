@@ -12,6 +12,7 @@ use weft_mesh::balance::{PeakEwma, choose};
 use weft_mesh::record::{Destination, Endpoint, ServicePort, Tunnel};
 
 use crate::detect::Known;
+use crate::limits::LANE_ANSWER_BYTES;
 use crate::metrics::{Party, ServiceName};
 use crate::random;
 
@@ -33,6 +34,8 @@ pub struct Target {
     pub party: Party,
     load: Cell<PeakEwma>,
     epoch: Instant,
+    /// The last answer was longer than a lane is for.
+    long: Cell<bool>,
 }
 
 /// A call on its way to an endpoint; it weighs on the endpoint until dropped.
@@ -125,13 +128,23 @@ impl Target {
             principal: Some(endpoint.identity.clone()),
         };
         let load = Cell::new(PeakEwma::new(ASSUMED_COST, DECAY, Duration::ZERO));
-        Self { endpoint, party, load, epoch: now }
+        Self { endpoint, party, load, epoch: now, long: Cell::new(false) }
     }
 
     /// A call sets out.
     pub fn begin(self: &Rc<Self>) -> Underway {
         self.change_load(PeakEwma::begin);
         Underway(self.clone())
+    }
+
+    /// An answer was so long.
+    pub(crate) fn answered(&self, bytes: u64) {
+        self.long.set(bytes > LANE_ANSWER_BYTES);
+    }
+
+    /// Whether the last answer was a long one.
+    pub(crate) fn answers_long(&self) -> bool {
+        self.long.get()
     }
 
     /// Takes the time of one answer into account.

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::hbone::HboneStream;
+use crate::lane::LaneStream;
 use crate::tls_stream::TlsStream;
 
 /// One end of a connection that is copied.
@@ -16,6 +17,8 @@ pub(crate) enum Stream {
     Plain(TcpStream),
     /// A connection of the mesh protocol's own, after its head.
     Tls(Box<TlsStream>),
+    /// A stream of a lane.
+    Lane(LaneStream),
     /// A stream of HBONE.
     Hbone(Box<HboneStream>),
 }
@@ -27,6 +30,10 @@ impl Stream {
         let _gone = match self {
             Self::Plain(socket) => socket.set_zero_linger(),
             Self::Tls(stream) => stream.socket().set_zero_linger(),
+            Self::Lane(stream) => {
+                drop(stream);
+                Ok(())
+            }
             Self::Hbone(stream) => {
                 stream.reset();
                 Ok(())
@@ -40,6 +47,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, out),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, out),
+            Self::Lane(stream) => Pin::new(stream).poll_read(cx, out),
             Self::Hbone(stream) => Pin::new(stream).poll_read(cx, out),
         }
     }
@@ -50,6 +58,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Lane(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Hbone(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -58,6 +67,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Lane(stream) => Pin::new(stream).poll_flush(cx),
             Self::Hbone(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -66,6 +76,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Lane(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Hbone(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

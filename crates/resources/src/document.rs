@@ -1,10 +1,11 @@
 //! One document: which kind it is, and the policies that it holds, whole or broken.
 
-use crate::istio::{authorization_policy, peer_authentication};
+use crate::istio::{SECURITY_GROUP, authorization_policy, peer_authentication};
 use crate::kinds::{PolicyKind, Recognised, recognise};
 use crate::meta::{self, Meta};
+use crate::names::{is_label, is_subdomain};
 use crate::notes::{Fields, File, Notes, Spot};
-use crate::problem::{Problem, Severity};
+use crate::problem::{Problem, ResourceRef, Severity};
 use crate::resource::Resource;
 use crate::salvage::{Remains, mentioned};
 use crate::yaml::{Node, Value};
@@ -52,14 +53,18 @@ fn resource(file: &File<'_>, spot: &Spot<'_>, inherited: Option<(&str, &str)>, f
             _ => spot.node.describe(),
         };
         let message = format!("expected a resource with apiVersion and kind, found {found_instead}");
-        let remains = mentioned(spot.node).into_iter().map(Remains::unknown).collect();
+        let any = text("apiVersion").is_some_and(|version| version.starts_with(SECURITY_GROUP));
+        let remains = if any { any_policy(spot.node) } else { named_policies(spot.node) };
         return found.broken(note(Severity::Error, None, message), remains);
     };
     let version = text("apiVersion").or(inherited.map(|(version, _)| version)).unwrap_or_default();
     let reference = || Some(meta::reference(kind, spot.node));
     match recognise(version, kind) {
         Recognised::Policy(policy) => policy_of(file, spot, (policy, None), found),
-        Recognised::PolicyInDoubt(policy, doubt) => policy_of(file, spot, (policy, Some(doubt)), found),
+        Recognised::PolicyInDoubt(policy, field, doubt) => policy_of(file, spot, (policy, Some((field, doubt))), found),
+        Recognised::AnyPolicy(message) => {
+            found.broken(note(Severity::Error, reference(), message), any_policy(spot.node));
+        }
         Recognised::List(item) => list(file, spot, item.as_deref().map(|item| (version, item)), found),
         Recognised::PassedBy(message) => found.problems.push(note(Severity::Info, reference(), message)),
         Recognised::Unknown(message) => found.problems.push(note(Severity::Warning, reference(), message)),
@@ -74,19 +79,34 @@ fn list(file: &File<'_>, spot: &Spot<'_>, item: Option<(&str, &str)>, found: &mu
         resource(file, &spot, item, found);
     }
     for problem in notes.into_problems() {
-        let remains = mentioned(spot.node).into_iter().map(Remains::unknown).collect();
-        found.broken(problem, remains);
+        found.broken(problem, named_policies(spot.node));
     }
 }
 
+/// The policies that a value names anywhere: nothing more is known of them.
+fn named_policies(node: &Node) -> Vec<Remains> {
+    mentioned(node).into_iter().map(Remains::unknown).collect()
+}
+
+/// What any policy would be that has this name and namespace.
+fn any_policy(node: &Node) -> Vec<Remains> {
+    let of = |kind: PolicyKind| {
+        let ResourceRef { namespace, name, .. } = meta::reference(kind.name(), node);
+        let namespace = namespace.filter(|namespace| is_label(namespace));
+        Remains { namespace, name: name.filter(|name| is_subdomain(name)), ..Remains::unknown(kind) }
+    };
+    PolicyKind::ALL.into_iter().map(of).collect()
+}
+
 /// Reads a policy. With a doubt about its kind, all of it is broken.
-fn policy_of(file: &File<'_>, spot: &Spot<'_>, (kind, doubt): (PolicyKind, Option<String>), found: &mut Yield) {
+fn policy_of(file: &File<'_>, spot: &Spot<'_>, (kind, doubt): (PolicyKind, Option<Doubt>), found: &mut Yield) {
     let mut notes = Notes::new(file, Some(meta::reference(kind.name(), spot.node)));
     let (head, defect) = notes.watched(|notes| {
-        if let Some(message) = doubt {
-            notes.error(spot.node.at, &spot.path, message);
+        let fields = spot.fields_around(TOP_FIELDS, ("spec", spec_fields(kind)), notes)?;
+        if let Some((field, message)) = doubt {
+            let place = fields.field(field).map_or(spot.node.at, |spot| spot.node.at);
+            notes.error(place, &fields.path_of(field), message);
         }
-        let fields = spot.fields(TOP_FIELDS, notes)?;
         let mut meta = meta::read(&fields, spot.node.at, notes);
         let spec = spec(&fields, &mut meta, notes);
         Some((meta, spec))
@@ -121,5 +141,15 @@ fn spec<'n>(fields: &Fields<'n>, meta: &mut Meta, notes: &mut Notes<'_>) -> Opti
     }
     None
 }
+
+fn spec_fields(kind: PolicyKind) -> &'static [&'static str] {
+    match kind {
+        PolicyKind::AuthorizationPolicy => authorization_policy::FIELDS,
+        PolicyKind::PeerAuthentication => peer_authentication::FIELDS,
+    }
+}
+
+/// The field that makes a policy's kind doubtful, and how.
+type Doubt = (&'static str, String);
 
 const TOP_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];

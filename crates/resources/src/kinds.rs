@@ -28,8 +28,10 @@ impl PolicyKind {
 pub(crate) enum Recognised {
     /// A policy.
     Policy(PolicyKind),
-    /// Probably a policy, by its kind; what is wrong with kind or `apiVersion`.
-    PolicyInDoubt(PolicyKind, String),
+    /// Probably a policy, by its kind; the field that is wrong, `kind` or `apiVersion`, and how.
+    PolicyInDoubt(PolicyKind, &'static str, String),
+    /// Of the policies' group, so perhaps any of them; what is wrong with its kind.
+    AnyPolicy(String),
     /// A list of resources, and the kind of those that don't say theirs.
     List(Option<String>),
     /// Nothing for Weft: a note.
@@ -47,13 +49,14 @@ pub(crate) fn recognise(api_version: &str, kind: &str) -> Recognised {
             return Recognised::Policy(policy);
         }
         if !known.is_some_and(|kinds| group != SECURITY_GROUP && kinds.contains(&kind)) {
-            let expected = format!("expected {SECURITY_GROUP}/v1 with this kind, found {}", quoted(api_version));
-            return Recognised::PolicyInDoubt(policy, expected);
+            let found = if api_version.is_empty() { "none".to_owned() } else { quoted(api_version) };
+            let expected = format!("expected {SECURITY_GROUP}/v1 with this kind, found {found}");
+            return Recognised::PolicyInDoubt(policy, "apiVersion", expected);
         }
     }
     if let (SECURITY_GROUP, Some(policy)) = (group, misspelt_policy(kind)) {
         let expected = format!("expected a kind of {group} (the nearest is {}), found {}", policy.name(), quoted(kind));
-        return Recognised::PolicyInDoubt(policy, expected);
+        return Recognised::PolicyInDoubt(policy, "kind", expected);
     }
     match known {
         Some(kinds) if kinds.contains(&kind) => Recognised::PassedBy(format!("{kind} is not used by Weft yet")),
@@ -64,7 +67,9 @@ pub(crate) fn recognise(api_version: &str, kind: &str) -> Recognised {
         Some(kinds) => {
             let near = nearest(kind, kinds).unwrap_or_default();
             let group = if group.is_empty() { "the core group" } else { group };
-            Recognised::Unknown(format!("expected a kind of {group} (the nearest is {near}), found {}", quoted(kind)))
+            let message = format!("expected a kind of {group} (the nearest is {near}), found {}", quoted(kind));
+            // None of theirs but a policy may hide behind a word that nobody knows.
+            if group == SECURITY_GROUP { Recognised::AnyPolicy(message) } else { Recognised::Unknown(message) }
         }
         None => Recognised::PassedBy(format!("{} of {} is not used by Weft", quoted(kind), quoted(api_version))),
     }
@@ -140,24 +145,27 @@ mod tests {
         }
         for version in ["security.istio.io/v2", "security.istio.io", "", "v1", "security.istio.oi/v1"] {
             let found = recognise(version, "PeerAuthentication");
-            assert!(matches!(found, Recognised::PolicyInDoubt(PolicyKind::PeerAuthentication, _)), "{version}");
+            assert!(
+                matches!(found, Recognised::PolicyInDoubt(PolicyKind::PeerAuthentication, "apiVersion", _)),
+                "{version}"
+            );
         }
         for kind in ["AuthorisationPolicy", "authorizationpolicy", "AuthorizationPolicyy"] {
             let found = recognise("security.istio.io/v1", kind);
-            assert!(matches!(found, Recognised::PolicyInDoubt(PolicyKind::AuthorizationPolicy, _)), "{kind}");
+            assert!(matches!(found, Recognised::PolicyInDoubt(PolicyKind::AuthorizationPolicy, "kind", _)), "{kind}");
         }
         assert_eq!(recognise("v1", "List"), Recognised::List(None));
+        let unclear = recognise("security.istio.io/v1", "AuthPolicy");
+        assert!(
+            matches!(&unclear, Recognised::AnyPolicy(message) if message.contains("nearest is AuthorizationPolicy)"))
+        );
         let list = recognise("security.istio.io/v1", "AuthorizationPolicyList");
         assert_eq!(list, Recognised::List(Some("AuthorizationPolicy".into())));
     }
 
     #[test]
     fn the_nearest_kind_is_named() {
-        for (version, kind, near) in [
-            ("security.istio.io/v1", "AuthPolicy", "AuthorizationPolicy"),
-            ("apps/v1", "Deploymnet", "Deployment"),
-            ("v1", "service", "Service"),
-        ] {
+        for (version, kind, near) in [("apps/v1", "Deploymnet", "Deployment"), ("v1", "service", "Service")] {
             let Recognised::Unknown(message) = recognise(version, kind) else { panic!("{kind}") };
             assert!(message.contains(&format!("nearest is {near})")), "{message}");
         }

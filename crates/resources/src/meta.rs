@@ -68,7 +68,10 @@ pub(crate) fn reference(kind: &str, root: &Node) -> ResourceRef {
 fn unknown(fields: &Fields<'_>, notes: &mut Notes<'_>) -> bool {
     let mut misspelt = false;
     for (entry, spot) in fields.iter().filter(|(entry, _)| !FIELDS.contains(&entry.key.as_str())) {
-        let message = unknown_field(&entry.key, FIELDS);
+        let message = match BESIDE.contains(&entry.key.as_str()) {
+            true => "expected this field beside metadata, found it inside".to_owned(),
+            false => unknown_field(&entry.key, FIELDS),
+        };
         if nearest(&entry.key, FIELDS) == Some("namespace") && distance(&entry.key, "namespace") <= 3 {
             misspelt = true;
             notes.error(entry.at, &spot.path, message);
@@ -149,6 +152,9 @@ fn utc(text: &str) -> Option<String> {
 }
 
 const SHAPE: &str = "0000-00-00T00:00:00";
+
+/// What stands inside of `metadata` by a wrong indentation.
+const BESIDE: &[&str] = &["apiVersion", "kind", "spec", "status"];
 
 /// The fields of Kubernetes's `ObjectMeta`.
 const FIELDS: &[&str] = &[

@@ -4,7 +4,7 @@
 //! Whatever is noted as an error, and any unknown field, is a *defect*: [`Notes::watched`] tells
 //! the reader of a rule or of a resource whether one was found inside, so that it can fail closed.
 
-use crate::nearest::nearest;
+use crate::nearest::{distance, nearest};
 use crate::problem::{Problem, ResourceRef, Severity, quoted};
 use crate::yaml::{Entry, Node, Place, Value};
 
@@ -70,9 +70,14 @@ impl<'f> Notes<'f> {
         self.problems.push(problem);
     }
 
+    /// Understood, yet it can match nothing of what it is about.
+    pub(crate) fn unmatched(&mut self, spot: &Spot<'_>, what: &str, nothing: &str) {
+        let message = format!("expected {what}, found {}: it matches {nothing}", spot.node.describe());
+        self.warning(spot.node.at, &spot.path, message);
+    }
+
     /// A field that its mapping hasn't: a warning, and a defect, for a restriction may be lost.
-    fn unknown_field(&mut self, entry: &Entry, path: &str, known: &[&str]) {
-        let message = unknown_field(&entry.key, known);
+    fn unknown_field(&mut self, entry: &Entry, path: &str, message: String) {
         let problem = self.problem(Severity::Warning, entry.at, path, message);
         self.defects.push(problem.to_string());
         self.problems.push(problem);
@@ -97,11 +102,20 @@ impl<'f> Notes<'f> {
 
 /// The message about an unknown field.
 pub(crate) fn unknown_field(found: &str, known: &[&str]) -> String {
-    match nearest(found, known) {
-        Some(near) => format!("expected a known field (the nearest is {near}), found {}", quoted(found)),
-        None => format!("expected no field here, found {}", quoted(found)),
+    let found_quoted = quoted(found);
+    let Some(near) = nearest(found, known) else { return format!("expected no field here, found {found_quoted}") };
+    let others: Vec<&str> = known.iter().copied().filter(|other| *other != near).collect();
+    let is_slip = distance(found, near) <= MAX_SLIP;
+    if is_slip || others.is_empty() || others.len() > MAX_NAMED {
+        return format!("expected a known field (the nearest is {near}), found {found_quoted}");
     }
+    format!("expected a known field (the nearest is {near}, others are {}), found {found_quoted}", others.join(", "))
 }
+
+/// So many wrong letters are a slip of the pen; with more, another word was meant.
+const MAX_SLIP: usize = 2;
+/// A message names no more fields.
+const MAX_NAMED: usize = 8;
 
 /// A node and the path that leads to it.
 pub(crate) struct Spot<'n> {
@@ -116,13 +130,36 @@ impl<'n> Spot<'n> {
 
     /// The mapping here, whose fields must be `known` ones.
     pub(crate) fn fields(&self, known: &[&str], notes: &mut Notes<'_>) -> Option<Fields<'n>> {
+        self.fields_around(known, ("", &[]), notes)
+    }
+
+    /// The mapping here, whose fields must be `known` ones; one of the `inner` ones belongs into the
+    /// mapping below `child`, and is told so.
+    pub(crate) fn fields_around(
+        &self,
+        known: &[&str],
+        (child, inner): (&str, &[&str]),
+        notes: &mut Notes<'_>,
+    ) -> Option<Fields<'n>> {
         let fields = self.entries(notes)?;
-        for entry in fields.entries {
-            if !known.contains(&entry.key.as_str()) {
-                notes.unknown_field(entry, &fields.path_of(&entry.key), known);
-            }
+        for entry in fields.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let message = match inner.contains(&entry.key.as_str()) {
+                true => format!("expected this field inside of {child}, found it outside"),
+                false => unknown_field(&entry.key, known),
+            };
+            notes.unknown_field(entry, &fields.path_of(&entry.key), message);
         }
         Some(fields)
+    }
+
+    /// What stands below the only field that the mapping here has, around fields that are `inner`.
+    pub(crate) fn only_child(&self, child: &str, inner: &[&str], notes: &mut Notes<'_>) -> Option<Spot<'n>> {
+        let (fields, defect) = notes.watched(|notes| self.fields_around(&[child], (child, inner), notes));
+        let found = fields?.field(child);
+        if found.is_none() && defect.is_none() {
+            notes.error(self.node.at, &format!("{}.{child}", self.path), "expected a mapping, found none".to_owned());
+        }
+        found
     }
 
     /// The mapping here, whose keys are the user's own.
@@ -143,8 +180,12 @@ impl<'n> Spot<'n> {
                 let spot = |(n, node)| Spot { node, path: format!("{}[{n}]", self.path) };
                 Some(items.iter().enumerate().map(spot).collect())
             }
-            _ => {
-                notes.expected(self, "a list");
+            found => {
+                match found {
+                    Value::Text(text) => notes.expected(self, &format!("a list such as [{}]", quoted(text))),
+                    Value::Map(_) => notes.expected(self, "a list (each item begins with '-')"),
+                    _ => notes.expected(self, "a list"),
+                }
                 None
             }
         }
@@ -197,7 +238,7 @@ impl<'n> Fields<'n> {
         &self.path
     }
 
-    fn path_of(&self, key: &str) -> String {
+    pub(crate) fn path_of(&self, key: &str) -> String {
         let plain = key.len() <= 64 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         match (self.path.is_empty(), plain) {
             (true, true) => key.to_owned(),

@@ -29,6 +29,9 @@ pub enum Kind {
     Http1,
     /// An HTTP/2 connection with prior knowledge; the connection is used once.
     Http2,
+    /// A lane: [frames](crate::frame) of streams, of which each begins with a head of its own. The
+    /// addresses of this one say nothing.
+    Lane,
 }
 
 /// A trace's context (W3C Trace Context): trace id, parent id, flags.
@@ -86,7 +89,7 @@ pub enum HeadError {
     #[error("expected a head of at most {MAX_HEAD_BYTES} bytes, found a length of {0}")]
     TooLong(usize),
     /// A kind that isn't known.
-    #[error("expected a kind of 1 to 3, found {0}")]
+    #[error("expected a kind of 1 to 4, found {0}")]
     Kind(u8),
     /// An answer that isn't known.
     #[error("expected an answer of 0 to 5, found {0}")]
@@ -104,6 +107,7 @@ impl Head {
             Kind::Tcp => 1,
             Kind::Http1 => 2,
             Kind::Http2 => 3,
+            Kind::Lane => 4,
         };
         out.extend([0, 0, kind, if self.trace.is_some() { FLAG_TRACE } else { 0 }]);
         encode_address(self.destination, out);
@@ -134,6 +138,7 @@ impl Head {
             1 => Kind::Tcp,
             2 => Kind::Http1,
             3 => Kind::Http2,
+            4 => Kind::Lane,
             other => return Err(HeadError::Kind(other)),
         };
         let destination = decode_address(&mut fields)?;

@@ -1,7 +1,8 @@
-//! The messages between control plane and proxy, their codec to and from records, and the head of
-//! the mesh protocol. This room knows no policy and opens no socket.
+//! The messages between control plane and proxy, their codec to and from records, and the heads
+//! and frames of the mesh protocol. This room knows no policy and opens no socket.
 
 pub mod bootstrap;
+pub mod frame;
 pub mod head;
 pub mod histogram;
 pub mod maker;

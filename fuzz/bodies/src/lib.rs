@@ -27,6 +27,7 @@ mod resources_value;
 mod support;
 mod wire_answer;
 mod wire_bootstrap;
+mod wire_frame;
 mod wire_head;
 mod wire_maker;
 mod wire_record;
@@ -50,6 +51,7 @@ pub use resources_policy::resources_policy;
 pub use resources_value::resources_value;
 pub use wire_answer::wire_answer;
 pub use wire_bootstrap::wire_bootstrap;
+pub use wire_frame::wire_frame;
 pub use wire_head::wire_head;
 pub use wire_maker::wire_maker;
 pub use wire_record::wire_record;
@@ -58,7 +60,7 @@ pub use wire_record::wire_record;
 pub type Body = fn(data: &[u8]);
 
 /// Every body by its name, which is also that of its file, its libFuzzer target and its seeds.
-pub const TARGETS: [(&str, Body); 22] = [
+pub const TARGETS: [(&str, Body); 23] = [
     ("capture_resolv", capture_resolv),
     ("http_authority", http_authority),
     ("http_body", http_body),
@@ -78,6 +80,7 @@ pub const TARGETS: [(&str, Body); 22] = [
     ("resources_value", resources_value),
     ("wire_answer", wire_answer),
     ("wire_bootstrap", wire_bootstrap),
+    ("wire_frame", wire_frame),
     ("wire_head", wire_head),
     ("wire_maker", wire_maker),
     ("wire_record", wire_record),

@@ -1,20 +1,27 @@
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use super::*;
 
 const GOOD: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: one}\nspec: {}\n";
+const OTHER: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: two}\nspec: {}\n";
 const BROKEN: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: one\nspec: {}\n";
 
 #[test]
 fn manifests_are_found_in_order_and_the_rest_is_passed_by() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("sub/.hidden")).unwrap();
-    for name in ["b.yaml", "a.yml", "sub/c.json", "sub/.hidden/d.yaml", ".e.yaml", "f.yaml~", "README.md"] {
+    fs::create_dir(dir.path().join("d.yaml")).unwrap();
+    let passed_by = [".e.yaml", "f.yaml~", "#g.yaml#", "h.yaml.swp", "README.md", "yaml", "cases.yaml"];
+    for name in ["b.yaml", "a.YML", "sub/c.json", "sub/.hidden/d.yaml", "d.yaml/e.yaml"].iter().chain(&passed_by) {
         fs::write(dir.path().join(name), "").unwrap();
     }
-    assert_eq!(scan(dir.path()).entries.keys().collect::<Vec<_>>(), ["a.yml", "b.yaml", "sub/c.json"]);
+    symlink("README.md", dir.path().join("link")).unwrap();
+    let found = Scan::of(dir.path(), Some(&dir.path().join("sub/../cases.yaml")), &mut |_| {});
+    assert_eq!(found.entries.keys().collect::<Vec<_>>(), ["a.YML", "b.yaml", "d.yaml/e.yaml", "sub/c.json"]);
 }
 
 #[test]
@@ -24,25 +31,94 @@ fn links_are_followed_and_their_folders_entered_once() {
     let dir = tempfile::tempdir().unwrap();
     symlink(outside.path().join("x.yaml"), dir.path().join("a.yaml")).unwrap();
     symlink(dir.path(), dir.path().join("loop")).unwrap();
+    symlink("self.yaml", dir.path().join("self.yaml")).unwrap();
     symlink("nowhere", dir.path().join("b.yaml")).unwrap();
+    symlink("nowhere", dir.path().join("team")).unwrap();
     let mut entered = Vec::new();
-    let found = Scan::of(dir.path(), &mut |folder| entered.push(folder.to_owned()));
-    assert_eq!(found.entries.keys().collect::<Vec<_>>(), ["a.yaml", "b.yaml"]);
-    assert_eq!(found.entries["a.yaml"], Entry::File(GOOD.into()));
-    assert!(matches!(found.entries["b.yaml"], Entry::Unreadable(_)), "it may lead somewhere again");
+    let found = Scan::of(dir.path(), None, &mut |folder| entered.push(folder.to_owned()));
+    assert_eq!(found.entries.keys().collect::<Vec<_>>(), ["a.yaml", "b.yaml", "self.yaml", "team"]);
+    assert_eq!(found.entries["a.yaml"], Ok(GOOD.into()));
+    for leads_nowhere in ["b.yaml", "self.yaml", "team"] {
+        let message = found.entries[leads_nowhere].as_ref().unwrap_err();
+        assert!(message.starts_with("expected a file or folder here, found an error: "), "{message}");
+    }
     assert!(entered.contains(&outside.path().canonicalize().unwrap()), "{entered:?}");
 }
 
 #[test]
-fn what_is_no_file_is_a_problem_and_stops_nothing() {
+fn what_is_no_file_closes_and_stops_nothing() {
     let dir = tempfile::tempdir().unwrap();
     nix::unistd::mkfifo(&dir.path().join("pipe.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     fs::write(dir.path().join("a.yaml"), GOOD).unwrap();
-    let mut folder = Folder::default();
-    assert!(folder.update(scan(dir.path()), Instant::now()).changed);
-    assert_eq!(folder.resources().len(), 1);
-    let problems: Vec<String> = folder.problems().iter().map(ToString::to_string).collect();
-    assert_eq!(problems, ["pipe.yaml: expected a regular file, found another kind"]);
+    let found = Manifests::read(dir.path(), None).unwrap();
+    let defects: Vec<Option<&str>> = found.resources.iter().map(Resource::defect).collect();
+    let said = "pipe.yaml: expected a regular file, found another kind";
+    assert_eq!(defects, [None, Some(said), Some(said)]);
+    let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems, [said]);
+    for no_folder in ["none", "a.yaml"] {
+        Manifests::read(&dir.path().join(no_folder), None).unwrap_err();
+    }
+}
+
+#[test]
+fn what_is_beyond_the_bounds_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = (0..20).fold(dir.path().to_owned(), |at, _| at.join("d"));
+    fs::create_dir_all(&deep).unwrap();
+    let large = fs::File::create(dir.path().join("large.yaml")).unwrap();
+    large.set_len((16 << 20) + 1).unwrap();
+    let found = scan(dir.path());
+    let messages: Vec<&str> = found.entries.values().map(|content| content.as_ref().unwrap_err().as_str()).collect();
+    let expected = [
+        "expected at most 16 folders in each other, found more",
+        "expected a file of at most 16 MiB, found a larger one",
+    ];
+    assert_eq!(messages, expected);
+    for n in 0..4200 {
+        fs::write(dir.path().join(format!("n{n:04}.yaml")), "").unwrap();
+    }
+    let found = scan(dir.path());
+    let (last, content) = found.entries.last_key_value().unwrap();
+    let message = "expected at most 4096 files and folders and 64 MiB in the whole folder, found more".to_owned();
+    assert_eq!((found.entries.len(), last.as_str(), content), (4097, "n4094.yaml", &Err(message)));
+    assert!(found.hides("zzz.yaml") && found.hides("a/b.yaml"));
+}
+
+#[test]
+fn what_nobody_may_read_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = |name: &str, mode| fs::set_permissions(dir.path().join(name), Permissions::from_mode(mode)).unwrap();
+    fs::create_dir_all(dir.path().join("sub")).unwrap();
+    fs::create_dir_all(dir.path().join("listed/more")).unwrap();
+    for name in ["a.yaml", "b.yaml", "README", "sub/c.yaml", "listed/d.yaml", "listed/README"] {
+        fs::write(dir.path().join(name), GOOD).unwrap();
+    }
+    let modes = [("", 0o755), ("a.yaml", 0o644), ("b.yaml", 0), ("README", 0), ("sub", 0), ("listed", 0o444)];
+    modes.iter().for_each(|(name, bits)| mode(name, *bits));
+    let root = dir.path().to_owned();
+    // Root may read everything: this thread looks as another user.
+    let look = std::thread::spawn(move || {
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
+        scan(&root)
+    });
+    let found = look.join().unwrap();
+    // So that the folder can be removed.
+    ["sub", "listed"].iter().for_each(|name| mode(name, 0o755));
+    let unreadable: Vec<&String> = found.entries.iter().filter(|(_, c)| c.is_err()).map(|(name, _)| name).collect();
+    assert_eq!(unreadable, ["b.yaml", "listed/d.yaml", "listed/more", "sub"]);
+    assert_eq!(found.entries["a.yaml"], Ok(GOOD.into()));
+}
+
+#[test]
+fn names_that_read_alike_hide_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in [b"caf\xe9.yaml", b"caf\xe8.yaml"] {
+        fs::write(dir.path().join(OsStr::from_bytes(name)), GOOD).unwrap();
+    }
+    let found = scan(dir.path());
+    assert_eq!(found.entries.len(), 1);
+    assert!(found.entries["caf\u{fffd}.yaml"].is_err());
 }
 
 #[test]
@@ -58,7 +134,8 @@ fn a_file_that_becomes_broken_keeps_its_last_good_resources() {
     assert!(!folder.update(files(&[("a.yaml", BROKEN)]), now).changed);
     assert!(folder.update(files(&[("a.yaml", GOOD)]), now).changed);
     assert_eq!((folder.resources(), folder.problems()), (good, Vec::new()));
-    assert!(folder.update(files(&[]), now).changed);
+    folder.update(files(&[]), now);
+    assert!(folder.update(files(&[]), now + GRACE).changed);
     assert_eq!(folder.resources(), Vec::new());
 }
 
@@ -72,42 +149,101 @@ fn a_file_that_was_never_good_has_what_could_be_made_of_it() {
 }
 
 #[test]
-fn an_emptied_file_counts_only_when_it_stays_empty() {
-    let mut folder = Folder::default();
-    let now = Instant::now();
-    folder.update(files(&[("a.yaml", GOOD)]), now);
-    let outcome = folder.update(files(&[("a.yaml", " \n")]), now);
-    assert_eq!(outcome, Outcome { changed: false, look_again: Some(EMPTY_GRACE) });
-    assert_eq!(folder.resources(), parsed(GOOD));
-    let outcome = folder.update(files(&[("a.yaml", "")]), now + EMPTY_GRACE);
-    assert_eq!(outcome, Outcome { changed: true, look_again: None });
-    assert_eq!(folder.resources(), Vec::new());
+fn what_is_written_nowhere_any_more_stays_for_a_moment() {
+    for gone in [files(&[]), files(&[("a.yaml", " \n")]), files(&[("a.yaml", &format!("{OTHER}---\n"))])] {
+        let mut folder = Folder::default();
+        let now = Instant::now();
+        folder.update(files(&[("a.yaml", &format!("{OTHER}---\n{GOOD}"))]), now);
+        let outcome = folder.update(gone.clone(), now);
+        assert_eq!(outcome.look_again, Some(GRACE));
+        let names = |folder: &Folder| -> BTreeSet<_> { folder.resources().iter().map(Resource::reference).collect() };
+        assert_eq!(names(&folder).len(), 2, "{gone:?}");
+        folder.update(gone.clone(), now + GRACE - Duration::from_millis(1));
+        assert_eq!(names(&folder).len(), 2, "{gone:?}");
+        assert!(folder.update(gone.clone(), now + GRACE).changed);
+        assert_eq!(names(&folder), names_of(&gone), "{gone:?}");
+        assert_eq!(folder.update(gone, now + GRACE), Outcome::default());
+    }
 }
 
 #[test]
-fn what_cannot_be_read_is_neither_removed_nor_changed() {
+fn a_moved_resource_stands_once() {
     let mut folder = Folder::default();
     let now = Instant::now();
-    folder.update(files(&[("a.yaml", GOOD), ("sub/b.yaml", GOOD), ("subway.yaml", GOOD)]), now);
+    folder.update(files(&[("a.yaml", GOOD)]), now);
+    let outcome = folder.update(files(&[("b.yaml", GOOD)]), now);
+    assert_eq!(outcome, Outcome { changed: true, look_again: None });
+    assert_eq!(folder.resources().iter().map(|resource| &*resource.meta().file).collect::<Vec<_>>(), ["b.yaml"]);
+}
+
+#[test]
+fn what_has_no_name_stands_as_long_as_its_file() {
+    let mut folder = Folder::default();
+    let now = Instant::now();
+    let pipe = Scan { entries: [("a.yaml".to_owned(), Err("no".to_owned()))].into(), overflow: false };
+    folder.update(pipe.clone(), now);
+    assert_eq!(folder.resources().len(), 2);
+    folder.update(files(&[]), now);
+    assert_eq!(folder.resources().len(), 2);
+    folder.update(files(&[]), now + GRACE);
+    assert_eq!(folder.resources().len(), 0);
+    folder.update(pipe, now);
+    folder.update(files(&[("a.yaml", GOOD)]), now);
+    assert_eq!(folder.resources(), parsed(GOOD), "it can be read, so that what was feared isn't there");
+}
+
+#[test]
+fn an_empty_file_is_no_last_good_content() {
+    let mut folder = Folder::default();
+    folder.update(files(&[("a.yaml", "")]), Instant::now());
+    folder.update(files(&[("a.yaml", BROKEN)]), Instant::now());
+    assert_eq!(folder.resources(), parsed(BROKEN));
+}
+
+#[test]
+fn what_cannot_be_read_any_more_is_neither_removed_nor_changed() {
+    let mut folder = Folder::default();
+    let now = Instant::now();
+    folder.update(files(&[("a.yaml", GOOD), ("sub/b.yaml", OTHER), ("subway.yaml", GOOD)]), now);
     let mut hidden = files(&[]);
-    hidden.entries.insert("a.yaml".to_owned(), Entry::Unreadable("no".to_owned()));
-    hidden.entries.insert("sub".to_owned(), Entry::Unreadable("no".to_owned()));
-    assert!(folder.update(hidden, now).changed);
-    assert_eq!(folder.files.keys().collect::<Vec<_>>(), ["a.yaml", "sub/b.yaml"]);
-    assert_eq!(folder.problems().len(), 2);
+    hidden.entries.insert("a.yaml".to_owned(), Err("no".to_owned()));
+    hidden.entries.insert("sub".to_owned(), Err("no".to_owned()));
+    assert!(folder.update(hidden.clone(), now).changed);
+    folder.update(hidden, now + GRACE);
+    assert_eq!(folder.files.keys().collect::<Vec<_>>(), ["a.yaml", "sub", "sub/b.yaml"]);
+    assert!(folder.resources().iter().all(|resource| resource.defect().is_none()));
+    assert_eq!((folder.resources().len(), folder.problems().len()), (2, 2));
     let gone = scan(Path::new("/nonexistent/folder"));
-    folder.update(gone, now);
+    folder.update(gone.clone(), now);
+    folder.update(gone, now + GRACE);
     assert_eq!(folder.resources().len(), 2);
     assert_eq!(folder.problems()[0].file, ".");
 }
 
+#[test]
+fn a_new_file_that_cannot_be_read_closes_beside_the_known_ones() {
+    let mut folder = Folder::default();
+    let now = Instant::now();
+    folder.update(files(&[("a.yaml", GOOD)]), now);
+    let mut more = files(&[("a.yaml", GOOD)]);
+    more.entries.insert("b.yaml".to_owned(), Err("no".to_owned()));
+    folder.update(more, now);
+    assert_eq!(folder.resources().iter().filter(|resource| resource.defect().is_some()).count(), 2);
+}
+
 fn scan(root: &Path) -> Scan {
-    Scan::of(root, &mut |_| {})
+    Scan::of(root, None, &mut |_| {})
 }
 
 fn files(contents: &[(&str, &str)]) -> Scan {
-    let entry = |(name, text): &(&str, &str)| ((*name).to_owned(), Entry::File(text.as_bytes().to_vec()));
-    Scan { entries: contents.iter().map(entry).collect() }
+    let entry = |(name, text): &(&str, &str)| ((*name).to_owned(), Ok(text.as_bytes().to_vec()));
+    Scan { entries: contents.iter().map(entry).collect(), overflow: false }
+}
+
+fn names_of(scan: &Scan) -> BTreeSet<ResourceRef> {
+    let texts = scan.entries.values().map(|content| content.as_ref().unwrap());
+    let resources = texts.flat_map(|text| weft_resources::parse("a.yaml", text).resources);
+    resources.map(|resource| resource.reference()).collect()
 }
 
 fn parsed(text: &str) -> Vec<Resource> {

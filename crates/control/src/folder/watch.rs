@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::scan::Scan;
-use super::{Folder, Outcome};
+use super::{Folder, Outcome, listable};
 
 /// A folder and everything that is known of it.
 pub(crate) struct Source {
@@ -30,22 +31,17 @@ impl Source {
     /// Reads the folder for the first time.
     ///
     /// # Errors
-    /// When there is no such folder, or something of it can't be read.
+    /// When there is no such folder, or it can't be listed.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
-        if !root.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotADirectory, "expected a folder, found another file"));
-        }
+        listable(&root)?;
         let hint = Arc::new(Notify::new());
         let watcher = watcher(Arc::clone(&hint)).inspect_err(|error| warn!(%error, "the folder can't be watched")).ok();
         let folder = Folder::default();
         let mut source = Self { root, folder, watcher, watched: BTreeSet::new(), hint, look_again: None };
-        source.look();
-        // Later, what can't be read keeps what it said; now it would say nothing, and so open access.
-        match source.folder.unreadable.first() {
-            Some(problem) => Err(io::Error::other(problem.to_string())),
-            None => Ok(source),
-        }
+        let scan = source.scan();
+        source.take(scan);
+        Ok(source)
     }
 
     /// What is in force and what is wrong.
@@ -74,7 +70,31 @@ impl Source {
     }
 
     /// Looks at everything again; blocks while it reads. Returns whether something has changed.
+    ///
+    /// What is new counts once it was seen twice: a file may be half written, and a look while files
+    /// are moved may find one in neither place.
     pub(crate) fn look(&mut self) -> bool {
+        let mut scan = self.scan();
+        for _ in 0..MAX_LOOKS {
+            if self.folder.knows(&scan) {
+                break;
+            }
+            std::thread::sleep(QUIET);
+            let before = mem::replace(&mut scan, self.scan());
+            if before == scan {
+                break;
+            }
+        }
+        self.take(scan)
+    }
+
+    fn take(&mut self, scan: Scan) -> bool {
+        let Outcome { changed, look_again } = self.folder.update(scan, Instant::now());
+        self.look_again = look_again;
+        changed
+    }
+
+    fn scan(&mut self) -> Scan {
         let mut entered = BTreeSet::new();
         let watcher = &mut self.watcher;
         // What is watched already is watched again: a folder can have been replaced.
@@ -86,11 +106,9 @@ impl Source {
                 *watcher = None;
             }
         };
-        let scan = Scan::of(&self.root, &mut enter);
+        let scan = Scan::of(&self.root, None, &mut enter);
         self.forget_watches(entered);
-        let Outcome { changed, look_again } = self.folder.update(scan, Instant::now());
-        self.look_again = look_again;
-        changed
+        scan
     }
 
     fn forget_watches(&mut self, entered: BTreeSet<PathBuf>) {
@@ -124,6 +142,8 @@ fn is_reading(kind: EventKind) -> bool {
 const QUIET: Duration = Duration::from_millis(50);
 /// A folder that is never quiet is looked at all the same.
 const LONGEST_UNREST: Duration = Duration::from_millis(400);
+/// A folder that never stands still is taken as it was found in the last of these looks.
+const MAX_LOOKS: usize = 4;
 /// What no event tells (network file systems) is seen after this time.
 const SLOW_LOOK: Duration = Duration::from_secs(30);
 /// Without a watch.

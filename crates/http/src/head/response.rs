@@ -51,6 +51,13 @@ pub struct Asked {
     pub upgrade: Upgrade,
 }
 
+impl Asked {
+    /// Whether the answer is a message, whatever it says, and never the start of another protocol.
+    pub fn is_plain(self) -> bool {
+        self.method != AskedMethod::Connect && self.upgrade != Upgrade::Asked
+    }
+}
+
 /// The methods that change how a response is read (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AskedMethod {

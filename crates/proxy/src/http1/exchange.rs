@@ -14,6 +14,7 @@ use super::transfer::{BodyFault, poll_body};
 use crate::drain::Drain;
 use crate::request::Request;
 use crate::side::Side;
+use crate::tunnel::Used;
 use crate::why::{Cause, Failure, Hop as Where};
 
 /// One exchange under way.
@@ -47,13 +48,6 @@ pub(super) enum Callee {
     Program(Used),
     /// The callee's proxy.
     Proxy(Used),
-}
-
-/// Whether a connection carried an exchange before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Used {
-    First,
-    Again,
 }
 
 /// How far an exchange is.

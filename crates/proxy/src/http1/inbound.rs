@@ -11,7 +11,7 @@ use weft_mesh::record::Inbound;
 
 use super::answer::{Asker, Reader, fail, linger, refuse};
 use super::asking::Asking;
-use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached, Used};
+use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached};
 use super::message::{Parsers, Taken, build};
 use super::outbound::count_bytes;
 use super::target::Normal;
@@ -24,6 +24,7 @@ use crate::metrics::{Meter, count};
 use crate::request::{FORGEABLE, Flow, IDENTITY, Line, REQUEST_ID, Request};
 use crate::side::Side;
 use crate::stream::Stream;
+use crate::tunnel::Used;
 use crate::why::{Cause, Failure, Hop as Where};
 use crate::{inbound, random};
 

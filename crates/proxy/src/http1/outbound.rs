@@ -10,13 +10,13 @@ use weft_mesh::record::Tunnel;
 use weft_wire::head::Kind;
 
 use super::answer::{Asker, Reader, fail, linger, refuse};
-use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached, Used};
+use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached};
 use super::message::{Parsers, Taken, build};
 use crate::accept::Carrying;
 use crate::connection::broken;
 use crate::copy::copy;
 use crate::data::Data;
-use crate::limits::{ENDPOINT_TRIES, ROUTES_AT_HAND};
+use crate::limits::{ENDPOINT_TRIES, LANE_REQUEST_BYTES, ROUTES_AT_HAND};
 use crate::metrics::{Meter, Party};
 use crate::outbound::{Called, FAILED_COST, is_endpoints_own, labels};
 use crate::random::{self, RequestId};
@@ -24,7 +24,7 @@ use crate::request::{Flow, Line, REQUEST_ID, Request};
 use crate::service::Target;
 use crate::side::Side;
 use crate::stream::Stream;
-use crate::tunnel::{self, Fresh, Warm, warm};
+use crate::tunnel::{self, Used, Warm, Way, warm};
 use crate::why::{Cause, Failure};
 
 /// Serves one connection of the program, request after request, until one of both ends it.
@@ -77,6 +77,13 @@ enum After {
     Bytes,
     Close,
     Reset,
+}
+
+/// How an exchange is carried.
+#[derive(Debug, Clone, Copy)]
+enum Carrier {
+    Lane,
+    Own(Used),
 }
 
 /// A connection for one exchange.
@@ -190,7 +197,7 @@ impl<'d> Session<'d> {
             let ip = self.called.destination.ip();
             let Some(target) = self.called.service.choose(ip, &tried, Instant::now()) else { break };
             let underway = target.begin();
-            let failure = match self.reach(&mut request, &target, first).await {
+            let failure = match self.reach(&mut request, &target, self.carrier(&taken, &target, first)).await {
                 Ok((route, mut upstream)) => match self.exchange(&request, &taken, (&target, &mut upstream)).await {
                     Ok(done) => {
                         let after = self.finish(request, &taken, (&route, upstream), done).await;
@@ -225,27 +232,33 @@ impl<'d> Session<'d> {
         self.give_up(request, &taken, failure).await
     }
 
+    /// How an exchange is carried. Small ones share a lane; after an idle race a new connection it is.
+    fn carrier(&self, taken: &Taken, target: &Target, used: Used) -> Carrier {
+        let is_small = taken.body.is_over()
+            && self.message.len() - HEAD_ROOM <= LANE_REQUEST_BYTES
+            && taken.asked.is_plain()
+            && !target.answers_long();
+        if is_small && used == Used::Again { Carrier::Lane } else { Carrier::Own(used) }
+    }
+
     /// A connection to an endpoint.
     async fn reach(
         &mut self,
         request: &mut Request,
         target: &Rc<Target>,
-        used: Used,
+        carrier: Carrier,
     ) -> Result<(Rc<Route>, Upstream), Failure> {
         let route = self.route(target).await?;
         request.flow = route.flow.clone();
-        let bytes = self.called.head(target, Kind::Tcp);
-        let Some(warm) = &route.warm else {
-            let stream = tunnel::open(self.data, &target.endpoint, bytes).await?;
-            return Ok((route, Upstream { side: Side::new(stream), callee: Callee::Program(Used::First) }));
+        let (endpoint, head) = (&target.endpoint, self.called.head(target, Kind::Tcp));
+        let way = match (&route.warm, carrier) {
+            (None, _) => Way::Bytes(tunnel::open(self.data, endpoint, head).await?),
+            (Some(warm), Carrier::Lane) => tunnel::share(self.data, endpoint, warm, head).await?,
+            (Some(warm), Carrier::Own(used)) => tunnel::own(self.data, endpoint, warm, (head, used)).await?,
         };
-        let reused = if used == Used::Again { warm.reuse() } else { None };
-        let (stream, callee) = match reused {
-            Some(tunnel) => (Stream::Tls(tunnel), Callee::Proxy(Used::Again)),
-            None => match tunnel::fresh(self.data, &target.endpoint, warm, bytes).await? {
-                Fresh::Weft(tunnel) => (Stream::Tls(tunnel), Callee::Proxy(Used::First)),
-                Fresh::Bytes(stream) => (stream, Callee::Program(Used::First)),
-            },
+        let (stream, callee) = match way {
+            Way::Weft(stream, used) => (stream, Callee::Proxy(used)),
+            Way::Bytes(stream) => (stream, Callee::Program(Used::First)),
         };
         Ok((route, Upstream { side: Side::new(stream), callee }))
     }
@@ -315,23 +328,22 @@ impl<'d> Session<'d> {
         &mut self,
         request: Request,
         taken: &Taken,
-        (route, mut upstream): (&Route, Upstream),
+        (route, upstream): (&Route, Upstream),
         done: Done,
     ) -> After {
         if done.server == Next::Bytes {
             return Box::pin(self.switch(request, upstream.side)).await;
         }
-        if let (Next::Message, Some(warm)) = (done.server, &route.warm)
-            && upstream.side.bytes().is_empty()
-            && let Stream::Tls(tunnel) = upstream.side.stream
-        {
-            warm.give_back(tunnel, self.data);
-        } else if matches!(upstream.side.stream, Stream::Hbone(_)) {
+        let is_reusable = done.server == Next::Message && upstream.side.bytes().is_empty();
+        match (&route.warm, upstream.side) {
             // Dropping it would reset the program's connection.
-            tokio::task::spawn_local(linger(upstream.side));
-        } else {
+            (_, side @ Side { stream: Stream::Hbone(_), .. }) => drop(tokio::task::spawn_local(linger(side))),
+            (Some(warm), side) if is_reusable => {
+                route.target.answered(request.sent.get());
+                warm.give_back(side.stream, self.data);
+            }
             // An exchange that ended before its request did leaves nothing to wait for.
-            upstream.side.take();
+            _ => {}
         }
         request.end(None);
         // What follows a CONNECT that failed is no request that its sender meant as one.

@@ -3,19 +3,20 @@
 
 mod answer;
 pub(crate) mod dial;
+mod lanes;
 mod pool;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use weft_mesh::record::{Endpoint, Tunnel};
-use weft_wire::head::{Answer, Head, Refusal};
+use weft_wire::head::{Answer, Head, Kind, Refusal};
 
 use pool::Dialled;
 pub(crate) use pool::{Pool, Warm};
 
 use crate::data::Data;
-use crate::hbone::{self, Way};
+use crate::hbone;
 use crate::limits::TUNNEL_CONNECT;
 use crate::metrics::count;
 use crate::stream::Stream;
@@ -50,19 +51,86 @@ pub(crate) async fn warm(data: &Data, endpoint: &Endpoint, at: SocketAddr) -> Re
     Ok(data.pool.entry(at, &endpoint.identity, &identity))
 }
 
-/// A connection on which nothing was said yet.
-pub(crate) enum Fresh {
+/// What an exchange of HTTP/1 goes through.
+pub(crate) enum Way {
     /// To a proxy that speaks `weft/1`: a head comes first.
-    Weft(Box<TlsStream>),
+    Weft(Stream, Used),
     /// To the program itself, which has accepted: what is sent are its bytes.
     Bytes(Stream),
 }
 
-/// Makes a connection through the proxy behind `warm`; which protocol that speaks shows only then.
+/// Whether a connection carried an exchange before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Used {
+    First,
+    Again,
+}
+
+/// A connection of its own through the proxy behind `warm`: one that waits, if `used` allows it, or
+/// a new one. Which protocol that speaks shows only then.
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) async fn fresh(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, head: Head) -> Result<Fresh, Failure> {
+pub(crate) async fn own(
+    data: &Rc<Data>,
+    endpoint: &Endpoint,
+    warm: &Warm,
+    (head, used): (Head, Used),
+) -> Result<Way, Failure> {
+    let waiting = if used == Used::Again { warm.reuse() } else { None };
+    match waiting {
+        Some(tunnel) => Ok(Way::Weft(Stream::Tls(tunnel), Used::Again)),
+        None => Ok(match fresh(data, endpoint, warm, head).await? {
+            Fresh::Weft(tunnel) => Way::Weft(Stream::Tls(tunnel), Used::First),
+            Fresh::Bytes(stream) => Way::Bytes(stream),
+        }),
+    }
+}
+
+/// A stream of the lane through the proxy behind `warm`, which is made if need be; where there can
+/// be none, as [`own`].
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn share(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, head: Head) -> Result<Way, Failure> {
+    let lanes = &warm.lanes;
+    if let Some(stream) = lanes.stream() {
+        return Ok(Way::Weft(Stream::Lane(stream), Used::Again));
+    }
+    let identity = data.records.identity().await?;
+    if lanes.is_living() || data.pool.hbone.living(warm.at(), &endpoint.identity, &identity).is_some() {
+        return own(data, endpoint, warm, (head, Used::Again)).await;
+    }
+    let failures = lanes.failures();
+    let _turn = lanes.dialling.lock().await;
+    if let Some(stream) = lanes.stream() {
+        return Ok(Way::Weft(Stream::Lane(stream), Used::Again));
+    }
+    lanes.failed_since(failures)?;
+    match fresh(data, endpoint, warm, head).await {
+        Ok(Fresh::Weft(tunnel)) => {
+            data.sweep.notify_one();
+            let mut bytes = Vec::new();
+            Head { kind: Kind::Lane, ..head }.encode(&mut bytes);
+            Ok(Way::Weft(Stream::Lane(lanes.begin(tunnel, bytes)), Used::First))
+        }
+        Ok(Fresh::Bytes(stream)) => Ok(Way::Bytes(stream)),
+        Err(failure) => {
+            lanes.fail(failure.clone());
+            Err(failure)
+        }
+    }
+}
+
+/// A new connection.
+enum Fresh {
+    /// To a proxy that speaks `weft/1`.
+    Weft(Box<TlsStream>),
+    /// To the program itself.
+    Bytes(Stream),
+}
+
+async fn fresh(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, head: Head) -> Result<Fresh, Failure> {
     let (at, identity) = (warm.at(), data.records.identity().await?);
     if let Some(way) = data.pool.hbone.living(at, &endpoint.identity, &identity) {
         return connect(data, &way, head).await.map(Fresh::Bytes);
@@ -103,7 +171,7 @@ async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: He
 }
 
 /// A stream of HBONE to the head's destination.
-async fn connect(data: &Rc<Data>, way: &Rc<Way>, head: Head) -> Result<Stream, Failure> {
+async fn connect(data: &Rc<Data>, way: &Rc<hbone::Way>, head: Head) -> Result<Stream, Failure> {
     // In a box: most tunnels are of `weft/1`, and need no room for this.
     let stream = Box::pin(hbone::open(data, way, head)).await?;
     Ok(Stream::Hbone(Box::new(stream)))

@@ -16,11 +16,13 @@ use weft_mesh::SpiffeId;
 use weft_wire::head;
 
 use super::dial;
+use super::lanes::Lanes;
 use crate::data::Data;
 use crate::hbone;
 use crate::limits::{IDLE_PER_ENDPOINT, WARM_IDLE, WARM_PER_ENDPOINT};
 use crate::metrics::count;
 use crate::records::MeshIdentity;
+use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
 
@@ -45,6 +47,8 @@ pub(crate) struct Warm {
     taken: Cell<usize>,
     /// Nobody takes any more: there is a newer identity, or the proxy ends.
     retired: Cell<bool>,
+    /// Shared by small exchanges of HTTP/1.
+    pub(super) lanes: Lanes,
 }
 
 /// A new connection to a peer whose protocol shows only now.
@@ -77,7 +81,8 @@ impl Pool {
     /// Closes what has waited too long. Returns whether any are left.
     pub(crate) fn sweep(&self, now: Instant) -> bool {
         let mut entries = self.entries.borrow_mut();
-        entries.retain(|_, warm| warm.sweep(now));
+        // A connection of the program may hold it still.
+        entries.retain(|_, warm| warm.sweep(now) || Rc::strong_count(warm) > 1);
         self.hbone.sweep(now) || !entries.is_empty()
     }
 
@@ -104,6 +109,7 @@ impl Warm {
             wanted: Cell::new(0),
             taken: Cell::new(0),
             retired: Cell::new(false),
+            lanes: Lanes::default(),
         }
     }
 
@@ -138,8 +144,16 @@ impl Warm {
         }
     }
 
-    /// Keeps a connection whose exchange ended cleanly at both sides.
-    pub(crate) fn give_back(&self, tunnel: Box<TlsStream>, data: &Data) {
+    /// Keeps what carried an exchange that ended cleanly at both sides.
+    pub(crate) fn give_back(&self, stream: Stream, data: &Data) {
+        match stream {
+            Stream::Tls(tunnel) => self.keep(tunnel, data),
+            Stream::Lane(stream) if !self.retired.get() => self.lanes.give_back(stream),
+            Stream::Lane(_) | Stream::Hbone(_) | Stream::Plain(_) => {}
+        }
+    }
+
+    fn keep(&self, tunnel: Box<TlsStream>, data: &Data) {
         let mut spare = self.spare.borrow_mut();
         if !self.retired.get() && spare.len() < IDLE_PER_ENDPOINT {
             if spare.is_empty() {
@@ -152,6 +166,7 @@ impl Warm {
     fn retire(&self) {
         self.retired.set(true);
         self.spare.borrow_mut().clear();
+        self.lanes.clear();
     }
 
     /// A new connection for those who can do nothing with HBONE.
@@ -190,7 +205,7 @@ impl Warm {
                 let dialled = warm.dial(&data).await;
                 warm.dialling.set(warm.dialling.get() - 1);
                 match dialled {
-                    Ok(Dialled::Weft(tunnel)) => warm.give_back(tunnel, &data),
+                    Ok(Dialled::Weft(tunnel)) => warm.keep(tunnel, &data),
                     // It was exchanged for another program; the next call meets this one.
                     Ok(Dialled::Hbone(_)) => {}
                     // The next call meets the same failure and tells it.
@@ -208,7 +223,8 @@ impl Warm {
         self.spare
             .borrow_mut()
             .retain_mut(|(tunnel, since)| is_quiet(tunnel) && now.saturating_duration_since(*since) < WARM_IDLE);
-        taken > 0 || self.dialling.get() > 0 || !self.spare.borrow().is_empty()
+        let lane = self.lanes.sweep(now);
+        lane || taken > 0 || self.dialling.get() > 0 || !self.spare.borrow().is_empty()
     }
 }
 

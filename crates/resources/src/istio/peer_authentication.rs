@@ -7,7 +7,7 @@ use weft_mesh::record::MtlsMode;
 use super::selector::{self, Selector};
 use crate::meta::Meta;
 use crate::notes::{Fields, Notes, Spot};
-use crate::yaml::Place;
+use crate::yaml::{Place, Value};
 
 /// A `PeerAuthentication`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,9 @@ impl PeerAuthentication {
 /// Reads `spec`. What is wrong is noted, and no defect set: the caller watches the notes.
 pub(crate) fn read(meta: Meta, spec: Option<&Spot<'_>>, notes: &mut Notes<'_>) -> PeerAuthentication {
     let mut policy = PeerAuthentication::unread(meta);
-    let Some(fields) = spec.and_then(|spec| spec.fields(FIELDS, notes)) else { return policy };
+    let Some(fields) = spec.and_then(|spec| spec.fields_around(FIELDS, ("mtls", MTLS_FIELDS), notes)) else {
+        return policy;
+    };
     policy.selector = selector::read(&fields, notes);
     if let Some(spot) = fields.field("mtls") {
         policy.mode = mutual_tls(&spot, notes);
@@ -64,16 +66,20 @@ fn port_level(fields: &Fields<'_>, notes: &mut Notes<'_>) -> BTreeMap<u16, MtlsM
 
 fn expected_port(at: Place, found: &str, path: &str, notes: &mut Notes<'_>) {
     let found = crate::problem::quoted(found);
-    notes.error(at, path, format!("expected a port of 1 to 65535, found {found}"));
+    notes.error(at, path, format!("expected a port number of 1 to 65535, found {found}"));
 }
 
 fn mutual_tls(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<MtlsMode> {
-    let mode = spot.fields(&["mode"], notes)?.field("mode")?;
-    match mode.text(notes)? {
-        "UNSET" => None,
-        "DISABLE" => Some(MtlsMode::Disable),
-        "PERMISSIVE" => Some(MtlsMode::Permissive),
-        "STRICT" => Some(MtlsMode::Strict),
+    if !matches!(spot.node.value, Value::Map(_)) {
+        notes.expected(spot, "a mapping such as {mode: STRICT}");
+        return None;
+    }
+    let mode = spot.fields(MTLS_FIELDS, notes)?.field("mode")?;
+    match mode.node.text() {
+        Some("UNSET") => None,
+        Some("DISABLE") => Some(MtlsMode::Disable),
+        Some("PERMISSIVE") => Some(MtlsMode::Permissive),
+        Some("STRICT") => Some(MtlsMode::Strict),
         _ => {
             notes.expected(&mode, "UNSET, DISABLE, PERMISSIVE or STRICT");
             None
@@ -81,4 +87,5 @@ fn mutual_tls(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<MtlsMode> {
     }
 }
 
-const FIELDS: &[&str] = &["selector", "mtls", "portLevelMtls"];
+const MTLS_FIELDS: &[&str] = &["mode"];
+pub(crate) const FIELDS: &[&str] = &["selector", "mtls", "portLevelMtls"];

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::notes::{Fields, Notes, Spot};
+use crate::yaml::Value;
 
 /// The labels that a workload must have, all of them; empty selects all workloads in scope.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -49,7 +50,12 @@ pub(crate) fn read(spec: &Fields<'_>, notes: &mut Notes<'_>) -> Option<Selector>
 
 fn match_labels(spot: &Spot<'_>, notes: &mut Notes<'_>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
-    let Some(fields) = spot.fields(&["matchLabels"], notes) else { return labels };
+    // Labels that stand where Services have theirs.
+    let misplaced: Vec<&str> = match &spot.node.value {
+        Value::Map(entries) => entries.iter().filter(|entry| entry.value.text().is_some()).map(|e| &*e.key).collect(),
+        _ => Vec::new(),
+    };
+    let Some(fields) = spot.fields_around(&["matchLabels"], ("matchLabels", &misplaced), notes) else { return labels };
     let Some(entries) = fields.field("matchLabels").and_then(|spot| spot.entries(notes)) else { return labels };
     for (entry, spot) in entries.iter() {
         let Some(value) = spot.text(notes) else { continue };

@@ -55,7 +55,7 @@ pub(crate) fn read(text: &str, first_line: u32, budget: &mut Budget) -> (Vec<Nod
             Ok(found) => found,
             Err(error) => {
                 let at = place(error.marker().line(), error.marker().col());
-                let message = format!("expected YAML, found a mistake in it: {}", error.info());
+                let message = mistake(error.info());
                 return (documents, Some(Fault { at, message, document_begin }));
             }
         };
@@ -71,6 +71,12 @@ pub(crate) fn read(text: &str, first_line: u32, budget: &mut Budget) -> (Vec<Nod
         }
     }
     (documents, None)
+}
+
+/// What the parser says, in the words of those who made the mistake.
+fn mistake(said: &str) -> String {
+    let known = MISTAKES.iter().find(|(part, _)| said.contains(part));
+    known.map_or_else(|| format!("expected YAML, found a mistake in it: {said}"), |(_, message)| (*message).to_owned())
 }
 
 /// The last line, from 1, and how many characters it has.
@@ -229,7 +235,8 @@ impl Content {
         };
         let Some((key, at)) = pending.take() else {
             let Some(text) = key_text(&node.value) else {
-                return Err(format!("expected a text as key, found {}", node.describe()));
+                let hint = if matches!(node.value, Value::Map(_)) { TEMPLATE_HINT } else { "" };
+                return Err(format!("expected a text as key, found {}{hint}", node.describe()));
             };
             if !keys.insert(text.clone()) {
                 return Err(format!("expected each key once, found {} again", crate::problem::quoted(&text)));
@@ -277,10 +284,32 @@ fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
     if style == ScalarStyle::Plain && !is_text { scalar::plain(text) } else { Value::Text(text.to_owned()) }
 }
 
+const TAB: &str = "expected spaces for indentation, found a tab";
+/// What part of the parser's words means what mistake, most likely.
+const MISTAKES: &[(&str, &str)] = &[
+    ("tabs disallowed", TAB),
+    ("tab cannot be used", TAB),
+    ("found a tab", TAB),
+    (
+        "while scanning an anchor or alias",
+        "expected quotes around a value that begins with '*' or '&' (such as \"*\"), found none",
+    ),
+    (
+        "mapping values are not allowed",
+        "expected KEY: VALUE, indented as its neighbours are, found a ':' where no key can stand",
+    ),
+    ("while scanning a quoted scalar", "expected a text that ends with its quote, found none up to here"),
+    ("simple key expect ':'", "expected KEY: VALUE, found a line without ':'"),
+    ("illegal placement of ':'", "expected ']' or '}' where a list or mapping ends, found the next key"),
+    ("while parsing a flow sequence", "expected ',' or ']' in a list that began with '[', found neither"),
+    ("while parsing a flow mapping", "expected ',' or '}' in a mapping that began with '{', found neither"),
+];
+
 /// Deeper than any resource of Kubernetes goes, and shallow enough to be walked by recursion.
 const MAX_DEPTH: usize = 64;
 /// Some ten thousand policies; more in one file is an alias bomb or no file of resources.
 const MAX_NODES: usize = 500_000;
+const TEMPLATE_HINT: &str = " (a template such as {{ … }} must be rendered first)";
 const MERGE_KEY: &str = "<<";
 
 #[cfg(test)]

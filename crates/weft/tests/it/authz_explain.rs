@@ -233,21 +233,21 @@ fn a_broken_file_closes_what_it_might_have_closed_and_no_more() {
       },
       "reason": "allowed: ALLOW rule 0 matches (payments/payments-policy at payments.yaml:12)",
       "problems": [
-        "broken.yaml:14: expected YAML, found a mistake in it: while parsing a flow sequence, expected ',' or ']'",
-        "broken.yaml:14: warning: expected a policy that is understood: until then it allows no call to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/broken)"
+        "broken.yaml:14: expected ',' or ']' in a list that began with '[', found neither",
+        "broken.yaml:14: warning: expected a policy that is understood: until then, for workloads with app=payments-api in namespace payments, it allows no call (AuthorizationPolicy payments/broken)"
       ]
     }
     --- stderr
-    broken.yaml:14: expected YAML, found a mistake in it: while parsing a flow sequence, expected ',' or ']'
-    broken.yaml:14: warning: expected a policy that is understood: until then it allows no call to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/broken)
+    broken.yaml:14: expected ',' or ']' in a list that began with '[', found neither
+    broken.yaml:14: warning: expected a policy that is understood: until then, for workloads with app=payments-api in namespace payments, it allows no call (AuthorizationPolicy payments/broken)
     "#);
     assert_snapshot!(room.run(&format!("authz explain -f policies {CHECKOUT} --to payments/ledger")), @r#"
     exit 0
     allow no rule
           allowed: no policy selects the workload payments/ledger
     --- stderr
-    broken.yaml:14: expected YAML, found a mistake in it: while parsing a flow sequence, expected ',' or ']'
-    broken.yaml:14: warning: expected a policy that is understood: until then it allows no call to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/broken)
+    broken.yaml:14: expected ',' or ']' in a list that began with '[', found neither
+    broken.yaml:14: warning: expected a policy that is understood: until then, for workloads with app=payments-api in namespace payments, it allows no call (AuthorizationPolicy payments/broken)
     "#);
 }
 
@@ -260,8 +260,7 @@ fn a_field_that_is_not_understood_closes_its_policy() {
           denied: policy payments/payments-policy at a.yaml:12 can't be understood and denies what it might have denied: a.yaml:14: warning: spec.rules[0].from[0].source.principal: expected a known field (the nearest is principals), found "principal" (AuthorizationPolicy payments/payments-policy)
     --- stderr
     a.yaml:14: warning: spec.rules[0].from[0].source.principal: expected a known field (the nearest is principals), found "principal" (AuthorizationPolicy payments/payments-policy)
-    a.yaml:14: spec.rules[0].from[0].source: expected at least one field with values, found none (AuthorizationPolicy payments/payments-policy)
-    a.yaml:1: warning: expected a policy that is understood: until then it denies every call that it might deny to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/payments-policy)
+    a.yaml:1: warning: expected a policy that is understood: until then, for workloads with app=payments-api in namespace payments, it denies every call that it might deny (AuthorizationPolicy payments/payments-policy)
     "#);
 }
 
@@ -275,7 +274,7 @@ fn a_file_that_is_not_utf_8_closes_its_workload() {
           denied: policy payments/payments-policy at a.yaml:15 can't be understood and denies what it might have denied: a.yaml:15: expected UTF-8, found the byte 0xE9
     --- stderr
     a.yaml:15: expected UTF-8, found the byte 0xE9
-    a.yaml:15: warning: expected a policy that is understood: until then it denies every call that it might deny to workloads with app=payments-api in namespace payments (AuthorizationPolicy payments/payments-policy)
+    a.yaml:15: warning: expected a policy that is understood: until then, for workloads with app=payments-api in namespace payments, it denies every call that it might deny (AuthorizationPolicy payments/payments-policy)
     "#);
 }
 
@@ -289,8 +288,8 @@ fn what_cannot_be_read_might_have_closed_everything() {
           denied: policy ?/? at b.yaml can't be understood and denies what it might have denied: b.yaml: expected a regular file, found another kind
     --- stderr
     b.yaml: expected a regular file, found another kind
-    b.yaml: warning: expected a policy that is understood: until then it denies every call that it might deny to every workload of the mesh (AuthorizationPolicy ?/?)
-    b.yaml: warning: expected a policy that is understood: until then every workload of the mesh takes mutual TLS only (PeerAuthentication ?/?)
+    b.yaml: warning: expected a policy that is understood: until then, for every workload of the mesh, it denies every call that it might deny (AuthorizationPolicy ?/?)
+    b.yaml: warning: expected a policy that is understood: until then, for every workload of the mesh, only mutual TLS is taken (PeerAuthentication ?/?)
     "#);
 }
 

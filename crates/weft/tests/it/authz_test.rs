@@ -146,8 +146,8 @@ fn a_broken_file_is_told_and_the_verdicts_come_all_the_same() {
     exit 0
     2 cases, all as expected
     --- stderr
-    web.yaml:9: spec.rules[0].from: expected a list, found a mapping (AuthorizationPolicy shop/web)
-    web.yaml:1: warning: expected a policy that is understood: until then it denies every call that it might deny to every workload in namespace shop (AuthorizationPolicy shop/web)
+    web.yaml:9: spec.rules[0].from: expected a list (each item begins with '-'), found a mapping (AuthorizationPolicy shop/web)
+    web.yaml:1: warning: expected a policy that is understood: until then, for every workload in namespace shop, it denies every call that it might deny (AuthorizationPolicy shop/web)
     "#);
     assert_snapshot!(room.run("authz test -f p cases.yaml -o json"), @r#"
     exit 0
@@ -164,7 +164,7 @@ fn a_broken_file_is_told_and_the_verdicts_come_all_the_same() {
             "file": "web.yaml",
             "line": 9
           },
-          "reason": "denied: policy shop/web at web.yaml:9 can't be understood and denies what it might have denied: web.yaml:9: spec.rules[0].from: expected a list, found a mapping (AuthorizationPolicy shop/web)"
+          "reason": "denied: policy shop/web at web.yaml:9 can't be understood and denies what it might have denied: web.yaml:9: spec.rules[0].from: expected a list (each item begins with '-'), found a mapping (AuthorizationPolicy shop/web)"
         },
         {
           "name": "open",
@@ -176,13 +176,13 @@ fn a_broken_file_is_told_and_the_verdicts_come_all_the_same() {
         }
       ],
       "problems": [
-        "web.yaml:9: spec.rules[0].from: expected a list, found a mapping (AuthorizationPolicy shop/web)",
-        "web.yaml:1: warning: expected a policy that is understood: until then it denies every call that it might deny to every workload in namespace shop (AuthorizationPolicy shop/web)"
+        "web.yaml:9: spec.rules[0].from: expected a list (each item begins with '-'), found a mapping (AuthorizationPolicy shop/web)",
+        "web.yaml:1: warning: expected a policy that is understood: until then, for every workload in namespace shop, it denies every call that it might deny (AuthorizationPolicy shop/web)"
       ]
     }
     --- stderr
-    web.yaml:9: spec.rules[0].from: expected a list, found a mapping (AuthorizationPolicy shop/web)
-    web.yaml:1: warning: expected a policy that is understood: until then it denies every call that it might deny to every workload in namespace shop (AuthorizationPolicy shop/web)
+    web.yaml:9: spec.rules[0].from: expected a list (each item begins with '-'), found a mapping (AuthorizationPolicy shop/web)
+    web.yaml:1: warning: expected a policy that is understood: until then, for every workload in namespace shop, it denies every call that it might deny (AuthorizationPolicy shop/web)
     "#);
 }
 

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests may unwrap; clippy sees only #[test] functions as such")]
 
 mod authz_explain;
+mod authz_mistakes;
 mod authz_running;
 mod authz_test;
+mod folders;
 mod room;

@@ -61,7 +61,9 @@ fn a_selector_in_the_root_namespace_is_without_effect() {
         assert_eq!(effective(&[("f", &rooted)], place, "app=web"), "P");
     }
     let (_, problems) = set(&[("f", &rooted)]);
-    assert!(problems[0].to_string().starts_with("f:2: warning: expected no selector in the root namespace"));
+    assert!(
+        problems[0].to_string().starts_with("f:2: warning: spec.selector: expected no selector in the root namespace")
+    );
 }
 
 #[test]
@@ -114,6 +116,6 @@ fn a_broken_one_demands_mutual_tls_where_it_may_govern() {
         assert_eq!(effective(&[("f", &text)], place, of), expected, "{text} {place} {of}");
         let (_, problems) = set(&[("f", &text)]);
         assert!(problems.iter().any(|p| p.severity == Severity::Error), "{text}");
-        assert!(problems.iter().any(|p| p.message.contains("takes mutual TLS only")), "{text}");
+        assert!(problems.iter().any(|p| p.message.contains("only mutual TLS is taken")), "{text}");
     }
 }

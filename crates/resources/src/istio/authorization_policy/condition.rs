@@ -2,7 +2,7 @@
 
 use weft_mesh::record::{Cidr, Matches, ServiceAccountRef};
 
-use super::values::{block, matches, port_text, principal, service_account, text, trust_domain};
+use super::values::{self, block, matches, port_text, principal, service_account, text, trust_domain};
 use crate::nearest::nearest;
 use crate::notes::{Fields, Notes, Spot};
 use crate::problem::quoted;
@@ -39,7 +39,8 @@ pub enum Condition {
 
 /// Reads an item of `when`; `None` when it isn't understood.
 pub(super) fn read(item: &Spot<'_>, namespace: Option<&str>, notes: &mut Notes<'_>) -> Option<Condition> {
-    let fields = item.fields(&["key", "values", "notValues"], notes)?;
+    let (fields, defect) = notes.watched(|notes| item.fields(&["key", "values", "notValues"], notes));
+    let fields = fields?;
     let Some(spot) = fields.field("key") else {
         notes.error(item.node.at, &format!("{}.key", item.path), "expected an attribute, found none".to_owned());
         return None;
@@ -47,8 +48,10 @@ pub(super) fn read(item: &Spot<'_>, namespace: Option<&str>, notes: &mut Notes<'
     let key = spot.filled(notes)?;
     let written = |name| fields.field(name).is_some_and(|spot| spot.node.value != Value::List(Vec::new()));
     if !written("values") && !written("notValues") {
-        let message = "expected values or notValues with at least one value, found none".to_owned();
-        notes.error(item.node.at, &item.path, message);
+        if defect.is_none() {
+            let message = "expected values or notValues with at least one value, found none".to_owned();
+            notes.error(item.node.at, &item.path, message);
+        }
         return None;
     }
     let (condition, defect) = notes.watched(|notes| {
@@ -70,7 +73,7 @@ fn typed(key: &str, namespace: Option<&str>, fields: &Fields<'_>, notes: &mut No
     Some(match key {
         "source.ip" => Condition::SourceIp(matches(fields, TWINS, notes, block)),
         "remote.ip" => Condition::RemoteIp(matches(fields, TWINS, notes, block)),
-        "source.namespace" => Condition::SourceNamespace(matches(fields, TWINS, notes, text)),
+        "source.namespace" => Condition::SourceNamespace(matches(fields, TWINS, notes, values::namespace)),
         "source.serviceAccount" => Condition::SourceServiceAccount(matches(fields, TWINS, notes, account)),
         "source.trustDomain" => Condition::SourceTrustDomain(matches(fields, TWINS, notes, trust_domain)),
         "source.principal" => Condition::SourcePrincipal(matches(fields, TWINS, notes, principal)),

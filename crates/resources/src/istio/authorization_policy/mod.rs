@@ -14,7 +14,7 @@ use super::selector::{self, Selector, TargetRef};
 use crate::meta::Meta;
 use crate::nearest::nearest;
 use crate::notes::{Fields, Notes, Spot};
-use crate::yaml::Place;
+use crate::yaml::{Place, Value};
 
 pub use condition::Condition;
 pub use operation::Operation;
@@ -125,10 +125,14 @@ fn head(policy: &mut AuthorizationPolicy, fields: &Fields<'_>, notes: &mut Notes
         _ => {}
     }
     match policy.action {
-        Some(PolicyAction::Deny | PolicyAction::Custom) if policy.rules.is_empty() => no_rules(fields, notes),
+        Some(PolicyAction::Deny | PolicyAction::Custom) if has_no_rules(fields) => no_rules(fields, notes),
         Some(PolicyAction::Custom) => rule::check_custom(&policy.rules, fields, notes),
         _ => {}
     }
+}
+
+fn has_no_rules(fields: &Fields<'_>) -> bool {
+    fields.field("rules").is_none_or(|spot| spot.node.value == Value::List(Vec::new()))
 }
 
 /// A DENY or CUSTOM without rules means nothing (Istio refuses it).
@@ -140,11 +144,11 @@ fn no_rules(fields: &Fields<'_>, notes: &mut Notes<'_>) {
 
 fn action(fields: &Fields<'_>, notes: &mut Notes<'_>) -> Option<PolicyAction> {
     let Some(spot) = fields.field("action") else { return Some(PolicyAction::Allow) };
-    match spot.text(notes)? {
-        "ALLOW" => Some(PolicyAction::Allow),
-        "DENY" => Some(PolicyAction::Deny),
-        "AUDIT" => Some(PolicyAction::Audit),
-        "CUSTOM" => Some(PolicyAction::Custom),
+    match spot.node.text() {
+        Some("ALLOW") => Some(PolicyAction::Allow),
+        Some("DENY") => Some(PolicyAction::Deny),
+        Some("AUDIT") => Some(PolicyAction::Audit),
+        Some("CUSTOM") => Some(PolicyAction::Custom),
         _ => {
             notes.expected(&spot, "ALLOW, DENY, AUDIT or CUSTOM");
             None
@@ -176,4 +180,4 @@ fn dry_run(meta: &Meta, notes: &mut Notes<'_>) -> bool {
 }
 
 const DRY_RUN: &str = "istio.io/dry-run";
-const FIELDS: &[&str] = &["selector", "targetRef", "targetRefs", "rules", "action", "provider"];
+pub(crate) const FIELDS: &[&str] = &["selector", "targetRef", "targetRefs", "rules", "action", "provider"];

@@ -2,7 +2,7 @@
 
 use weft_mesh::record::{Cidr, Matches, ServiceAccountRef};
 
-use super::values::{block, matches, principal, service_account, text, trust_domain};
+use super::values::{self, block, matches, principal, service_account, text, trust_domain};
 use crate::notes::{Fields, Notes, Spot};
 
 /// Who calls; every field that is written must hold.
@@ -26,13 +26,12 @@ pub struct Source {
 
 /// Reads an item of `from`. What isn't understood restricts nothing.
 pub(super) fn read(item: &Spot<'_>, namespace: Option<&str>, notes: &mut Notes<'_>) -> Source {
-    let Some(outer) = item.fields(&["source"], notes) else { return Source::default() };
-    let Some(spot) = outer.field("source") else {
-        notes.error(item.node.at, &format!("{}.source", item.path), "expected a mapping, found none".to_owned());
-        return Source::default();
-    };
-    let Some(fields) = spot.fields(FIELDS, notes) else { return Source::default() };
-    let (source, defect) = notes.watched(|notes| read_fields(&fields, namespace, notes));
+    let Some(spot) = item.only_child("source", FIELDS, notes) else { return Source::default() };
+    let (read, defect) = notes.watched(|notes| {
+        let fields = spot.fields(FIELDS, notes)?;
+        Some((read_fields(&fields, namespace, notes), fields))
+    });
+    let Some((source, fields)) = read else { return Source::default() };
     if defect.is_none() && source == Source::default() {
         notes.error(spot.node.at, &spot.path, "expected at least one field with values, found none".to_owned());
     }
@@ -44,7 +43,7 @@ fn read_fields(fields: &Fields<'_>, namespace: Option<&str>, notes: &mut Notes<'
     Source {
         principals: matches(fields, ("principals", "notPrincipals"), notes, principal),
         request_principals: matches(fields, ("requestPrincipals", "notRequestPrincipals"), notes, text),
-        namespaces: matches(fields, ("namespaces", "notNamespaces"), notes, text),
+        namespaces: matches(fields, ("namespaces", "notNamespaces"), notes, values::namespace),
         ip_blocks: matches(fields, ("ipBlocks", "notIpBlocks"), notes, block),
         remote_ip_blocks: matches(fields, ("remoteIpBlocks", "notRemoteIpBlocks"), notes, block),
         service_accounts: matches(fields, ("serviceAccounts", "notServiceAccounts"), notes, |spot, notes| {

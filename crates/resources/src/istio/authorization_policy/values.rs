@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use weft_mesh::SpiffeId;
 use weft_mesh::record::{Cidr, Matches, ServiceAccountRef};
 
 use crate::notes::{Fields, Notes, Spot};
@@ -26,9 +27,25 @@ pub(super) fn matches<T>(
     Matches { any: list(any), not: list(not) }
 }
 
-/// A text that is not empty.
-pub(super) fn text(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<String> {
+/// A namespace, or a pattern of it.
+pub(super) fn namespace(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<String> {
     spot.filled(notes).map(str::to_owned)
+}
+
+/// A text that is not empty, or a pattern of one.
+pub(super) fn text(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<String> {
+    let text = spot.filled(notes)?;
+    starred(spot, text, notes);
+    Some(text.to_owned())
+}
+
+/// A `*` means something at one end of a value, or alone (istio-semantics, B3).
+pub(super) fn starred(spot: &Spot<'_>, text: &str, notes: &mut Notes<'_>) {
+    let rest = text.strip_prefix('*').or_else(|| text.strip_suffix('*')).unwrap_or(text);
+    if rest.contains('*') && !text.contains(['{', '}']) {
+        let message = format!("expected '*' at one end only, found {}: the others stand for themselves", quoted(text));
+        notes.warning(spot.node.at, &spot.path, message);
+    }
 }
 
 /// A principal. It stands without a scheme; one with a scheme can match nobody.
@@ -37,6 +54,11 @@ pub(super) fn principal(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<String
     if let Some(rest) = text.strip_prefix("spiffe://") {
         let message = format!("expected {} without spiffe://, found it with: it matches nobody", quoted(rest));
         notes.warning(spot.node.at, &spot.path, message);
+    } else if !text.starts_with('*') && !text.ends_with('*') && format!("spiffe://{text}").parse::<SpiffeId>().is_err()
+    {
+        notes.unmatched(spot, "TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT, or a part with '*' at one end", "nobody");
+    } else {
+        starred(spot, text, notes);
     }
     Some(text.to_owned())
 }

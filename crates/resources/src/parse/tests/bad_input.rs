@@ -96,7 +96,7 @@ fn what_is_no_resource_but_names_a_policy_closes() {
 #[test]
 fn versions_in_doubt_close() {
     let text = policy("rules: [{}]").replace("io/v1", "io/v7");
-    let expected = "f:1: expected security.istio.io/v1 with this kind, found \"security.istio.io/v7\" (AuthorizationPolicy default/p)";
+    let expected = "f:1: apiVersion: expected security.istio.io/v1 with this kind, found \"security.istio.io/v7\" (AuthorizationPolicy default/p)";
     assert_eq!(problems(&text), [expected]);
     assert_eq!(broken(text.as_bytes()).0.len(), 1);
 }

@@ -16,7 +16,7 @@ fn mistakes_in_rules_name_their_field() {
         ("-", "7: spec.rules[0]: expected a mapping, found nothing"),
         ("- from:", "7: spec.rules[0].from: expected a list, found nothing"),
         ("- from: []", "7: spec.rules[0].from: expected at least one item, found an empty list"),
-        ("- to: {}", "7: spec.rules[0].to: expected a list, found a mapping"),
+        ("- to: {}", "7: spec.rules[0].to: expected a list (each item begins with '-'), found a mapping"),
         ("- from: [{}]", "7: spec.rules[0].from[0].source: expected a mapping, found none"),
         (
             "- from: [{source: {}}]",
@@ -32,14 +32,14 @@ fn mistakes_in_rules_name_their_field() {
         ),
         (
             "- from: [{source: {principals: a}}]",
-            "7: spec.rules[0].from[0].source.principals: expected a list, found \"a\"",
+            "7: spec.rules[0].from[0].source.principals: expected a list such as [\"a\"], found \"a\"",
         ),
         (
             "- from: [{source: {principals: [true]}}]",
             "7: spec.rules[0].from[0].source.principals[0]: expected a text (in quotes), found the boolean true",
         ),
         (
-            "- from: [{source: {principals: [\"a\", \"\"]}}]",
+            "- from: [{source: {principals: [\"*\", \"\"]}}]",
             "7: spec.rules[0].from[0].source.principals[1]: expected a text that is not empty, found \"\"",
         ),
         (
@@ -152,7 +152,7 @@ fn mistakes_around_rules_are_the_policys() {
             "action: CUSTOM\nprovider: {name: x}\nrules: [{from: [{source: {namespaces: [\"a\"]}}]}]",
             "8: spec.rules[0]: expected no identities and tokens with action CUSTOM, found some",
         ),
-        ("rules: {}", "6: spec.rules: expected a list, found a mapping"),
+        ("rules: {}", "6: spec.rules: expected a list (each item begins with '-'), found a mapping"),
         ("rules:", "6: spec.rules: expected a list, found nothing"),
         ("provider: {name: x}", "6: spec.provider: expected a provider only with action CUSTOM, found another action"),
         ("selector:", "6: spec.selector: expected a mapping, found nothing"),
@@ -278,8 +278,8 @@ fn peer_authentication_is_checked() {
     }
     for (spec, expected) in [
         ("mtls: {mode: strict}", "6: spec.mtls.mode: expected UNSET, DISABLE, PERMISSIVE or STRICT, found \"strict\""),
-        ("mtls:", "6: spec.mtls: expected a mapping, found nothing"),
-        ("mtls: {mode:}", "6: spec.mtls.mode: expected a text, found nothing"),
+        ("mtls:", "6: spec.mtls: expected a mapping such as {mode: STRICT}, found nothing"),
+        ("mtls: {mode:}", "6: spec.mtls.mode: expected UNSET, DISABLE, PERMISSIVE or STRICT, found nothing"),
         (
             "mtls: {mdoe: STRICT}",
             "6: warning: spec.mtls.mdoe: expected a known field (the nearest is mode), found \"mdoe\"",
@@ -290,7 +290,7 @@ fn peer_authentication_is_checked() {
         ),
         (
             "selector: {matchLabels: {a: b}}\nportLevelMtls: {0: {mode: STRICT}}",
-            "7: spec.portLevelMtls.0: expected a port of 1 to 65535, found \"0\"",
+            "7: spec.portLevelMtls.0: expected a port number of 1 to 65535, found \"0\"",
         ),
     ] {
         let text = peer(spec);

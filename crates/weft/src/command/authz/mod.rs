@@ -4,7 +4,6 @@
 
 mod cases;
 mod explain;
-mod folder;
 mod junit;
 mod policies;
 mod question;

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use weft_compile::{PolicySet, Settings, Workload};
+use weft_control::Manifests;
 use weft_mesh::record::Inbound;
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use weft_resources::{Problem, Severity};
 
-use super::folder;
 use crate::args::{Target, UNNAMED};
 use crate::failure::{Context, Failure};
 
@@ -26,22 +26,12 @@ impl Policies {
     /// When there is no such folder. A broken file is among the problems, and denies what it might
     /// have denied; so does one that can't be read.
     pub(super) fn read(root: &Path, except: Option<&Path>, domain: &TrustDomain) -> Result<Self, Failure> {
-        let mut resources = Vec::new();
-        let mut problems = Vec::new();
-        for (name, content) in folder::read(root, except)? {
-            let parsed = match content {
-                Ok(bytes) => weft_resources::parse(&name, &bytes),
-                Err(message) => weft_resources::unreadable(&name, message),
-            };
-            resources.extend(parsed.resources);
-            problems.extend(parsed.problems);
-        }
+        let found = Manifests::read(root, except).context(format!("folder {}", root.display()))?;
         let settings = Settings { trust_domain: domain.clone(), ..Settings::default() };
-        let (set, more) = PolicySet::new(&settings, &resources);
-        problems.extend(more);
+        let (set, more) = PolicySet::new(&settings, &found.resources);
         // Notes about what Weft doesn't use would hide what matters here.
         let matters = |problem: &&Problem| problem.severity > Severity::Info;
-        let problems = problems.iter().filter(matters).map(ToString::to_string).collect();
+        let problems = found.problems.iter().chain(&more).filter(matters).map(ToString::to_string).collect();
         Ok(Self { set, domain: domain.clone(), problems })
     }
 
