@@ -111,7 +111,12 @@ mod tests {
     #[test]
     fn it_reads_as_what_it_says() {
         let text = written(502, "refused", AskedMethod::Other);
-        let asked = Asked { method: AskedMethod::Other, version: Version::Http11, upgrade: Upgrade::None };
+        let asked = Asked {
+            method: AskedMethod::Other,
+            version: Version::Http11,
+            upgrade: Upgrade::None,
+            persistence: Persistence::KeepAlive,
+        };
         let mut parser = HeadParser::new();
         let head = parser.response(text.as_bytes(), asked).unwrap().unwrap();
         assert_eq!((head.status, head.persistence), (502, Persistence::Close));

@@ -13,6 +13,7 @@ mod clock;
 mod credential;
 #[cfg(test)]
 mod fixtures;
+mod protection;
 mod provider;
 mod reason;
 mod renewal;
@@ -23,9 +24,12 @@ mod verify;
 pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, SignedLeaf};
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
+pub use protection::{
+    LateMessage, Protection, RECORD_CONTENT_BYTES, RECORD_HEADER_BYTES, RECORD_OVERHEAD_BYTES, RecordHeader,
+};
 pub use provider::provider;
 pub use reason::{Reason, describe};
-pub use renewal::{renew_at, retry_after};
+pub use renewal::{LEAST_LIFETIME, renew_at, retry_after};
 pub use request::RequestError;
 pub use tls::{MeshTls, TlsSettings, TrustError, server_name};
 pub use verify::PeerError;

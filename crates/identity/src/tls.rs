@@ -148,6 +148,7 @@ fn server_base(
         .with_cert_resolver(Arc::clone(identity) as _);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 
@@ -170,6 +171,7 @@ fn client_base(
         .with_client_cert_resolver(Arc::clone(identity) as _);
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 

@@ -25,13 +25,15 @@ pub(crate) struct Account {
     pub labels: Labels,
     /// What policy said.
     pub verdict: Option<Judged>,
+    /// The service that the caller's proxy says was called; nobody vouches for it.
+    pub told: Option<Box<str>>,
 }
 
 impl Account {
     /// Opens an account, when a connection was accepted.
     pub(crate) fn new(data: &Rc<Data>, source: SocketAddr, destination: SocketAddr, labels: Labels) -> Self {
         let (start, began) = (SystemTime::now(), Instant::now());
-        Self { data: data.clone(), start, began, source, destination, labels, verdict: None }
+        Self { data: data.clone(), start, began, source, destination, labels, verdict: None, told: None }
     }
 
     /// The connection is open at both ends. Labels don't change any more.
@@ -67,6 +69,7 @@ impl Account {
             verdict: self.verdict,
             failure,
             request: None,
+            told: self.told,
         };
         self.data.report.see(&record);
         self.data.access.push(record);

@@ -7,10 +7,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 use crate::metrics::Meter;
-use crate::side::{PLAIN, Side};
+use crate::side::{PLAIN, Side, poll_read};
 use crate::stream::Stream;
 
 /// Which of the two ends.
@@ -132,11 +132,10 @@ impl Direction {
         count: impl Fn(u64),
     ) -> Poll<Moved> {
         PLAIN.with_borrow_mut(|plain| {
-            let mut read = ReadBuf::new(plain);
-            if let Err(error) = ready!(Pin::new(from).poll_read(cx, &mut read)) {
-                return Poll::Ready(Moved::FromBroke(error));
-            }
-            let bytes = read.filled();
+            let bytes = match ready!(poll_read(cx, from, plain)) {
+                Ok(bytes) => bytes,
+                Err(error) => return Poll::Ready(Moved::FromBroke(error)),
+            };
             if bytes.is_empty() {
                 return Poll::Ready(Moved::End);
             }

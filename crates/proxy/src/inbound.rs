@@ -75,13 +75,13 @@ async fn handshake(data: &Data, socket: TcpStream) -> Result<(Box<TlsStream>, Sp
     // It is never closed; those that wait have a place in the listener's bound.
     let _turn = data.handshakes.acquire().await;
     let accepting = TlsStream::accept(socket, identity.server.clone());
-    let tunnel = match tokio::time::timeout(TLS_ACCEPT, accepting).await {
+    let mut tunnel = match tokio::time::timeout(TLS_ACCEPT, accepting).await {
         Ok(Ok(tunnel)) => Box::new(tunnel),
         Ok(Err(error)) => return Err(Failure::inbound(Cause::Tls, error.to_string())),
         Err(_) => return Err(Failure::inbound(Cause::Tls, format!("nothing within {} s", TLS_ACCEPT.as_secs()))),
     };
     count(&data.metrics.process.handshakes_server);
-    let peer = peer_identity(tunnel.peer_certificates());
+    let peer = peer_identity(&tunnel.take_client_certificates());
     let peer = peer.map_err(|e| Failure::inbound(Cause::Identity, e.to_string()))?;
     Ok((tunnel, peer))
 }

@@ -160,6 +160,7 @@ impl Request {
             verdict: self.verdict,
             failure,
             request: Some(Asked { words: self.words, status, grpc_status }),
+            told: None,
         };
         self.data.report.see(&record);
         self.data.access.push(record);

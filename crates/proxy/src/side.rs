@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::limits::PLAIN_BYTES;
+use crate::limits::COPY_BYTES;
 use crate::stream::Stream;
 
 /// A stream, bytes of it that were read and not yet used, and bytes that it is still to take.
@@ -65,16 +65,14 @@ impl Side {
         self.input.extend_from_slice(bytes);
     }
 
-    /// Reads once, up to 64 KiB; 0 is the end.
+    /// Reads once, up to [`COPY_BYTES`]; 0 is the end.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         PLAIN.with_borrow_mut(|plain| {
-            let mut read = ReadBuf::new(plain);
-            let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+            let polled = poll_read(cx, &mut self.stream, plain);
             if polled.is_pending() && self.bytes().is_empty() {
                 self.input = Vec::new();
             }
-            ready!(polled)?;
-            let read = read.filled();
+            let read = ready!(polled)?;
             self.keep(read);
             Poll::Ready(Ok(read.len()))
         })
@@ -143,7 +141,22 @@ impl AsyncWrite for Side {
     }
 }
 
+/// One read of `stream` into [`PLAIN`]; nothing is the end.
+pub(crate) fn poll_read<'p>(
+    cx: &mut Context<'_>,
+    stream: &mut Stream,
+    plain: &'p mut [u8],
+) -> Poll<io::Result<&'p [u8]>> {
+    // More than whole records of what a program sent would cost a short record more.
+    let room = if matches!(stream, Stream::Plain(_)) { &mut plain[..COPY_BYTES] } else { plain };
+    let mut read = ReadBuf::new(room);
+    ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+    let length = read.filled().len();
+    Poll::Ready(Ok(&room[..length]))
+}
+
 thread_local! {
-    /// Where plaintext passes. Nothing stays here between two turns.
-    pub(crate) static PLAIN: RefCell<Box<[u8]>> = RefCell::new(vec![0; PLAIN_BYTES].into_boxed_slice());
+    /// Where plaintext passes. Nothing stays here between two turns. The last byte is for what follows
+    /// the content in the last of many records.
+    pub(crate) static PLAIN: RefCell<Box<[u8]>> = RefCell::new(vec![0; COPY_BYTES + 1].into_boxed_slice());
 }

@@ -1,11 +1,14 @@
-//! TLS over one TCP socket, written for few system calls: what the socket has is read in one call
-//! of up to four records, and all that is ready to be sent goes in one write.
+//! TLS over one TCP socket, written for few system calls and few copies: what the socket has is read
+//! in one call of up to eight records and opened straight into the reader's buffer; what is written is
+//! sealed from the writer's buffer and goes in one write.
 //!
-//! rustls's unbuffered interface is used, so that the buffers are ours: ciphertext passes through
-//! one scratch buffer of the thread and is decrypted there, and an idle connection holds none.
-//! Nothing here knows the mesh; a configuration decides who is trusted.
+//! rustls shakes hands; records are protected here, so that the buffers are ours: ciphertext passes
+//! through one scratch buffer of the thread, and an idle connection holds none. Nothing here knows
+//! the mesh; a configuration decides who is trusted.
 
-mod session;
+mod handshake;
+mod records;
+mod stash;
 
 use std::cell::RefCell;
 use std::io;
@@ -15,15 +18,17 @@ use std::task::{Context, Poll, ready};
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{AlertDescription, ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use weft_identity::server_name;
+use weft_identity::{RECORD_HEADER_BYTES, RecordHeader, server_name};
 
-use session::{Flow, Sealing, Session, drive};
+use handshake::{Agreed, Handshake};
+use records::{Records, alert_of};
+use stash::Stash;
 
-use crate::limits::{CIPHER_BYTES, PLAIN_BYTES};
+use crate::limits::{CIPHER_BYTES, COPY_BYTES};
 
 /// A TLS connection, either side of it, after its handshake.
 ///
@@ -31,12 +36,19 @@ use crate::limits::{CIPHER_BYTES, PLAIN_BYTES};
 /// `UnexpectedEof`. Dropping sends no `close_notify`: only `poll_shutdown` does.
 pub(crate) struct TlsStream {
     socket: TcpStream,
-    session: Session,
-    flow: Flow,
-    /// Ciphertext that was read and not yet decrypted.
-    unread: Vec<u8>,
+    records: Records,
+    alpn: Option<Vec<u8>>,
+    peer: Vec<CertificateDer<'static>>,
+    /// Ciphertext for the socket.
+    pending: Stash,
+    /// Ciphertext that was read and not yet opened.
+    unread: Stash,
     /// Whether `unread` may hold whole records.
     backlog: bool,
+    /// Content that didn't fit the reader's buffer.
+    plain: Stash,
+    /// What made reading impossible.
+    broken: Option<rustls::Error>,
     close_queued: bool,
 }
 
@@ -57,8 +69,8 @@ impl TlsStream {
     /// # Errors
     /// [`HandshakeError`], after the peer was told why.
     pub(crate) async fn connect(socket: TcpStream, config: Arc<ClientConfig>) -> Result<Self, HandshakeError> {
-        let session = Session::Client(UnbufferedClientConnection::new(config, server_name())?);
-        Self::new(socket, session).handshake().await
+        let session = UnbufferedClientConnection::new(config, server_name())?;
+        Self::shake_hands(socket, Handshake::client(session)).await
     }
 
     /// Accepts as a server.
@@ -66,23 +78,43 @@ impl TlsStream {
     /// # Errors
     /// [`HandshakeError`], after the peer was told why.
     pub(crate) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> Result<Self, HandshakeError> {
-        let session = Session::Server(UnbufferedServerConnection::new(config)?);
-        Self::new(socket, session).handshake().await
+        let session = UnbufferedServerConnection::new(config)?;
+        Self::shake_hands(socket, Handshake::server(session)).await
     }
 
-    fn new(socket: TcpStream, session: Session) -> Self {
-        let flow = Flow::default();
-        Self { socket, session, flow, unread: Vec::new(), backlog: false, close_queued: false }
+    async fn shake_hands(mut socket: TcpStream, mut handshake: Handshake) -> Result<Self, HandshakeError> {
+        let result = std::future::poll_fn(|cx| poll_handshake(cx, &mut socket, &mut handshake)).await;
+        if let Err(HandshakeError::Tls(_)) = result {
+            // The alert says why; the peer may be gone, then nobody is told.
+            let _told = std::future::poll_fn(|cx| poll_send(cx, &mut socket, &mut handshake.pending)).await;
+        }
+        result?;
+        Ok(Self::new(socket, handshake.finish()?))
+    }
+
+    fn new(socket: TcpStream, Agreed { records, alpn, peer, plain, unread }: Agreed) -> Self {
+        Self {
+            socket,
+            records,
+            alpn,
+            peer,
+            pending: Stash::default(),
+            backlog: !unread.is_empty(),
+            unread: unread.into(),
+            plain: plain.into(),
+            broken: None,
+            close_queued: false,
+        }
     }
 
     /// The protocol that both sides agreed upon.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
-        self.session.alpn()
+        self.alpn.as_deref()
     }
 
-    /// The peer's certificates, the leaf first; verified.
-    pub(crate) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        self.session.peer_certificates()
+    /// The client's certificates, the leaf first; verified. They aren't kept.
+    pub(crate) fn take_client_certificates(&mut self) -> Vec<CertificateDer<'static>> {
+        std::mem::take(&mut self.peer)
     }
 
     /// The socket below.
@@ -90,89 +122,113 @@ impl TlsStream {
         &self.socket
     }
 
-    async fn handshake(mut self) -> Result<Self, HandshakeError> {
-        let result = std::future::poll_fn(|cx| self.poll_handshake(cx)).await;
-        if let Err(HandshakeError::Tls(_)) = result {
-            // The alert says why; the peer may be gone, then nobody is told.
-            let _told = std::future::poll_fn(|cx| self.poll_send_pending(cx)).await;
-        }
-        result.map(|()| self)
-    }
-
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
-        let mut none = ReadBuf::new(&mut []);
-        loop {
-            let (consumed, result) = drive(&mut self.session, &mut self.flow, &mut self.unread, &mut none);
-            self.unread.drain(..consumed);
-            result?;
-            ready!(self.poll_send_pending(cx))?;
-            if !self.session.is_handshaking() {
-                self.backlog = !self.unread.is_empty();
-                return Poll::Ready(Ok(()));
-            }
-            ready!(self.poll_receive(cx, &mut none))?;
-        }
-    }
-
-    /// One read of the socket, decrypted as far as `out` and the record in the stash allow.
-    fn poll_receive(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<Result<(), HandshakeError>> {
+    /// One read of the socket, opened as far as `out` allows.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         CIPHER.with_borrow_mut(|cipher| {
-            let kept = self.unread.len();
-            if kept == cipher.len() {
-                return Poll::Ready(Err(rustls::Error::General("a handshake message is too long".to_owned()).into()));
-            }
+            // Less than one record: more would be a backlog.
+            let kept = self.unread.rest().len();
             let mut received = ReadBuf::new(&mut cipher[kept..]);
             ready!(Pin::new(&mut self.socket).poll_read(cx, &mut received))?;
             let filled = kept + received.filled().len();
             if filled == kept {
-                return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            cipher[..kept].copy_from_slice(&self.unread);
-            let (consumed, result) = drive(&mut self.session, &mut self.flow, &mut cipher[..filled], out);
-            self.keep(&cipher[consumed..filled]);
-            Poll::Ready(result.map_err(HandshakeError::Tls))
+            cipher[..kept].copy_from_slice(self.unread.rest());
+            let opened = self.open(&cipher[..filled], out)?;
+            self.unread.replace(&cipher[opened..filled]);
+            Poll::Ready(Ok(()))
         })
     }
 
-    /// Keeps what was read and not decrypted; no buffer when there is nothing.
-    fn keep(&mut self, rest: &[u8]) {
-        self.backlog = self.flow.has_plain();
-        if rest.is_empty() {
-            self.unread = Vec::new();
-        } else {
-            self.unread.clear();
-            self.unread.extend_from_slice(rest);
+    /// Opens the records that were read and found no room.
+    fn open_backlog(&mut self, out: &mut ReadBuf<'_>) -> io::Result<()> {
+        let mut unread = std::mem::take(&mut self.unread);
+        let opened = self.open(unread.rest(), out)?;
+        unread.consume(opened);
+        self.unread = unread;
+        Ok(())
+    }
+
+    /// Opens the whole records of `input` for as long as `out` has room. Returns how many bytes of
+    /// `input` are done with.
+    fn open(&mut self, input: &[u8], out: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let opened = self.open_records(input, out);
+        if let Err(error) = &opened {
+            self.broken = Some(error.clone());
+            if let Some(description) = alert_of(error) {
+                // Who can't be told any more isn't.
+                let _told = self.records.alert(description, &mut self.pending);
+            }
         }
+        opened.map_err(tls_error)
+    }
+
+    fn open_records(&mut self, input: &[u8], out: &mut ReadBuf<'_>) -> Result<usize, rustls::Error> {
+        let (mut done, before) = (0, out.filled().len());
+        self.backlog = false;
+        while !self.records.peer_closed
+            && let Some(header) = RecordHeader::read(&input[done..])?
+            && let Some(payload) = input[done + RECORD_HEADER_BYTES..].get(..header.payload())
+        {
+            if out.remaining() >= header.opened() {
+                let room = out.initialize_unfilled_to(header.opened());
+                let length = self.records.open(header, payload, room)?;
+                out.advance(length);
+            } else if out.filled().len() > before || !self.plain.is_empty() {
+                self.backlog = true;
+                break;
+            } else {
+                let mut room = vec![0; header.opened()];
+                let length = self.records.open(header, payload, &mut room)?;
+                room.truncate(length);
+                self.plain = room.into();
+                self.plain.give(out);
+            }
+            done += RECORD_HEADER_BYTES + header.payload();
+        }
+        Ok(done)
     }
 
     fn poll_send_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flow = &mut self.flow;
-        while flow.sent < flow.pending.len() {
-            let sent = ready!(Pin::new(&mut self.socket).poll_write(cx, &flow.pending[flow.sent..]))?;
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            flow.sent += sent;
-        }
-        if flow.sent > 0 {
-            flow.pending = Vec::new();
-            flow.sent = 0;
-        }
-        Poll::Ready(Ok(()))
+        poll_send(cx, &mut self.socket, &mut self.pending)
     }
+}
 
-    /// Encrypts into `out`; what rustls must say first goes to `pending`.
-    fn seal(&mut self, sealing: Sealing<'_>, out: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let (discard, sealed) = self.session.seal(&mut self.flow, &mut self.unread, sealing, out);
-            self.unread.drain(..discard);
-            match sealed.map_err(tls_error)? {
-                Some(length) => return Ok(length),
-                None if self.flow.ended => return Err(io::ErrorKind::BrokenPipe.into()),
-                None => {}
-            }
+fn poll_handshake(
+    cx: &mut Context<'_>,
+    socket: &mut TcpStream,
+    handshake: &mut Handshake,
+) -> Poll<Result<(), HandshakeError>> {
+    loop {
+        handshake.drive()?;
+        ready!(poll_send(cx, socket, &mut handshake.pending))?;
+        if handshake.is_over() {
+            return Poll::Ready(Ok(()));
+        }
+        let length = CIPHER.with_borrow_mut(|cipher| {
+            let mut received = ReadBuf::new(cipher);
+            ready!(Pin::new(&mut *socket).poll_read(cx, &mut received))?;
+            handshake.unread.extend_from_slice(received.filled());
+            Poll::Ready(io::Result::Ok(received.filled().len()))
+        });
+        if ready!(length)? == 0 {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
+        }
+        if handshake.unread.len() > CIPHER_BYTES {
+            return Poll::Ready(Err(rustls::Error::General("a handshake message is too long".to_owned()).into()));
         }
     }
+}
+
+fn poll_send(cx: &mut Context<'_>, socket: &mut TcpStream, pending: &mut Stash) -> Poll<io::Result<()>> {
+    while !pending.is_empty() {
+        let sent = ready!(Pin::new(&mut *socket).poll_write(cx, pending.rest()))?;
+        if sent == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        pending.consume(sent);
+    }
+    Poll::Ready(Ok(()))
 }
 
 impl AsyncRead for TlsStream {
@@ -180,44 +236,41 @@ impl AsyncRead for TlsStream {
         let this = self.get_mut();
         let before = out.filled().len();
         loop {
-            this.flow.take_plain(out);
+            this.plain.give(out);
             if out.filled().len() > before || out.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if this.backlog {
-                let (consumed, result) = drive(&mut this.session, &mut this.flow, &mut this.unread, out);
-                let rest = this.unread.split_off(consumed);
-                this.keep(&rest);
-                result.map_err(tls_error)?;
-            } else if this.flow.peer_closed {
+            if let Some(error) = &this.broken {
+                return Poll::Ready(Err(tls_error(error.clone())));
+            } else if this.backlog {
+                this.open_backlog(out)?;
+            } else if this.records.peer_closed {
                 return Poll::Ready(Ok(()));
             } else {
-                ready!(this.poll_receive(cx, out)).map_err(io_error)?;
+                ready!(this.poll_receive(cx, out))?;
             }
         }
     }
 }
 
 impl AsyncWrite for TlsStream {
-    /// Takes up to 64 KiB and writes them at once. What the socket doesn't take is kept, and
+    /// Takes up to [`COPY_BYTES`] and writes them at once. What the socket doesn't take is kept, and
     /// nothing more is taken before it went.
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.close_queued {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        this.records.renew(&mut this.pending).map_err(tls_error)?;
         ready!(this.poll_send_pending(cx))?;
-        let taken = &bytes[..bytes.len().min(PLAIN_BYTES)];
+        let taken = &bytes[..bytes.len().min(COPY_BYTES)];
         CIPHER.with_borrow_mut(|cipher| {
-            let sealed = this.seal(Sealing::Bytes(taken), cipher)?;
-            let mut sent = 0;
-            if this.flow.pending.is_empty() {
-                sent = match Pin::new(&mut this.socket).poll_write(cx, &cipher[..sealed]) {
-                    Poll::Ready(sent) => sent?,
-                    Poll::Pending => 0,
-                };
-            }
-            this.flow.pending.extend_from_slice(&cipher[sent..sealed]);
+            let sealed = this.records.seal(taken, cipher).map_err(tls_error)?;
+            let sent = match Pin::new(&mut this.socket).poll_write(cx, &cipher[..sealed]) {
+                Poll::Ready(sent) => sent?,
+                Poll::Pending => 0,
+            };
+            this.pending.put(&cipher[sent..sealed]);
             Poll::Ready(Ok(taken.len()))
         })
     }
@@ -230,9 +283,7 @@ impl AsyncWrite for TlsStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.close_queued {
-            let mut alert = [0; 64];
-            let length = this.seal(Sealing::CloseNotify, &mut alert)?;
-            this.flow.pending.extend_from_slice(&alert[..length]);
+            this.records.alert(AlertDescription::CloseNotify, &mut this.pending).map_err(tls_error)?;
             this.close_queued = true;
         }
         ready!(this.poll_send_pending(cx))?;
@@ -242,13 +293,6 @@ impl AsyncWrite for TlsStream {
 
 fn tls_error(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
-fn io_error(error: HandshakeError) -> io::Error {
-    match error {
-        HandshakeError::Io(error) => error,
-        HandshakeError::Tls(error) => tls_error(error),
-    }
 }
 
 thread_local! {

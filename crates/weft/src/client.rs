@@ -1,5 +1,7 @@
 //! The way to the control plane: gRPC over its Unix socket.
 
+use std::time::Duration;
+
 use tonic::transport::{Channel, Endpoint};
 use weft_wire::proto::weft::v1::control_client::ControlClient;
 use weft_wire::proto::weft::v1::observe_client::ObserveClient;
@@ -30,13 +32,21 @@ async fn channel(home: &Home) -> Result<Channel, Failure> {
             .hint("start one with: weft up -f DIR -d")
     };
     let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(|_| none())?;
-    endpoint.connect().await.map_err(|_| none())
+    endpoint.timeout(ANSWER_WAIT).connect().await.map_err(|_| none())
 }
 
 /// What a call's failure means to a user.
 pub(crate) fn refused(what: &str, status: &tonic::Status) -> Failure {
+    // It is this side that ended the call, after its time.
+    if status.code() == tonic::Code::Cancelled {
+        let limit = ANSWER_WAIT.as_secs();
+        return Failure::new(format!("{what}: the control plane runs, but gave no answer within {limit} s"))
+            .hint("is it stopped, or the machine overloaded? its log is in the state folder");
+    }
     Failure::new(format!("{what}: {}", status.message()))
 }
 
+/// How long the control plane may take to begin an answer; it takes milliseconds.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// The rows of a mesh at all its bounds.
 const MAX_ANSWER_BYTES: usize = 64 << 20;

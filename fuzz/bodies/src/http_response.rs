@@ -41,6 +41,7 @@ pub(crate) fn asked(kind: u8) -> Asked {
         method: [AskedMethod::Other, AskedMethod::Head, AskedMethod::Connect][usize::from(kind % 3)],
         version: if kind & 0x40 == 0 { Version::Http11 } else { Version::Http10 },
         upgrade: if kind & 0x80 == 0 { Upgrade::None } else { Upgrade::Asked },
+        persistence: Persistence::KeepAlive,
     }
 }
 

@@ -12,6 +12,7 @@ mod http_authority;
 mod http_body;
 mod http_bridge;
 mod http_detect;
+mod http_forwarded;
 mod http_request;
 mod http_response;
 mod http_tls_hello;
@@ -19,6 +20,7 @@ mod identity_authority;
 mod identity_certificate;
 mod identity_chain;
 mod identity_csr;
+mod identity_protection;
 mod mesh_name;
 mod mesh_path;
 mod mesh_template;
@@ -37,6 +39,7 @@ pub use http_authority::http_authority;
 pub use http_body::http_body;
 pub use http_bridge::http_bridge;
 pub use http_detect::http_detect;
+pub use http_forwarded::http_forwarded;
 pub use http_request::http_request;
 pub use http_response::http_response;
 pub use http_tls_hello::http_tls_hello;
@@ -44,6 +47,7 @@ pub use identity_authority::identity_authority;
 pub use identity_certificate::identity_certificate;
 pub use identity_chain::identity_chain;
 pub use identity_csr::identity_csr;
+pub use identity_protection::identity_protection;
 pub use mesh_name::mesh_name;
 pub use mesh_path::mesh_path;
 pub use mesh_template::mesh_template;
@@ -60,12 +64,13 @@ pub use wire_record::wire_record;
 pub type Body = fn(data: &[u8]);
 
 /// Every body by its name, which is also that of its file, its libFuzzer target and its seeds.
-pub const TARGETS: [(&str, Body); 23] = [
+pub const TARGETS: [(&str, Body); 24] = [
     ("capture_resolv", capture_resolv),
     ("http_authority", http_authority),
     ("http_body", http_body),
     ("http_bridge", http_bridge),
     ("http_detect", http_detect),
+    ("http_forwarded", http_forwarded),
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_tls_hello", http_tls_hello),
@@ -73,6 +78,7 @@ pub const TARGETS: [(&str, Body); 23] = [
     ("identity_certificate", identity_certificate),
     ("identity_chain", identity_chain),
     ("identity_csr", identity_csr),
+    ("identity_protection", identity_protection),
     ("mesh_name", mesh_name),
     ("mesh_path", mesh_path),
     ("mesh_template", mesh_template),

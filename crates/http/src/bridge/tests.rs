@@ -1,9 +1,14 @@
 use http::{HeaderMap, Request, Response};
 
 use super::*;
-use crate::head::{Asked, AskedMethod, Framing, HeadError, HeadParser, Upgrade, Version};
+use crate::head::{Asked, AskedMethod, Framing, HeadError, HeadParser, Persistence, Upgrade, Version};
 
-const GET: Asked = Asked { method: AskedMethod::Other, version: Version::Http11, upgrade: Upgrade::None };
+const GET: Asked = Asked {
+    method: AskedMethod::Other,
+    version: Version::Http11,
+    upgrade: Upgrade::None,
+    persistence: Persistence::KeepAlive,
+};
 const HEAD: Asked = Asked { method: AskedMethod::Head, ..GET };
 const CONNECT: Asked = Asked { method: AskedMethod::Connect, ..GET };
 

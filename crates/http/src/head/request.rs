@@ -46,7 +46,7 @@ impl RequestHead<'_> {
             "CONNECT" => AskedMethod::Connect,
             _ => AskedMethod::Other,
         };
-        Asked { method, version: self.version, upgrade: self.upgrade }
+        Asked { method, version: self.version, upgrade: self.upgrade, persistence: self.persistence }
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Asked {
     pub version: Version,
     /// Whether another protocol was asked for.
     pub upgrade: Upgrade,
+    /// What the client said of its connection.
+    pub persistence: Persistence,
 }
 
 impl Asked {

@@ -44,7 +44,12 @@ fn outcome(bytes: &[u8]) -> Result<Option<(String, Framing, Persistence, usize)>
     Ok(head.map(|head| (head.target_text.to_owned(), head.framing, head.persistence, head.consumed)))
 }
 
-const GET: Asked = Asked { method: AskedMethod::Other, version: Version::Http11, upgrade: Upgrade::None };
+const GET: Asked = Asked {
+    method: AskedMethod::Other,
+    version: Version::Http11,
+    upgrade: Upgrade::None,
+    persistence: Persistence::KeepAlive,
+};
 const HEAD: Asked = Asked { method: AskedMethod::Head, ..GET };
 const CONNECT: Asked = Asked { method: AskedMethod::Connect, ..GET };
 const WEBSOCKET: Asked = Asked { upgrade: Upgrade::Asked, ..GET };

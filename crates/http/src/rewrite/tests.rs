@@ -18,7 +18,12 @@ fn request(head: &str, edits: Edits<'_>) -> Option<String> {
 }
 
 fn response(head: &str, edits: Edits<'_>) -> Option<String> {
-    let asked = Asked { method: AskedMethod::Other, version: Version::Http11, upgrade: Upgrade::Asked };
+    let asked = Asked {
+        method: AskedMethod::Other,
+        version: Version::Http11,
+        upgrade: Upgrade::Asked,
+        persistence: Persistence::KeepAlive,
+    };
     let mut parser = HeadParser::new();
     let head = parser.response(head.as_bytes(), asked).unwrap().unwrap();
     let mut out = Vec::new();

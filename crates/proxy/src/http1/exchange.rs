@@ -13,7 +13,7 @@ use super::pass::{Passage, Passing, Stop, pass};
 use super::transfer::{BodyFault, poll_body};
 use crate::drain::Drain;
 use crate::request::Request;
-use crate::side::Side;
+use crate::side::{PLAIN, Side, poll_read};
 use crate::tunnel::Used;
 use crate::why::{Cause, Failure, Hop as Where};
 
@@ -225,54 +225,71 @@ impl Exchange<'_> {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         ready!(self.client.poll_send(cx)).map_err(|error| self.client_gone(&error))?;
         loop {
-            let parser = std::mem::take(self.parser);
-            let (result, parser) = self.pass_head(cx, parser);
-            *self.parser = parser;
-            match result? {
-                Passed::Head => return Poll::Ready(Ok(())),
-                Passed::Nothing => {}
-            }
-            let at_hand = self.server.bytes().len();
-            match ready!(self.server.poll_fill(cx)) {
-                Ok(0) => return Poll::Ready(Err(self.no_answer(at_hand, None))),
-                Err(error) => return Poll::Ready(Err(self.no_answer(at_hand, Some(&error)))),
-                Ok(_) => {}
+            let at_hand = self.server.take();
+            let used = if at_hand.is_empty() { 0 } else { self.pass_head(cx, &at_hand)? };
+            self.server.keep(&at_hand[used..]);
+            if used > 0 || ready!(self.poll_first(cx))? > 0 {
+                return Poll::Ready(Ok(()));
             }
         }
     }
 
-    fn pass_head(&mut self, cx: &mut Context<'_>, mut parser: HeadParser) -> (Result<Passed, Fault>, HeadParser) {
-        let passed = match parser.response(self.server.bytes(), self.asked) {
-            Ok(None) => return (Ok(Passed::Nothing), parser),
+    /// Reads once. What comes first is passed on from where it was read, as [`Self::pass_head`] does;
+    /// what follows something is kept.
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        let at_hand = self.server.bytes().len();
+        PLAIN.with_borrow_mut(|plain| {
+            let read = match ready!(poll_read(cx, &mut self.server.stream, plain)) {
+                Ok([]) => return Poll::Ready(Err(self.no_answer(at_hand, None))),
+                Err(error) => return Poll::Ready(Err(self.no_answer(at_hand, Some(&error)))),
+                Ok(read) => read,
+            };
+            let used = if at_hand == 0 { self.pass_head(cx, read)? } else { 0 };
+            self.server.keep(&read[used..]);
+            Poll::Ready(Ok(used))
+        })
+    }
+
+    /// Passes on the head that `bytes` begin with, and what of its body they hold. Returns how many
+    /// bytes that was; 0 while the head isn't whole.
+    fn pass_head(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, Fault> {
+        let mut parser = std::mem::take(self.parser);
+        let passed = self.pass_parsed(cx, bytes, &mut parser);
+        *self.parser = parser;
+        passed
+    }
+
+    fn pass_parsed(&mut self, cx: &mut Context<'_>, bytes: &[u8], parser: &mut HeadParser) -> Result<usize, Fault> {
+        let (asked, draining) = (self.asked.persistence, self.drain.is_some_and(Drain::is_draining));
+        let passed = match parser.response(bytes, self.asked) {
+            Ok(None) => return Ok(0),
             Err(error) => Err(Stop::Bad(error.to_string())),
             Ok(Some(head)) => pass(
                 cx,
                 &head,
-                self.server.bytes(),
+                bytes,
                 &mut Passing {
                     client: self.client,
                     request: self.request,
                     asked: self.asked,
                     callee: self.callee,
-                    hop: if self.drain.is_some_and(Drain::is_draining) { Hop::Close } else { Hop::Keep },
+                    hop: if draining || closes_alone(asked, head.persistence) { Hop::Close } else { Hop::Keep },
                 },
             ),
         };
-        let result = match passed {
+        match passed {
             Ok(Passage { used, persistence, answer }) => {
-                self.server.consume(used);
                 if !matches!(answer, Answer::Awaited) {
                     self.progress.answered = Some(Instant::now());
                     self.progress.persistence = Some(persistence);
                 }
                 self.progress.answer = answer;
-                Ok(Passed::Head)
+                Ok(used)
             }
             Err(Stop::Bad(detail)) => Err(self.bad_answer(detail)),
             Err(Stop::ClientGone(error)) => Err(self.client_gone(&error)),
             Err(Stop::Unprocessed(failure)) => Err(Fault { failure, reached: self.nothing_processed() }),
-        };
-        (result, parser)
+        }
     }
 
     fn nothing_processed(&self) -> Reached {
@@ -318,6 +335,11 @@ impl Exchange<'_> {
     }
 }
 
+/// Whether the client's connection closes, as it has said, and the server's doesn't.
+fn closes_alone(client: Persistence, server: Persistence) -> bool {
+    client == Persistence::Close && server == Persistence::KeepAlive
+}
+
 impl Callee {
     fn place(self) -> Where {
         match self {
@@ -325,9 +347,4 @@ impl Callee {
             Self::Proxy(_) => Where::CalleeProxy,
         }
     }
-}
-
-enum Passed {
-    Head,
-    Nothing,
 }

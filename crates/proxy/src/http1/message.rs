@@ -1,8 +1,8 @@
 //! A request as it is passed on: its head with small edits, then what of its body was at hand.
 
 use weft_http::body::BodyReader;
-use weft_http::head::{Asked, HeadParser, Persistence, RequestHead};
-use weft_http::rewrite::{Edits, Rewritten};
+use weft_http::head::{Asked, HeadParser, Persistence, RequestHead, Upgrade};
+use weft_http::rewrite::{Edits, Hop, Rewritten};
 
 use crate::request::FORGEABLE;
 
@@ -39,7 +39,10 @@ pub(super) fn build(
     let mut body = BodyReader::new(head.framing).refusing_trailers(FORGEABLE);
     let at_hand = &bytes[head.consumed..];
     let length = body.take(at_hand).map_err(|error| error.to_string())?.length;
-    match head.rewrite(edits, message).map_err(|error| error.to_string())? {
+    // The next server's connection is to be used again, though the client's isn't.
+    let closes = head.persistence == Persistence::Close && head.upgrade != Upgrade::Asked;
+    let edits = if closes { Edits { hop: Hop::Renew, ..*edits } } else { *edits };
+    match head.rewrite(&edits, message).map_err(|error| error.to_string())? {
         Rewritten::AsIs(bytes) => message.extend_from_slice(bytes),
         Rewritten::Appended => {}
     }

@@ -40,7 +40,7 @@ pub(crate) fn serve(data: &Rc<Data>, client: Side, called: Called) -> Carrying<'
             };
             match after {
                 After::Request => {}
-                After::Bytes => return,
+                After::Bytes | After::Last => return,
                 After::Close => return Box::pin(linger(session.client)).await,
                 After::Reset => return session.client.stream.reset(),
             }
@@ -75,6 +75,8 @@ struct Route {
 enum After {
     Request,
     Bytes,
+    /// The client has said that this was its last request: there is no other to wait for.
+    Last,
     Close,
     Reset,
 }
@@ -250,11 +252,12 @@ impl<'d> Session<'d> {
     ) -> Result<(Rc<Route>, Upstream), Failure> {
         let route = self.route(target).await?;
         request.flow = route.flow.clone();
-        let (endpoint, head) = (&target.endpoint, self.called.head(target, Kind::Tcp));
+        let (endpoint, record) = (&target.endpoint, self.called.service.record());
+        let asked = self.called.asked(&record, target, Kind::Tcp);
         let way = match (&route.warm, carrier) {
-            (None, _) => Way::Bytes(tunnel::open(self.data, endpoint, head).await?),
-            (Some(warm), Carrier::Lane) => tunnel::share(self.data, endpoint, warm, head).await?,
-            (Some(warm), Carrier::Own(used)) => tunnel::own(self.data, endpoint, warm, (head, used)).await?,
+            (None, _) => Way::Bytes(tunnel::open(self.data, endpoint, asked).await?),
+            (Some(warm), Carrier::Lane) => tunnel::share(self.data, endpoint, warm, asked).await?,
+            (Some(warm), Carrier::Own(used)) => tunnel::own(self.data, endpoint, warm, (asked, used)).await?,
         };
         let (stream, callee) = match way {
             Way::Weft(stream, used) => (stream, Callee::Proxy(used)),
@@ -350,7 +353,11 @@ impl<'d> Session<'d> {
         let closes = [taken.persistence, done.persistence].contains(&Persistence::Close)
             || taken.asked.method == AskedMethod::Connect
             || self.data.drain.is_draining();
-        if done.client == Next::End || closes { After::Close } else { After::Request }
+        match done.client {
+            Next::Message if !closes => After::Request,
+            Next::Message if taken.persistence == Persistence::Close && self.client.bytes().is_empty() => After::Last,
+            _ => After::Close,
+        }
     }
 
     async fn switch(&mut self, request: Request, mut server: Side) -> After {

@@ -2,13 +2,11 @@
 
 use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
 use weft_http::body::{BodyError, BodyReader};
 
-use crate::side::{PLAIN, Side};
+use crate::side::{PLAIN, Side, poll_read};
 
 /// Why a body ended early: its sender, its receiver, or what it says.
 pub(super) enum BodyFault {
@@ -52,9 +50,7 @@ fn poll_move(
         return from.poll_fill(cx).map_err(BodyFault::From);
     }
     PLAIN.with_borrow_mut(|plain| {
-        let mut read = ReadBuf::new(plain);
-        ready!(Pin::new(&mut from.stream).poll_read(cx, &mut read)).map_err(BodyFault::From)?;
-        let bytes = read.filled();
+        let bytes = ready!(poll_read(cx, &mut from.stream, plain)).map_err(BodyFault::From)?;
         let taken = body.take(bytes).map_err(BodyFault::Framing)?.length;
         from.keep(&bytes[taken..]);
         if taken > 0 {

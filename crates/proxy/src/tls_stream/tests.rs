@@ -1,5 +1,6 @@
 //! Two ends over loopback.
 
+use std::io::{Read, Write};
 use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,11 +37,11 @@ async fn pair() -> (TlsStream, TlsStream) {
         let socket = listener.accept().await.unwrap().0;
         TlsStream::accept(socket, tls.server_config(ALPN)).await.unwrap()
     };
-    let (client, server) = tokio::join!(connect, accept);
+    let (client, mut server) = tokio::join!(connect, accept);
     for end in [&client, &server] {
         assert_eq!(end.alpn(), Some(ALPN[0]));
-        assert_eq!(peer_identity(end.peer_certificates()).unwrap(), id);
     }
+    assert_eq!(peer_identity(&server.take_client_certificates()).unwrap(), id);
     (client, server)
 }
 
@@ -103,7 +104,7 @@ async fn an_idle_end_holds_no_buffer() {
     pass(&mut client, &mut server, 300_000, 70_000).await;
     pass(&mut server, &mut client, 300_000, 70_000).await;
     for end in [&client, &server] {
-        assert_eq!(end.unread.capacity() + end.flow.held_capacity(), 0);
+        assert_eq!(end.unread.capacity() + end.pending.capacity() + end.plain.capacity(), 0);
     }
 }
 
@@ -126,4 +127,96 @@ async fn a_client_that_expects_somebody_else_refuses() {
     assert!(error.contains(id.as_str()) && error.contains(other.as_str()), "{error}");
     // The server is told by an alert.
     assert!(matches!(server.err().unwrap(), HandshakeError::Tls(rustls::Error::AlertReceived(_))));
+}
+
+/// What our own side seldom does is asked of it by rustls's own session, on a thread of its own.
+async fn with_rustls(
+    talk: impl FnOnce(&mut rustls::Stream<'_, rustls::ClientConnection, std::net::TcpStream>) + Send + 'static,
+) -> (TlsStream, std::thread::JoinHandle<()>) {
+    let (id, tls) = mesh_tls();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let config = tls.client_config(std::slice::from_ref(&id), ALPN);
+    let peer = std::thread::spawn(move || {
+        let mut socket = std::net::TcpStream::connect(at).unwrap();
+        let mut session = rustls::ClientConnection::new(config, server_name()).unwrap();
+        session.complete_io(&mut socket).unwrap();
+        talk(&mut rustls::Stream::new(&mut session, &mut socket));
+    });
+    let socket = listener.accept().await.unwrap().0;
+    (TlsStream::accept(socket, tls.server_config(ALPN)).await.unwrap(), peer)
+}
+
+#[tokio::test]
+async fn keys_change_when_the_peer_asks() {
+    let (mut server, peer) = with_rustls(|stream| {
+        for _ in 0..3 {
+            stream.write_all(b"old").unwrap();
+            stream.conn.refresh_traffic_keys().unwrap();
+            stream.write_all(b"new").unwrap();
+            let mut got = [0; 6];
+            stream.read_exact(&mut got).unwrap();
+            assert_eq!(&got, b"oldnew");
+        }
+    })
+    .await;
+    for _ in 0..3 {
+        let mut got = [0; 6];
+        server.read_exact(&mut got).await.unwrap();
+        assert!(server.records.owes_key());
+        server.write_all(&got).await.unwrap();
+        assert!(!server.records.owes_key());
+    }
+    peer.join().unwrap();
+}
+
+#[tokio::test]
+async fn keys_change_when_ours_is_spent() {
+    let (mut client, mut server) = pair().await;
+    for _ in 0..2 {
+        client.records.owe_key();
+        pass(&mut client, &mut server, 100_000, 7_000).await;
+        server.records.owe_key();
+        pass(&mut server, &mut client, 100_000, 7_000).await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_only_changes_keys_is_refused() {
+    let (mut server, peer) = with_rustls(|stream| {
+        for _ in 0..40 {
+            stream.conn.refresh_traffic_keys().unwrap();
+            // It may be refused already.
+            let _refused = stream.flush();
+        }
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert!(
+            error.to_string().contains("UnexpectedMessage") || error.kind() == io::ErrorKind::ConnectionReset,
+            "{error}"
+        );
+    })
+    .await;
+    for _ in 0..2 {
+        let error = server.read(&mut [0]).await.unwrap_err();
+        assert!(error.to_string().contains("TooManyKeyUpdateRequests"), "{error}");
+    }
+    server.shutdown().await.unwrap();
+    peer.join().unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_read_after_a_record_that_somebody_touched() {
+    let (mut client, mut server) = pair().await;
+    let mut record = vec![0; 64];
+    let length = client.records.seal(b"bytes", &mut record).unwrap();
+    record[length - 1] ^= 1;
+    client.socket.write_all(&record[..length]).await.unwrap();
+    client.write_all(b"more").await.unwrap();
+    for _ in 0..2 {
+        let error = server.read(&mut [0; 9]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+    server.flush().await.unwrap();
+    let error = client.read(&mut [0]).await.unwrap_err().to_string();
+    assert!(error.contains("BadRecordMac"), "{error}");
 }

@@ -156,6 +156,23 @@ fn old_clients_and_bodies_that_end_with_the_connection() {
 }
 
 #[test]
+fn a_client_that_closes_leaves_the_programs_connection_open() {
+    let (listener, port) = program();
+    let (web, _api) = Mesh::new().pair(port);
+    let mut callee = None;
+    for _ in 0..2 {
+        let mut caller = web.connect();
+        caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let callee = callee.get_or_insert_with(|| asked(&listener));
+        let head = head_of(callee);
+        assert!(!head.to_lowercase().contains("connection"), "{head}");
+        callee.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+        assert_eq!(read_to_end(&mut caller), answer);
+    }
+}
+
+#[test]
 fn what_is_switched_are_plain_bytes() {
     let (listener, port) = program();
     let (web, api) = Mesh::new().pair(port);

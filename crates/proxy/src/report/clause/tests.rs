@@ -72,6 +72,7 @@ fn a_connection_has_neither_path_nor_status() {
         verdict: None,
         failure: None,
         request: None,
+        told: None,
     };
     let seen = Seen::of(&record);
     assert!(admits(TapFilter::default(), &seen));
