@@ -1,8 +1,9 @@
 //! The accept loop that all listeners share: bounded, and it outlives errors.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
-
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -10,6 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::drain::Drain;
 use crate::limits::ACCEPT_PAUSE;
+
+/// The rest of a connection, once it is known what it carries: in a box of its own size, so that a
+/// connection holds neither the room of what it might have been nor that of its beginning.
+pub(crate) type Carrying<'d> = Pin<Box<dyn Future<Output = ()> + 'd>>;
 
 /// Hands each accepted connection to `serve` with a permit that it keeps while it lasts. While all
 /// permits are out, callers wait in the kernel's queue. Ends when draining begins.

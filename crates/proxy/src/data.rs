@@ -26,6 +26,7 @@ use crate::live::Live;
 use crate::metrics::{Metrics, Party};
 use crate::records::{Changed, Order, Records, Update};
 use crate::report::{self, Reporter};
+use crate::request::Flows;
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
 use crate::{admin, dns, inbound, outbound};
@@ -56,6 +57,8 @@ pub(crate) struct Data {
     pub sockets: SocketSource,
     /// Counters.
     pub metrics: Metrics,
+    /// Labels of requests, with their counters at hand.
+    pub(crate) flows: Flows,
     /// What of the counters the control plane was told.
     pub report: Reporter,
     /// The access log.
@@ -130,7 +133,9 @@ pub struct Channels {
 /// When a socket can't be watched; nothing is served then.
 pub fn run(config: Config, channels: Channels) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(config, channels))
+    // A set polls its own future with each turn of the loop; one that only waits for a task costs little.
+    let served = LocalSet::new().block_on(&runtime, async { spawn_local(serve(config, channels)).await });
+    served.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
 }
 
 async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
@@ -181,6 +186,7 @@ fn start(
         live: Rc::default(),
         sockets,
         metrics: Metrics::default(),
+        flows: Flows::default(),
         report,
         access,
         drain: Rc::default(),

@@ -14,6 +14,7 @@ use weft_mesh::SpiffeId;
 use weft_mesh::record::{Inbound, MtlsMode};
 use weft_wire::head::{self, Answer, Head, Kind, Refusal};
 
+use crate::accept::Carrying;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
@@ -60,7 +61,9 @@ pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
             data.report.touch();
-            serve_plain(&data, socket, from, port).await;
+            if let Some(carrying) = Box::pin(begin_plain(&data, socket, from, port)).await {
+                carrying.await;
+            }
             drop((open, permit));
         });
     })
@@ -212,11 +215,11 @@ async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, peer: SpiffeId
     }
 }
 
-/// A caller of a published port: what it speaks is told as for the program's own calls.
-async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port: u16) {
-    let Some(ip) = data.addresses.iter().find(|ip| ip.is_ipv4() == from.is_ipv4()).or(data.addresses.first()) else {
-        return;
-    };
+/// A caller of a published port: what it speaks is told as for the program's own calls. `None` when
+/// it was refused, or has gone.
+async fn begin_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port: u16) -> Option<Carrying<'_>> {
+    let of_family = data.addresses.iter().find(|ip| ip.is_ipv4() == from.is_ipv4());
+    let ip = of_family.or(data.addresses.first())?;
     let destination = SocketAddr::new(*ip, port);
     let mut account = account(data, from, destination, (Party::unknown(), "none"));
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
@@ -228,36 +231,35 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
     });
     let opened = match declared {
         Ok(Declared::Tcp) => open(data, &mut account, facts, from).await,
-        Ok(Declared::Http) => match which_http(&mut caller).await {
-            Some(Spoken::Http1) => {
-                return http1::inbound::serve_connection(data, caller, (from, destination), None).await;
-            }
-            Some(Spoken::Http2) => return http2::inbound::serve(data, caller, None, (from, destination)).await,
-            Some(Spoken::Tcp) => open(data, &mut account, facts, from).await,
-            None => return,
+        Ok(Declared::Http) => match which_http(&mut caller).await? {
+            Spoken::Tcp => open(data, &mut account, facts, from).await,
+            http => return Some(carry_http(data, http, caller, (from, destination))),
         },
         Ok(Declared::Nothing) => {
             let dial = open(data, &mut account, facts.clone(), from);
             match settle(&mut caller, (&data.known, port), dial).await {
                 Settled::Tcp(opened) => opened,
-                Settled::Http(Spoken::Http1) => {
-                    return http1::inbound::serve_connection(data, caller, (from, destination), None).await;
-                }
-                Settled::Http(Spoken::Http2) => {
-                    return http2::inbound::serve(data, caller, None, (from, destination)).await;
-                }
                 Settled::Http(Spoken::Tcp) => open(data, &mut account, facts, from).await,
-                Settled::Gone(_) => return,
+                Settled::Http(http) => return Some(carry_http(data, http, caller, (from, destination))),
+                Settled::Gone(_) => return None,
             }
         }
         Err(failure) => Err(failure),
     };
     match opened {
-        Ok((program, admitted)) => relay(account, caller, program, admitted).await,
+        Ok((program, admitted)) => Some(Box::pin(relay(account, caller, program, admitted))),
         Err(failure) => {
             caller.stream.reset();
             refused(data, account, failure);
+            None
         }
+    }
+}
+
+fn carry_http(data: &Rc<Data>, spoken: Spoken, caller: Side, ends: (SocketAddr, SocketAddr)) -> Carrying<'_> {
+    match spoken {
+        Spoken::Http2 => Box::pin(http2::inbound::serve(data, caller, None, ends)),
+        _ => Box::pin(http1::inbound::serve_connection(data, caller, ends, None)),
     }
 }
 

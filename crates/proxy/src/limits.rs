@@ -130,11 +130,12 @@ pub const DNS_MESSAGE_BYTES: usize = 16 << 10;
 pub const ACCESS_RECORDS: usize = 1_024;
 /// The most bytes of each word of a request in an access record.
 pub const ACCESS_WORD_BYTES: usize = 1_024;
-/// Outcomes whose series one connection keeps at hand.
+/// Outcomes whose series are kept at hand for the requests of one caller to one workload.
 pub const OUTCOMES_AT_HAND: usize = 16;
 /// How long a record waits for others, so that many go in one write.
 pub const ACCESS_DELAY: Duration = Duration::from_millis(100);
-/// Series of metrics; beyond, calls are counted under one series whose labels are `other`.
+/// Series of metrics; beyond, calls are counted under one series whose labels are `other`. As many
+/// labels of requests are shared by connections.
 pub const METRIC_SERIES: usize = 2_000;
 /// Clients of the metrics page at once.
 pub const ADMIN_CLIENTS: usize = 16;

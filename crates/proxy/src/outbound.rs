@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use weft_mesh::record::{Destination, ServicePort};
 use weft_wire::head::{Head, Kind};
 
+use crate::accept::Carrying;
 use crate::config::OriginalDestination;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
@@ -34,9 +35,8 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, original: Orig
             let open = data.drain.open();
             let _gauged = Gauged::new(&data.metrics.process.outbound_open);
             data.report.touch();
-            match original::destination(&socket, original) {
-                Ok(destination) => serve(&data, socket, caller, destination).await,
-                Err(error) => tracing::warn!(%caller, %error, "a connection without its original destination"),
+            if let Some(carrying) = Box::pin(begin(&data, socket, caller, original)).await {
+                carrying.await;
             }
             drop((open, permit));
         });
@@ -68,10 +68,23 @@ enum Told {
     Http2,
 }
 
-/// One connection of the program: find, tell what it speaks, and serve that.
-async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destination: SocketAddr) {
+/// One connection of the program: finds whom it calls, and tells what it speaks. `None` when that
+/// failed.
+async fn begin(
+    data: &Rc<Data>,
+    socket: TcpStream,
+    caller: SocketAddr,
+    original: OriginalDestination,
+) -> Option<Carrying<'_>> {
+    let destination = match original::destination(&socket, original) {
+        Ok(destination) => destination,
+        Err(error) => {
+            tracing::warn!(%caller, %error, "a connection without its original destination");
+            return None;
+        }
+    };
     if destination.port() == dns::PORT && data.names.is_some() {
-        return Box::pin(dns::serve_stream(data, socket, destination)).await;
+        return Some(Box::pin(dns::serve_stream(data, socket, destination)));
     }
     let labels = labels(data, outside_name(destination.ip()), Party::unknown(), "tcp");
     let mut account = Account::new(data, caller, destination, labels);
@@ -81,19 +94,20 @@ async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destinati
             account.labels.service = called.service.name();
             match tell(data, &mut account, &mut client, &called).await {
                 Told::Tcp(opened) => opened,
-                Told::Http1 => return http1::outbound::serve(data, client, called).await,
-                Told::Http2 => return http2::outbound::serve(data, client, called).await,
+                Told::Http1 => return Some(http1::outbound::serve(data, client, called)),
+                Told::Http2 => return Some(Box::pin(http2::outbound::serve(data, client, called))),
             }
         }
         Ok(None) => open_outside(data, destination).await,
         Err(failure) => Err(failure),
     };
     match opened {
-        Ok(opened) => relay(account, client, opened).await,
+        Ok(opened) => Some(Box::pin(relay(account, client, opened))),
         Err(failure) => {
             client.stream.reset();
             tracing::info!(%caller, %destination, %failure, "a call failed");
             account.refused(failure);
+            None
         }
     }
 }
@@ -143,8 +157,14 @@ async fn open_outside(data: &Data, destination: SocketAddr) -> Opened {
     Ok((Side::plain(socket), None))
 }
 
-/// Tries endpoints until one accepts. Nothing was said to those that didn't.
+/// Connects to an endpoint. In a box that is made only when it is first asked for: most clients turn
+/// out to speak HTTP, and need none.
 async fn open_tcp(data: &Rc<Data>, account: &mut Account, called: &Called) -> Opened {
+    Box::pin(try_endpoints(data, account, called)).await
+}
+
+/// Tries endpoints until one accepts. Nothing was said to those that didn't.
+async fn try_endpoints(data: &Rc<Data>, account: &mut Account, called: &Called) -> Opened {
     let Called { service, destination, .. } = called;
     let record = service.record();
     let mut tried: Vec<Rc<Target>> = Vec::new();

@@ -3,6 +3,7 @@
 //! sockets.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,10 +16,14 @@ use weft_mesh::record::Inbound;
 
 use crate::access::{AccessRecord, Asked, Judged, Words};
 use crate::data::Data;
-use crate::limits::OUTCOMES_AT_HAND;
+use crate::limits::{METRIC_SERIES, OUTCOMES_AT_HAND};
 use crate::live::{Facts, judged};
 use crate::metrics::{Labels, NO_FLAG, Outcome, RequestSeries};
 use crate::why::Failure;
+
+/// The flows of one data thread: connections whose requests have the same labels share one.
+#[derive(Default)]
+pub(crate) struct Flows(RefCell<HashMap<Arc<Labels>, Rc<Flow>>>);
 
 /// What requests of one caller to one workload have in common, and their series at hand.
 pub(crate) struct Flow {
@@ -61,12 +66,23 @@ pub(crate) struct Request {
     pub sent: Cell<u64>,
 }
 
-impl Flow {
-    /// A flow whose requests have these labels.
-    pub(crate) fn new(labels: Labels) -> Rc<Self> {
-        Rc::new(Self { labels: Arc::new(labels), series: RefCell::default() })
+impl Flows {
+    /// The flow of these labels. Beyond [`METRIC_SERIES`] it is shared by nobody.
+    pub(crate) fn of(&self, labels: Labels) -> Rc<Flow> {
+        let mut all = self.0.borrow_mut();
+        if let Some(flow) = all.get(&labels) {
+            return flow.clone();
+        }
+        let labels = Arc::new(labels);
+        let flow = Rc::new(Flow { labels: labels.clone(), series: RefCell::default() });
+        if all.len() < METRIC_SERIES {
+            all.insert(labels, flow.clone());
+        }
+        flow
     }
+}
 
+impl Flow {
     fn series(&self, data: &Data, outcome: Outcome) -> Rc<RequestSeries> {
         let mut at_hand = self.series.borrow_mut();
         if let Some((_, series)) = at_hand.iter().find(|(known, _)| *known == outcome) {

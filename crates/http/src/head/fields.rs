@@ -159,6 +159,7 @@ pub(crate) fn locate(
     spans: &mut Vec<FieldSpan>,
 ) -> Result<(), HeadError> {
     spans.clear();
+    spans.reserve(headers.len());
     let last = bytes.len().saturating_sub(2);
     for header in headers {
         let span = FieldSpan::new(bytes, header).ok_or(HeadError::TooLarge)?;

@@ -92,7 +92,13 @@ impl Caller {
 
     /// Serves one request, whose head follows in `client`. `ends` are the calling program's address
     /// and the workload's.
+    ///
+    /// In a box, so that a connection at rest doesn't hold the room for a request.
     pub(crate) async fn serve(&mut self, data: &Rc<Data>, client: &mut Side, ends: (SocketAddr, SocketAddr)) -> After {
+        Box::pin(self.next(data, client, ends)).await
+    }
+
+    async fn next(&mut self, data: &Rc<Data>, client: &mut Side, ends: (SocketAddr, SocketAddr)) -> After {
         let inbound = match data.records.inbound().await {
             Ok(inbound) => inbound,
             Err(failure) => return self.unjudged(data, client, ends, failure).await,
@@ -127,7 +133,7 @@ impl Caller {
         match &self.flow {
             Some((record, flow)) if Rc::ptr_eq(record, inbound) => flow.clone(),
             _ => {
-                let flow = Flow::new(inbound::labels(data, inbound, self.peer.as_ref(), "http"));
+                let flow = data.flows.of(inbound::labels(data, inbound, self.peer.as_ref(), "http"));
                 self.flow = Some((inbound.clone(), flow.clone()));
                 flow
             }
@@ -146,7 +152,7 @@ impl Caller {
         ends: (SocketAddr, SocketAddr),
         failure: Failure,
     ) -> After {
-        let flow = Flow::new(inbound::unjudged_labels(data, self.peer.as_ref()));
+        let flow = data.flows.of(inbound::unjudged_labels(data, self.peer.as_ref()));
         let request = Request::begin(data, &flow, ends, Line::default());
         end(client, self.asker(AskedMethod::Other, Persistence::Close), failure, request).await
     }
@@ -160,7 +166,8 @@ impl Caller {
         };
         let named = head.fields.values(REQUEST_ID).find_map(|value| str::from_utf8(value).ok());
         let made = named.is_none().then(random::request_id);
-        let id = named.or(made.as_ref().map(random::RequestId::as_str)).unwrap_or_default();
+        let made = made.as_ref().map(random::RequestId::as_str);
+        let id = named.or(made).unwrap_or_default();
         let target = match Normal::of(&head) {
             Ok(target) => target,
             Err(error) => {
@@ -175,7 +182,6 @@ impl Caller {
         self.judged.extend_from_slice(head.bytes);
         let mut own: [(&str, &[u8]); 2] = Default::default();
         let mut count = 0;
-        let made = made.as_ref().map(random::RequestId::as_str);
         for (name, value) in [(IDENTITY, self.identity.as_deref()), (REQUEST_ID, made)] {
             if let Some(value) = value {
                 own[count] = (name, value.as_bytes());
@@ -184,6 +190,7 @@ impl Caller {
         }
         let edits = Edits { target: Some(target.text()), remove: FORGEABLE, append: &own[..count], hop: Hop::Keep };
         self.message.clear();
+        self.message.reserve(client.bytes().len() + EDIT_ROOM);
         let taken = match build(&head, &edits, client.bytes(), &mut self.message) {
             Ok(taken) => taken,
             Err(detail) => return Took::Bad(request, Failure::inbound(Cause::BadRequest, detail)),
@@ -279,7 +286,7 @@ impl Caller {
         done: Done,
     ) -> After {
         if done.server == Next::Bytes {
-            return self.switch(asking, (client, program), request).await;
+            return Box::pin(self.switch(asking, (client, program), request)).await;
         }
         let closes = taken.persistence == Persistence::Close || done.persistence == Persistence::Close;
         if done.server == Next::Message
@@ -337,6 +344,9 @@ impl Caller {
     }
 }
 
+/// Room for what is put into the head of a request: its id, and who calls.
+const EDIT_ROOM: usize = 256;
+
 /// What reading a head came to.
 enum Took {
     Request(Request, Taken),
@@ -348,7 +358,7 @@ enum Took {
 
 /// Answers for the program, and ends the account.
 async fn end(client: &mut Side, asker: Asker, failure: Failure, request: Request) -> After {
-    let answered: io::Result<()> = fail(client, asker, &failure, &request).await;
+    let answered: io::Result<()> = Box::pin(fail(client, asker, &failure, &request)).await;
     tracing::info!(id = request.id(), %failure, "a request was not served");
     request.end(Some(failure));
     match answered {

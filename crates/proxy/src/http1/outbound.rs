@@ -1,5 +1,6 @@
 //! The caller's side: the program's requests, each to an endpoint of its own choice.
 
+use std::io;
 use std::rc::Rc;
 
 use tokio::time::Instant;
@@ -11,35 +12,40 @@ use weft_wire::head::Kind;
 use super::answer::{Asker, Reader, fail, linger, refuse};
 use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached};
 use super::message::{Parsers, Taken, build};
+use crate::accept::Carrying;
 use crate::connection::broken;
 use crate::copy::copy;
 use crate::data::Data;
 use crate::limits::{ENDPOINT_TRIES, LANE_REQUEST_BYTES, ROUTES_AT_HAND};
 use crate::metrics::{Meter, Party};
 use crate::outbound::{Called, FAILED_COST, is_endpoints_own, labels};
+use crate::random::{self, RequestId};
 use crate::request::{Flow, Line, REQUEST_ID, Request};
 use crate::service::Target;
 use crate::side::Side;
 use crate::stream::Stream;
-use crate::tunnel::{Used, Warm, Way, warm};
+use crate::tunnel::{self, Used, Warm, Way, warm};
 use crate::why::{Cause, Failure};
-use crate::{random, tunnel};
 
 /// Serves one connection of the program, request after request, until one of both ends it.
-pub(crate) async fn serve(data: &Rc<Data>, client: Side, called: Called) {
-    let unrouted = Flow::new(labels(data, called.service.name(), Party::unknown(), "http"));
-    let version = data.records.version();
-    let parsers = Parsers::default();
-    let mut session =
-        Session { data, client, called, unrouted, version, routes: Vec::new(), message: Vec::new(), parsers };
-    loop {
-        match session.next().await {
-            After::Request => {}
-            After::Bytes | After::Last => return,
-            After::Close => return linger(session.client).await,
-            After::Reset => return session.client.stream.reset(),
+pub(crate) fn serve(data: &Rc<Data>, client: Side, called: Called) -> Carrying<'_> {
+    let mut session = Session::new(data, client, called);
+    Box::pin(async move {
+        loop {
+            let after = match session.rest().await {
+                Ok(0) => After::Close,
+                // In a box, so that a connection at rest doesn't hold the room for a request.
+                Ok(_) => Box::pin(session.next()).await,
+                Err(_) => After::Reset,
+            };
+            match after {
+                After::Request => {}
+                After::Bytes | After::Last => return,
+                After::Close => return Box::pin(linger(session.client)).await,
+                After::Reset => return session.client.stream.reset(),
+            }
         }
-    }
+    })
 }
 
 /// One connection of the program.
@@ -88,7 +94,27 @@ struct Upstream {
     callee: Callee,
 }
 
-impl Session<'_> {
+impl<'d> Session<'d> {
+    fn new(data: &'d Rc<Data>, client: Side, called: Called) -> Self {
+        let unrouted = data.flows.of(labels(data, called.service.name(), Party::unknown(), "http"));
+        let (version, routes, parsers) = (data.records.version(), Vec::new(), Parsers::default());
+        Self { data, client, called, unrouted, version, routes, message: Vec::new(), parsers }
+    }
+
+    /// Waits for the next request, and keeps nothing of the last one meanwhile. Returns how much of
+    /// it is there: 0 at the end, and when the proxy ends.
+    async fn rest(&mut self) -> io::Result<usize> {
+        if !self.client.bytes().is_empty() {
+            return Ok(self.client.bytes().len());
+        }
+        (self.message, self.parsers) = Default::default();
+        tokio::select! {
+            biased;
+            filled = self.client.fill() => filled,
+            () = self.data.drain.begun() => Ok(0),
+        }
+    }
+
     async fn next(&mut self) -> After {
         let (request, taken) = match self.take_head().await {
             Ok(Some(taken)) => taken,
@@ -104,18 +130,23 @@ impl Session<'_> {
         self.pass(request, taken).await
     }
 
-    /// Reads the next head and builds the message; `None` when there is no next one.
+    /// Reads the next head and builds the message; `None` when its end never comes.
     async fn take_head(&mut self) -> Result<Option<(Request, Taken)>, Refused> {
         loop {
             let taken = match self.parsers.request.request(self.client.bytes()) {
                 Ok(Some(head)) => {
-                    let begun = begin(self.data, &self.unrouted, &self.called, &head);
-                    let field = begun.id().map(|id| (REQUEST_ID, id.as_bytes()));
+                    let named = head.fields.values(REQUEST_ID).find_map(|value| str::from_utf8(value).ok());
+                    let made = named.is_none().then(random::request_id);
+                    let made = made.as_ref().map(RequestId::as_str);
+                    let id = named.or(made).unwrap_or_default();
+                    let request = begin(self.data, &self.unrouted, &self.called, (&head, id));
+                    let field = made.map(|id| (REQUEST_ID, id.as_bytes()));
                     let edits = Edits { append: field.as_slice(), ..Edits::default() };
                     self.message.clear();
+                    self.message.reserve(HEAD_ROOM + self.client.bytes().len() + EDIT_ROOM);
                     self.message.resize(HEAD_ROOM, 0);
                     let built = build(&head, &edits, self.client.bytes(), &mut self.message);
-                    Some((begun.request, built))
+                    Some((request, built))
                 }
                 Ok(None) => None,
                 Err(error) => {
@@ -138,28 +169,12 @@ impl Session<'_> {
                     request.end(Some(failure));
                     return Err(Refused::Head);
                 }
-                None if !self.fill().await? => return Ok(None),
-                None => {}
+                None => match self.client.fill().await {
+                    Ok(0) => return Ok(None),
+                    Ok(_) => {}
+                    Err(_) => return Err(Refused::Client),
+                },
             }
-        }
-    }
-
-    /// Reads more of a head. Returns false at the end, and when the proxy ends between requests.
-    async fn fill(&mut self) -> Result<bool, Refused> {
-        let drain = &self.data.drain;
-        let filled = if self.client.bytes().is_empty() {
-            self.message = Vec::new();
-            tokio::select! {
-                biased;
-                filled = self.client.fill() => filled,
-                () = drain.begun() => Ok(0),
-            }
-        } else {
-            self.client.fill().await
-        };
-        match filled {
-            Ok(length) => Ok(length > 0),
-            Err(_) => Err(Refused::Client),
         }
     }
 
@@ -262,7 +277,7 @@ impl Session<'_> {
             Tunnel::Mesh(at) => Some(warm(self.data, endpoint, at).await?),
             Tunnel::Plain | Tunnel::Hbone(_) => None,
         };
-        let flow = Flow::new(labels(self.data, self.called.service.name(), target.party.clone(), "http"));
+        let flow = self.data.flows.of(labels(self.data, self.called.service.name(), target.party.clone(), "http"));
         let route = Rc::new(Route { target: target.clone(), warm, flow });
         self.routes.retain(|r| !Rc::ptr_eq(&r.target, target));
         if self.routes.len() == ROUTES_AT_HAND {
@@ -320,7 +335,7 @@ impl Session<'_> {
         done: Done,
     ) -> After {
         if done.server == Next::Bytes {
-            return self.switch(request, upstream.side).await;
+            return Box::pin(self.switch(request, upstream.side)).await;
         }
         let is_reusable = done.server == Next::Message && upstream.side.bytes().is_empty();
         match (&route.warm, upstream.side) {
@@ -364,7 +379,7 @@ impl Session<'_> {
 
     /// Answers for an endpoint that didn't.
     async fn give_up(&mut self, request: Request, taken: &Taken, failure: Failure) -> After {
-        self.answer(&request, taken.asked.method, &failure).await;
+        Box::pin(self.answer(&request, taken.asked.method, &failure)).await;
         tracing::info!(id = request.id(), %failure, "a request failed");
         request.end(Some(failure));
         After::Close
@@ -392,27 +407,13 @@ enum Refused {
     Client,
 }
 
-/// A request's account, and its id if it came without one.
-struct Begun {
-    request: Request,
-    made: Option<random::RequestId>,
-}
-
-impl Begun {
-    fn id(&self) -> Option<&str> {
-        self.made.as_ref().map(random::RequestId::as_str)
-    }
-}
-
-fn begin(data: &Rc<Data>, flow: &Rc<Flow>, called: &Called, head: &RequestHead<'_>) -> Begun {
-    let named = head.fields.values(REQUEST_ID).find_map(|value| str::from_utf8(value).ok());
-    let made = named.is_none().then(random::request_id);
-    let id = named.or(made.as_ref().map(random::RequestId::as_str)).unwrap_or_default();
+fn begin(data: &Rc<Data>, flow: &Rc<Flow>, called: &Called, (head, id): (&RequestHead<'_>, &str)) -> Request {
     let line =
         Line { method: head.method, authority: head.authority.unwrap_or_default(), target: head.target_text, id };
-    let request = Request::begin(data, flow, (called.caller, called.destination), line);
-    Begun { request, made }
+    Request::begin(data, flow, (called.caller, called.destination), line)
 }
 
 /// Room for a head of `weft/1`: at most 67 bytes.
 const HEAD_ROOM: usize = 96;
+/// Room for what is put into the head of a request: its id.
+const EDIT_ROOM: usize = 64;

@@ -217,9 +217,9 @@ impl Connection {
         }
         let peer = self.facts.peer.as_ref();
         let Some(inbound) = inbound else {
-            return Flow::new(unjudged_labels(data, peer));
+            return data.flows.of(unjudged_labels(data, peer));
         };
-        let flow = Flow::new(labels(data, inbound, peer, dialect.as_str()));
+        let flow = data.flows.of(labels(data, inbound, peer, dialect.as_str()));
         flows.push((dialect, flow.clone()));
         flow
     }

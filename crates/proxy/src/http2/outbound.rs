@@ -237,7 +237,7 @@ impl Connection {
         }
         let service = &self.called.borrow().service;
         let party = target.map_or_else(Party::unknown, |target| target.party.clone());
-        let flow = Flow::new(labels(data, service.name(), party, dialect.as_str()));
+        let flow = data.flows.of(labels(data, service.name(), party, dialect.as_str()));
         if flows.len() >= H2_FLOWS {
             flows.clear();
         }

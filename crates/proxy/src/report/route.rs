@@ -93,6 +93,9 @@ fn path(target: &str) -> &str {
 }
 
 fn push(text: &str, most: usize, out: &mut String) {
+    if text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return out.push_str(text);
+    }
     let mut chars = text.chars();
     out.extend(chars.by_ref().take(most).map(|c| if c.is_control() { '?' } else { c }));
     if chars.next().is_some() {

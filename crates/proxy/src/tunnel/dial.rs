@@ -32,7 +32,8 @@ pub(crate) async fn tcp(to: SocketAddr, limit: Duration) -> Result<TcpStream, Fa
 /// [`Cause::Connect`], [`Cause::Tls`], [`Cause::Identity`].
 pub(crate) async fn mesh(to: SocketAddr, config: Arc<ClientConfig>) -> Result<Box<TlsStream>, Failure> {
     let socket = tcp(to, TUNNEL_CONNECT).await?;
-    match tokio::time::timeout(TUNNEL_CONNECT, TlsStream::connect(socket, config)).await {
+    // In a box, so that nobody who might dial holds the room for a handshake.
+    match tokio::time::timeout(TUNNEL_CONNECT, Box::pin(TlsStream::connect(socket, config))).await {
         Ok(Ok(tunnel)) => Ok(Box::new(tunnel)),
         Ok(Err(HandshakeError::Io(error))) => Err(broken(to, &error)),
         Ok(Err(HandshakeError::Tls(error))) => Err(tls_failure(to, &error)),

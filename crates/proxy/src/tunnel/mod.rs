@@ -181,7 +181,8 @@ async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, asked: A
 
 /// A stream of HBONE to the head's destination.
 async fn connect(data: &Rc<Data>, way: &Rc<hbone::Way>, asked: Asked<'_>) -> Result<Stream, Failure> {
-    let stream = hbone::open(data, way, asked).await?;
+    // In a box: most tunnels are of `weft/1`, and need no room for this.
+    let stream = Box::pin(hbone::open(data, way, asked)).await?;
     Ok(Stream::Hbone(Box::new(stream)))
 }
 
