@@ -153,7 +153,7 @@ impl Request {
 /// Judges a request. `http.path` is normalized and without its query; `http.headers` answers
 /// `:path` with the normalized target, query included.
 pub(crate) fn judge(inbound: &Inbound, facts: &Facts, http: HttpCall<'_>) -> Judged {
-    judged(inbound, &decide(inbound, &facts.call_of(Some(http))))
+    judged(inbound, &decide(inbound, &facts.request(http)))
 }
 
 /// The field that names a request; made by the first proxy where the program sends none.

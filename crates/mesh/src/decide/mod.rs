@@ -18,7 +18,8 @@ use crate::record::{Action, Defect, Enforcement, Inbound, MtlsMode, Origin, Poli
 ///   ignores the mode), the call is admitted only if it would be both with that identity and as
 ///   the plaintext call that it ought to be: a proved identity can close, and never opens.
 /// - Without HTTP (`call.http` is `None`) an ALLOW rule that uses an HTTP field anywhere admits
-///   nothing, and a DENY rule denies without regard to such a field.
+///   nothing, and a DENY rule denies without regard to such a field. Likewise `connection.sni`,
+///   where nobody could see the name.
 /// - AUDIT and dry-run policies have no part in it; [`reported`] and [`rehearse`] tell of them.
 ///
 /// Allocates nothing, save where a rule reads a header field that has several values.
@@ -29,6 +30,15 @@ pub fn decide<'r>(inbound: &'r Inbound, call: &Call<'_>) -> Verdict<'r> {
 /// The verdict that would fall if each dry-run policy were enforced.
 pub fn rehearse<'r>(inbound: &'r Inbound, call: &Call<'_>) -> Verdict<'r> {
     judge(inbound, call, Counted::All)
+}
+
+/// Whether any policy hangs on the server name of the caller's own TLS: if not, [`Sni::Unseen`] is
+/// as good as knowing it. If so, a call whose name is unseen is admitted only if every name would be.
+///
+/// [`Sni::Unseen`]: crate::call::Sni::Unseen
+pub fn hangs_on_sni(inbound: &Inbound, call: &Call<'_>) -> bool {
+    !strict_refuses(inbound.peer_authentication.at(call.destination_port), call)
+        && inbound.policies.iter().flat_map(|policy| &policy.rules).any(|rule| rule::hangs_on_sni(rule, call))
 }
 
 /// The matches that are only reported: of AUDIT policies, and of dry-run policies of any action.

@@ -1,7 +1,8 @@
 //! `decide` says what the naive statement of the rules says.
 
 use proptest::prelude::*;
-use weft_mesh::decide::{Decision, Match, Reason, decide, rehearse, reported};
+use weft_mesh::Sni;
+use weft_mesh::decide::{Decision, Match, Reason, decide, hangs_on_sni, rehearse, reported};
 use weft_mesh::explain::explain;
 use weft_mesh::record::{Action, Enforcement, Inbound};
 
@@ -60,6 +61,21 @@ proptest! {
         let expected = audits.filter(|p| p.rules.iter().any(|r| naive::deny_rule_matches(r, &call.call()))).count();
         let found = reported(&inbound, &call.call()).filter(|m| m.policy.action == Action::Audit).count();
         prop_assert_eq!(found, if refused { 0 } else { expected });
+    }
+
+    #[test]
+    fn an_unseen_server_name_admits_what_every_name_would(
+        inbound in generate::inbound(),
+        mut call in generate::call(),
+    ) {
+        call.sni = Sni::Unseen;
+        let unseen = decide(&inbound, &call.call()).decision;
+        let hangs = hangs_on_sni(&inbound, &call.call());
+        for sni in [Sni::Absent, Sni::Name("a.example"), Sni::Name("c.example")] {
+            call.sni = sni;
+            let seen = decide(&inbound, &call.call()).decision;
+            prop_assert!(unseen == seen || (hangs && unseen == Decision::Deny), "{:?}", sni);
+        }
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub(crate) struct ExplainArgs {
     /// What is spoken [default: http with --method, --path, --host or --header; else as the port is declared, or tcp].
     #[arg(long, value_enum)]
     pub(crate) protocol: Option<Protocol>,
+    /// The server name of the caller's own TLS, which passes as tcp.
+    #[arg(long, value_name = "HOST", value_parser = request::host)]
+    pub(crate) sni: Option<String>,
     /// The HTTP method [default: GET, with grpc POST].
     #[arg(long, value_parser = request::method)]
     pub(crate) method: Option<String>,

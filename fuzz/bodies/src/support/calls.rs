@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use weft_mesh::call::{Call, HttpCall};
+use weft_mesh::call::{Call, HttpCall, Sni};
 use weft_mesh::decide::{Decision, decide, rehearse, reported};
 use weft_mesh::explain::explain;
 use weft_mesh::record::Inbound;
@@ -48,5 +48,5 @@ fn each(mut judge: impl FnMut(&Call<'_>)) {
 fn call<'a>(peer: Option<&'a SpiffeId>, destination_port: u16, http: Option<HttpCall<'a>>) -> Call<'a> {
     let address = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
     let (source_ip, destination_ip) = (address(1), address(2));
-    Call { peer, source_ip, remote_ip: source_ip, destination_ip, destination_port, sni: None, http }
+    Call { peer, source_ip, remote_ip: source_ip, destination_ip, destination_port, sni: Sni::Absent, http }
 }
