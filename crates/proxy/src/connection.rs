@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::access::{AccessRecord, Judged};
+use crate::access::{AccessRecord, Judged, Unenforced};
 use crate::copy::{Broken, End};
 use crate::data::Data;
 use crate::metrics::{Labels, Meter};
@@ -25,13 +25,16 @@ pub(crate) struct Account {
     pub labels: Labels,
     /// What policy said.
     pub verdict: Option<Judged>,
+    /// What AUDIT and dry-run policies said.
+    pub unenforced: Option<Box<Unenforced>>,
 }
 
 impl Account {
     /// Opens an account, when a connection was accepted.
     pub(crate) fn new(data: &Rc<Data>, source: SocketAddr, destination: SocketAddr, labels: Labels) -> Self {
         let (start, began) = (SystemTime::now(), Instant::now());
-        Self { data: data.clone(), start, began, source, destination, labels, verdict: None }
+        let (verdict, unenforced) = (None, None);
+        Self { data: data.clone(), start, began, source, destination, labels, verdict, unenforced }
     }
 
     /// The connection is open at both ends. Labels don't change any more.
@@ -65,6 +68,7 @@ impl Account {
             from_caller,
             from_callee,
             verdict: self.verdict,
+            unenforced: self.unenforced,
             failure,
             request: None,
         };

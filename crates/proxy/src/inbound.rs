@@ -23,7 +23,7 @@ use crate::hbone;
 use crate::http1::inbound::After;
 use crate::lane::{self, LaneStream};
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
-use crate::live::{Admitted, Facts, Hello};
+use crate::live::{Admitted, Facts, Hello, unenforced};
 use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::side::Side;
 use crate::stream::Stream;
@@ -344,6 +344,7 @@ async fn open_named(
         let detail = format!("{} is no address of {}", destination.ip(), data.workload);
         return Err(Failure::inbound(Cause::UnknownAddress, detail));
     }
+    account.unenforced = unenforced(&inbound, &facts.connection(&hello), &data.metrics.process);
     let (judged, admitted) = data.live.admit(&inbound, facts, hello);
     let reason = judged.reason.clone().unwrap_or_default();
     account.verdict = Some(judged);

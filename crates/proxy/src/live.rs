@@ -9,12 +9,13 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use weft_mesh::decide::{Decision, Verdict, decide};
-use weft_mesh::explain::{Explanation, explain};
+use weft_mesh::decide::{self, Decision, Verdict, decide};
+use weft_mesh::explain::{Explanation, explain, place};
 use weft_mesh::record::Inbound;
 use weft_mesh::{Call, HttpCall, Sni, SpiffeId};
 
-use crate::access::{Judged, RulePlace};
+use crate::access::{Judged, Unenforced};
+use crate::metrics::Process;
 
 /// The open connections of callers.
 #[derive(Default)]
@@ -152,8 +153,16 @@ pub(crate) fn judged(inbound: &Inbound, verdict: &Verdict<'_>) -> Judged {
         Decision::Allow => Judged { verdict: "allow", rule: None, reason: None },
         Decision::Deny => {
             let Explanation { rule, reason, .. } = explain(inbound, verdict);
-            let rule = rule.map(|r| RulePlace { policy: r.policy, index: r.index, file: r.file, line: r.line });
-            Judged { verdict: "deny", rule, reason: Some(reason) }
+            Judged { verdict: "deny", rule: rule.map(Into::into), reason: Some(reason) }
         }
     }
+}
+
+/// What AUDIT and dry-run policies say of a call that arrives; counts it.
+pub(crate) fn unenforced(inbound: &Inbound, call: &Call<'_>, counters: &Process) -> Option<Box<Unenforced>> {
+    let said = decide::unenforced(inbound, call)?;
+    counters.count_unenforced(&said);
+    let audit = said.audit.into_iter().map(|found| place(found).into()).collect();
+    let dry_run = said.dry_run.map(|verdict| judged(inbound, &verdict));
+    Some(Box::new(Unenforced { audit, dry_run }))
 }

@@ -13,10 +13,10 @@ use weft_mesh::HttpCall;
 use weft_mesh::decide::decide;
 use weft_mesh::record::Inbound;
 
-use crate::access::{AccessRecord, Asked, Judged, Words};
+use crate::access::{AccessRecord, Asked, Judged, Unenforced, Words};
 use crate::data::Data;
 use crate::limits::OUTCOMES_AT_HAND;
-use crate::live::{Facts, judged};
+use crate::live::{Facts, judged, unenforced};
 use crate::metrics::{Labels, NO_FLAG, Outcome, RequestSeries};
 use crate::why::Failure;
 
@@ -51,6 +51,8 @@ pub(crate) struct Request {
     words: Words,
     /// What policy said.
     pub verdict: Option<Judged>,
+    /// What AUDIT and dry-run policies said.
+    unenforced: Option<Box<Unenforced>>,
     /// The status that the caller got; 0 as long as it got none.
     pub status: Cell<u16>,
     /// The status of gRPC, once it is known.
@@ -92,6 +94,7 @@ impl Request {
             began: Instant::now(),
             words: Words::new([method, authority, target, id]),
             verdict: None,
+            unenforced: None,
             status: Cell::new(0),
             grpc_status: Cell::new(None),
             received: Cell::new(0),
@@ -114,8 +117,9 @@ impl Request {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 
-    /// Judges the request by a record, and keeps the verdict.
+    /// Judges the request by a record, and keeps the verdict and what is only reported.
     pub(crate) fn judge(&mut self, inbound: &Inbound, facts: &Facts, http: HttpCall<'_>) -> &Judged {
+        self.unenforced = unenforced(inbound, &facts.request(http), &self.data.metrics.process);
         self.verdict.insert(judge(inbound, facts, http))
     }
 
@@ -142,6 +146,7 @@ impl Request {
             from_caller: bytes.0,
             from_callee: bytes.1,
             verdict: self.verdict,
+            unenforced: self.unenforced,
             failure,
             request: Some(Asked { words: self.words, status, grpc_status }),
         };

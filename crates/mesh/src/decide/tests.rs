@@ -218,8 +218,12 @@ fn what_is_only_reported_is_told_apart() {
     assert_eq!(reports, [Action::Audit, Action::Deny]);
     assert_eq!(decide(&record, &case.call()).decision, Decision::Allow);
     assert_eq!(rehearse(&record, &case.call()).decision, Decision::Deny);
+    let told = unenforced(&record, &case.call()).unwrap();
+    assert_eq!(told.audit, [Match { policy: &record.policies[0], rule: &record.policies[0].rules[0] }]);
+    assert_eq!(told.dry_run, Some(rehearse(&record, &case.call())));
     let plaintext = Case::plaintext();
     assert_eq!(reported(&record, &plaintext.call()).count(), 0, "refused before any policy");
+    assert_eq!(unenforced(&record, &plaintext.call()), None);
 }
 
 #[test]
@@ -248,6 +252,17 @@ fn a_server_name_is_asked_for_only_where_a_rule_hangs_on_it() {
 
 fn on_port(port: u16) -> Rule {
     to(Operation { ports: any([port]), ..Operation::default() })
+}
+
+#[test]
+fn nothing_is_told_where_nothing_is_only_reported() {
+    let case = Case::http();
+    let told = |policies| unenforced(&inbound(MtlsMode::Permissive, policies), &case.call()).is_some();
+    assert!(!told(vec![policy(Action::Allow, vec![Rule::default()])]));
+    assert!(!told(vec![policy(Action::Audit, vec![principals("other")])]), "no match");
+    assert!(!told(vec![dry(Action::Audit, vec![principals("other")])]), "it could decide nothing");
+    assert!(told(vec![dry(Action::Audit, vec![Rule::default()])]));
+    assert!(told(vec![dry(Action::Deny, vec![principals("other")])]), "that it would admit is worth telling");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use weft_mesh::Sni;
-use weft_mesh::decide::{Decision, Match, Reason, decide, hangs_on_sni, rehearse, reported};
+use weft_mesh::decide::{Decision, Match, Reason, decide, hangs_on_sni, rehearse, reported, unenforced};
 use weft_mesh::explain::explain;
 use weft_mesh::record::{Action, Enforcement, Inbound};
 
@@ -52,6 +52,7 @@ proptest! {
         without.policies.retain(|p| p.action != Action::Audit && p.enforcement == Enforcement::Enforced);
         prop_assert_eq!(decide(&inbound, &call.call()).decision, decide(&without, &call.call()).decision);
         prop_assert_eq!(reported(&without, &call.call()).count(), 0);
+        prop_assert_eq!(unenforced(&without, &call.call()), None);
     }
 
     #[test]
@@ -61,6 +62,7 @@ proptest! {
         let expected = audits.filter(|p| p.rules.iter().any(|r| naive::deny_rule_matches(r, &call.call()))).count();
         let found = reported(&inbound, &call.call()).filter(|m| m.policy.action == Action::Audit).count();
         prop_assert_eq!(found, if refused { 0 } else { expected });
+        prop_assert_eq!(unenforced(&inbound, &call.call()).map_or(0, |told| told.audit.len()), found);
     }
 
     #[test]

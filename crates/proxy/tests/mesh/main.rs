@@ -14,3 +14,4 @@ mod launched;
 mod policy;
 mod server_name;
 mod tcp;
+mod unenforced;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use weft_mesh::call::{Call, HttpCall, Sni};
-use weft_mesh::decide::{Decision, decide, rehearse, reported};
+use weft_mesh::decide::{Decision, decide, rehearse, reported, unenforced};
 use weft_mesh::explain::explain;
 use weft_mesh::record::Inbound;
 use weft_mesh::{SpiffeId, TrustDomain};
@@ -27,6 +27,8 @@ pub(crate) fn check_explanations(inbound: &Inbound) {
         assert_eq!(explain(inbound, &rehearsed).verdict, rehearsed.decision);
         assert!(rehearsed.decision == verdict.decision || !inbound.policies.is_empty(), "a dry run of nothing differs");
         assert!(reported(inbound, call).count() <= inbound.policies.len());
+        let told = unenforced(inbound, call);
+        assert!(told.is_none_or(|told| told.dry_run.is_none_or(|dry_run| dry_run == rehearsed)));
     });
 }
 
