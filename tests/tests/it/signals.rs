@@ -224,6 +224,7 @@ fn prometheus_gets_the_whole_mesh_from_one_page() {
             page.lines().any(|l| l.starts_with(name) && l.contains(&caller) && l.contains("destination_app=\"web\""))
         };
         assert!(told_of("istio_requests_total{") && told_of("istio_request_duration_milliseconds_bucket{"), "{page}");
+        assert!(told_of("istio_request_bytes_bucket{") && told_of("istio_response_bytes_sum{"), "{page}");
         assert!(page.contains("connection_security_policy=\"mutual_tls\""), "{page}");
         assert!(
             page.lines().any(|l| l.starts_with("weft_denied_total{workload=\"web-") && l.ends_with(" 1")),
