@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use weft_mesh::HttpCall;
@@ -18,6 +18,7 @@ use crate::data::Data;
 use crate::limits::OUTCOMES_AT_HAND;
 use crate::live::{Facts, judged, unenforced};
 use crate::metrics::{Labels, NO_FLAG, Outcome, RequestSeries};
+use crate::report::Watched;
 use crate::why::Failure;
 
 /// What requests of one caller to one workload have in common, and their series at hand.
@@ -49,6 +50,8 @@ pub(crate) struct Request {
     ends: (SocketAddr, SocketAddr),
     began: Instant,
     words: Words,
+    /// Kept for as long as it is open.
+    _watched: Option<Watched>,
     /// What policy said.
     pub verdict: Option<Judged>,
     /// What AUDIT and dry-run policies said.
@@ -87,12 +90,27 @@ impl Request {
     /// address that it called.
     pub(crate) fn begin(data: &Rc<Data>, flow: &Rc<Flow>, ends: (SocketAddr, SocketAddr), line: Line<'_>) -> Self {
         let Line { method, authority, target, id } = line;
+        let words = Words::new([method, authority, target, id]);
+        let watched = data.report.begin(|| AccessRecord {
+            start: SystemTime::now(),
+            duration: Duration::ZERO,
+            labels: flow.labels.clone(),
+            source: ends.0,
+            destination: ends.1,
+            from_caller: 0,
+            from_callee: 0,
+            verdict: None,
+            unenforced: None,
+            failure: None,
+            request: Some(Asked { words: words.clone(), status: 0, grpc_status: None }),
+        });
         Self {
             data: data.clone(),
             flow: flow.clone(),
             ends,
             began: Instant::now(),
-            words: Words::new([method, authority, target, id]),
+            words,
+            _watched: watched,
             verdict: None,
             unenforced: None,
             status: Cell::new(0),

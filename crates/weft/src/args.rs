@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Stat(StatArgs),
     /// Show who calls whom, as which identity, and whether that is secured.
     Edges(EdgesArgs),
-    /// Watch calls as they end.
+    /// Watch calls as they end, and those that last.
     Tap(TapArgs),
     /// List the certificates of workloads and of the authority.
     Certs(ReadArgs),
