@@ -1,5 +1,6 @@
 //! The way to the control plane: gRPC over its Unix socket.
 
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use weft_wire::proto::weft::v1::control_client::ControlClient;
 use weft_wire::proto::weft::v1::observe_client::ObserveClient;
@@ -25,18 +26,22 @@ pub(crate) async fn observe(home: &Home) -> Result<ObserveClient<Channel>, Failu
 
 async fn channel(home: &Home) -> Result<Channel, Failure> {
     let socket = home.socket();
-    let none = || {
-        Failure::new(format!("no mesh runs here: nothing answers at {}", socket.display()))
-            .hint("start one with: weft up -f DIR -d")
-    };
+    let none = || Failure::new(format!("no mesh runs here: nothing answers at {}", socket.display())).hint(START);
     let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(|_| none())?;
     endpoint.connect().await.map_err(|_| none())
 }
 
 /// What a call's failure means to a user.
 pub(crate) fn refused(what: &str, status: &tonic::Status) -> Failure {
-    Failure::new(format!("{what}: {}", status.message()))
+    let failure = Failure::new(format!("{what}: {}", status.message()));
+    match status.code() {
+        // It isn't what was asked that is wrong.
+        Code::Unavailable | Code::Unknown | Code::Internal => failure.hint("see how the mesh is: weft check"),
+        _ => failure,
+    }
 }
 
+/// What to do where no mesh runs.
+pub(crate) const START: &str = "start one with: weft up -f DIR -d";
 /// The rows of a mesh at all its bounds.
 const MAX_ANSWER_BYTES: usize = 64 << 20;

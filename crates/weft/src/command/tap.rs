@@ -40,7 +40,7 @@ async fn follow(home: &Home, args: &TapArgs) -> Result<(), Failure> {
             }
         }
     }
-    Err(Failure::new("the mesh has ended"))
+    Err(Failure::new("the mesh has ended").hint(client::START))
 }
 
 fn filter(args: &TapArgs) -> TapFilter {
