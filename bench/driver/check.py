@@ -3,8 +3,9 @@
 import http.client
 import socket
 import ssl
+import time
 
-from .load import h2load
+from .load import grpc, h2load
 from .pairs import REQUEST
 
 
@@ -17,8 +18,9 @@ def check(site, subject):
     for lane in ("h1", "cold"):
         if lane in subject.doors:
             fetch(subject, lane, expected)
-    if "h2" in subject.doors and h2load(site.tools, subject.doors["h2"], "1k", 1)["errors"]:
-        raise Unsound(f"{subject.name}: HTTP/2 requests failed")
+    if "h2" in subject.doors:
+        streams(subject, "HTTP/2 requests", lambda port, amount: h2load(site.tools, port, "1k", amount))
+        streams(subject, "gRPC calls", lambda port, amount: grpc(site.tools, port, site.calls, amount))
     for lane, port in subject.mesh_ports.items():
         if lane != "bulk":  # iperf3 serves one caller at a time
             refuse_strangers(site, subject, port)
@@ -31,6 +33,19 @@ def fetch(subject, lane, expected):
     connection.close()
     if body != expected:
         raise Unsound(f"{subject.name} {lane}: expected {len(expected)} bytes of the file, found {body[:60]!r}")
+
+
+def streams(subject, what, load, amount=1000):
+    """All are answered, and a proxy that counts requests counts each of them: bytes weren't passed on unread."""
+    before = subject.counted()
+    if load(subject.doors["h2"], f"-n{amount}")["errors"]:
+        raise Unsound(f"{subject.name}: {what} failed")
+    expected = [count + amount for count in before]
+    deadline = time.monotonic() + 2  # a request is counted when it has ended, which its caller may know first
+    while (found := subject.counted()) != expected:
+        if time.monotonic() > deadline:
+            raise Unsound(f"{subject.name}: {what}: expected {expected} counted, found {found}")
+        time.sleep(0.02)
 
 
 def refuse_strangers(site, subject, port):

@@ -36,19 +36,33 @@ def parse_wrk(text):
     return {"requests": int(total.group(1)), "errors": errors, "rate": float(rate.group(1))}
 
 
-def h2load(tools, port, path, seconds):
+def h2load(tools, port, path, amount, *more):
+    """`amount` is `-Dseconds` or `-nrequests`; `more` are options of its own."""
     url = f"http://127.0.0.1:{port}/{path}"
-    return parse_h2load(run([tools["h2load"], "-t1", "-c4", "-m8", "-D", seconds, url]))
+    return parse_h2load(run([tools["h2load"], "-t1", "-c4", "-m8", amount, *more, url]))
+
+
+def grpc(tools, port, calls, amount):
+    """Unary calls of `calls` (a `site.Calls`). A failed gRPC call has the status 200 and no message, so messages count."""
+    head = ["-d", calls.request, "-H", "content-type: application/grpc", "-H", "te: trailers"]
+    return unary(h2load(tools, port, calls.path, amount, *head), calls.answer_bytes)
+
+
+def unary(said, answer_bytes):
+    missing = max(0, said["requests"] - said["content"] // answer_bytes)
+    return {**said, "errors": said["errors"] + missing}
 
 
 def parse_h2load(text):
     counts = re.search(r"requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed", text)
     rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", text)
     status = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
-    if not (counts and rate and status):
+    content = re.search(r"traffic:.* \((\d+)\) data", text)
+    if not (counts and rate and status and content):
         raise LoadFailed(f"h2load: expected its summary, found: {text}")
     refused = sum(map(int, status.groups()[1:]))
-    return {"requests": int(counts.group(1)), "errors": int(counts.group(2)) + refused, "rate": float(rate.group(1))}
+    return {"requests": int(counts.group(1)), "errors": int(counts.group(2)) + refused, "rate": float(rate.group(1)),
+            "content": int(content.group(1))}
 
 
 def vegeta(tools, port, path, seconds, rate=1000):

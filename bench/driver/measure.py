@@ -14,7 +14,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of load: its lane, Weft's goal in floors, and a function of (tools, port, seconds)."""
+    """One kind of load: its lane, Weft's goal in floors, and a function of (site, port, seconds)."""
 
     key: str
     title: str
@@ -23,34 +23,43 @@ class Row:
     run: object
 
 
-def small(tools, port, seconds):
-    return load.wrk(tools, port, "1k", seconds)
+def small(site, port, seconds):
+    return load.wrk(site.tools, port, "1k", seconds)
 
 
-def paced(tools, port, seconds):
-    return load.vegeta(tools, port, "1k", seconds)
+def paced(site, port, seconds):
+    return load.vegeta(site.tools, port, "1k", seconds)
 
 
-def http2(tools, port, seconds):
-    return load.h2load(tools, port, "1k", seconds)
+def http2(site, port, seconds):
+    return load.h2load(site.tools, port, "1k", f"-D{seconds}")
 
 
-def bodies(tools, port, seconds):
-    return load.wrk(tools, port, "64k", seconds)
+def unary(site, port, seconds):
+    return load.grpc(site.tools, port, site.calls, f"-D{seconds}")
 
 
-def closing(tools, port, seconds):
-    return load.wrk(tools, port, "1k", seconds, ["Connection: close"])
+def bodies(site, port, seconds):
+    return load.wrk(site.tools, port, "64k", seconds)
+
+
+def closing(site, port, seconds):
+    return load.wrk(site.tools, port, "1k", seconds, ["Connection: close"])
+
+
+def bulk(site, port, seconds):
+    return load.iperf3(site.tools, port, seconds)
 
 
 ROWS = (
     Row("h1", "HTTP/1.1 1 KiB, 32 connections", "h1", 0.75, small),
     Row("paced", "the same at 1,000 requests/s", "h1", 1.1, paced),
     Row("h2", "HTTP/2 client, 4 × 8 streams, 1 KiB", "h2", 1.2, http2),
+    Row("grpc", "gRPC unary, 4 × 8 streams, 1 KiB answers", "h2", 1.2, unary),
     Row("body", "64 KiB bodies", "h1", 0.75, bodies),
     Row("new", "a new connection for each request", "h1", 0.1, closing),
     Row("cold", "cold mutual handshake (opaque TCP, one request)", "cold", 1.0, closing),
-    Row("bulk", "bulk TCP, each GiB", "bulk", 0.93, load.iperf3),
+    Row("bulk", "bulk TCP, each GiB", "bulk", 0.93, bulk),
 )
 
 
@@ -70,7 +79,7 @@ def rounds(site, subjects, options, rows, say):
 def sample(site, subject, row, seconds):
     """One load on one subject, what the pair's processes ran meanwhile, and what others took of their core."""
     begin = time.monotonic_ns(), core_busy_ns(PROXY_CORE), spent(subject)
-    said = row.run(site.tools, subject.doors[row.lane], seconds)
+    said = row.run(site, subject.doors[row.lane], seconds)
     end = time.monotonic_ns(), core_busy_ns(PROXY_CORE), spent(subject)
     elapsed, busy = end[0] - begin[0], end[1] - begin[1]
     cpu, user, system = (after - before for before, after in zip(begin[2], end[2]))

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from .process import Process, free_ports, wait_for_port
@@ -14,6 +16,15 @@ LOAD_CORE = 0
 PROXY_CORE = 1
 
 
+@dataclass(frozen=True)
+class Calls:
+    """Unary gRPC calls: the file with the request's message, the method's path, and how long an answer's message is."""
+
+    request: Path
+    path: str
+    answer_bytes: int
+
+
 class Site:
     """Owns every process and file of a run; `close` ends and removes them."""
 
@@ -22,9 +33,12 @@ class Site:
         self.folder = Path(tempfile.mkdtemp(prefix="weft-bench-"))
         self.processes = []
         self.server = {}
+        self.calls = None
 
     def prepare(self):
         """Certificates and the server behind every pair: nginx with HTTP/1.1 and h2c, and iperf3, as lane -> port."""
+        self.path("www").mkdir()
+        self.calls = self.make_calls()
         make_certificates(self.folder, self.tools["openssl"])
         self.server = self.start_server()
 
@@ -53,16 +67,27 @@ class Site:
         self.stop(list(reversed(self.processes)))
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def make_calls(self):
+        """100 B there and 1 KiB back. The program's server looks at no message, so that any bytes will do."""
+        request, answer = grpc_message(os.urandom(100)), grpc_message(os.urandom(1024))
+        (self.path("www") / "unary").write_bytes(answer)
+        self.path("unary-request").write_bytes(request)
+        return Calls(self.path("unary-request"), "unary", len(answer))
+
     def start_server(self):
         h1, h2, bulk = free_ports(3)
         for name, size in (("1k", 1024), ("64k", 65536)):
-            self.path("www").mkdir(exist_ok=True)
             (self.path("www") / name).write_bytes(os.urandom(size))
         config = self.write("nginx.conf", NGINX.format(folder=self.folder, h1=h1, h2=h2))
         argv = [self.tools["nginx"], "-p", self.folder, "-e", "stderr", "-c", config]
         self.spawn("nginx", argv, LOAD_CORE, (h1, h2))
         self.spawn("iperf3-server", [self.tools["iperf3"], "-s", "-B", "127.0.0.1", "-p", bulk], LOAD_CORE, (bulk,))
         return {"h1": h1, "h2": h2, "cold": h1, "bulk": bulk}
+
+
+def grpc_message(content):
+    """A message as gRPC frames it: not compressed, its length, itself (gRPC over HTTP/2, Length-Prefixed-Message)."""
+    return struct.pack(">BI", 0, len(content)) + content
 
 
 def make_certificates(folder, openssl):
@@ -114,6 +139,11 @@ http {{
     listen 127.0.0.1:{h1} backlog=4096;
     listen 127.0.0.1:{h2} http2 backlog=4096;
     root {folder}/www;
+    location = /unary {{
+      default_type application/grpc;
+      add_trailer grpc-status 0;
+      error_page 405 =200 $uri;  # a file is served to POST, too
+    }}
   }}
 }}
 """

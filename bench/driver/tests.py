@@ -20,8 +20,13 @@ class Reading(unittest.TestCase):
         said = load.parse_h2load(
             "finished in 1.00s, 34976.00 req/s, 36.07MB/s\n"
             "requests: 34976 total, 35008 started, 34976 done, 34970 succeeded, 6 failed, 0 errored, 0 timeout\n"
-            "status codes: 34970 2xx, 0 3xx, 2 4xx, 4 5xx\n")
-        self.assertEqual(said, {"requests": 34970, "errors": 12, "rate": 34976.0})
+            "status codes: 34970 2xx, 0 3xx, 2 4xx, 4 5xx\n"
+            "traffic: 36.07MB (37822510) total, 1.05MB (1101018) headers (space savings 90%), 34.15MB (35809280) data\n")
+        self.assertEqual(said, {"requests": 34970, "errors": 12, "rate": 34976.0, "content": 35809280})
+
+    def test_a_grpc_call_without_a_message_is_an_error(self):
+        said = {"requests": 10, "errors": 1, "rate": 1.0, "content": 8 * 1029}
+        self.assertEqual(load.unary(said, 1029)["errors"], 3)
 
     def test_vegeta_leaves_the_first_tenth_out(self):
         rows = [f"{1000 + i},200,{9_000_000 if i < 10 else i * 1000},0,0,,,a,{i},GET,u," for i in range(100)]

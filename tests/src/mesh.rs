@@ -112,14 +112,30 @@ impl Mesh {
     /// # Errors
     /// When no control plane holds the state folder.
     pub fn kill_control_plane(&self) -> io::Result<()> {
-        let lock = fs::read_to_string(self.home().join(".local/state/weft/lock"))?;
-        let pid = lock.trim().parse().map(Pid::from_raw).map_err(io::Error::other)?;
+        let pid = self.control_plane()?;
         kill(pid, Signal::SIGKILL)?;
         let status = format!("/proc/{pid}/status");
         while fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ")) {
             std::thread::yield_now();
         }
         Ok(())
+    }
+
+    /// Sends the control plane a signal.
+    ///
+    /// # Errors
+    /// When no control plane holds the state folder.
+    pub fn signal_control_plane(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill(self.control_plane()?, signal)?)
+    }
+
+    /// The control plane that holds the state folder, or did last.
+    ///
+    /// # Errors
+    /// When there was none.
+    pub fn control_plane(&self) -> io::Result<Pid> {
+        let lock = fs::read_to_string(self.home().join(".local/state/weft/lock"))?;
+        lock.trim().parse().map(Pid::from_raw).map_err(io::Error::other)
     }
 
     /// What all proxies have logged.
@@ -131,6 +147,8 @@ impl Mesh {
 
 impl Drop for Mesh {
     fn drop(&mut self) {
+        // One that a test has stopped, and failed, could not end.
+        let _ = self.signal_control_plane(Signal::SIGCONT);
         // What can't be ended in good order is ended by its launchers' pids.
         let _ = self.weft().arg("down").output();
         for launcher in &mut self.launchers {

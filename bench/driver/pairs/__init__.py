@@ -32,3 +32,5 @@ class Subject:
     binary: str = ""
     version: str = ""
     wire: str = ""
+    # What each of its proxies says of how many requests it has served, so far; nothing where it isn't asked.
+    counted: object = list

@@ -6,8 +6,10 @@ service. Access log off, as for the others.
 
 import ipaddress
 import json
+import re
 import struct
 import subprocess
+import urllib.request
 
 from ..process import free_ports
 from ..site import CLIENT_ID, SERVER_ID
@@ -34,7 +36,15 @@ def start(site):
         processes.append(site.spawn(f"weft-{side}", [binary, "--records", file], ports=ports))
     said = subprocess.run([binary, "--version"], capture_output=True, text=True).stdout
     return Subject("weft", doors, processes[::-1], {"h1": mesh}, "weft/1", hello(), binary, said.strip().split()[-1],
-                   "weft/1; SAN compared, STRICT, an ALLOW policy by principal, metrics")
+                   "weft/1; SAN compared, STRICT, an ALLOW policy by principal, metrics",
+                   counted=lambda: [requests(admin) for admin in (admin_a, admin_b)])
+
+
+def requests(admin):
+    """How many requests a proxy has counted, whatever became of them."""
+    with urllib.request.urlopen(f"http://{loopback(admin)}/metrics", timeout=10) as page:
+        counted = re.findall(r"^istio_requests_total\{.*\} (\d+)$", page.read().decode(), re.MULTILINE)
+    return sum(map(int, counted))
 
 
 def server_side(site, mesh, admin):

@@ -8,8 +8,9 @@
 //! proxies ─────> telemetry ──> command line, Prometheus
 //! ```
 //!
-//! Entry points: [`serve`]; [`Manifests`], for those who ask a folder while nothing runs. `plane` and what it holds (`registry`, `addresses`, `distribute`) are
-//! pure; one task for each concern moves data in and out. This room knows no data plane and no
+//! Entry points: [`serve`]; [`Manifests`], for those who ask a folder while nothing runs. `plane` and
+//! what it holds (`registry`, `addresses`, `distribute`) are pure; one task for each concern moves
+//! data in and out. This room knows no data plane and no
 //! Kubernetes.
 
 #![forbid(unsafe_code)]
@@ -36,4 +37,4 @@ mod telemetry;
 pub use folder::Manifests;
 pub use serve::{Config, ControlError, ControlPlane, serve};
 pub use socket::SocketError;
-pub use store::StoreError;
+pub use store::{StoreError, is_held};

@@ -114,6 +114,23 @@ impl Store {
     }
 }
 
+/// Whether a control plane has the folder. It lets go of it last, when all is written.
+///
+/// # Errors
+/// [`StoreError::Io`], when the lock can't be looked at.
+pub fn is_held(folder: &Path) -> Result<bool, StoreError> {
+    let path = folder.join("lock");
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(at(&path))?,
+    };
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => Ok(false),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+        Err((_, errno)) => Err(at(&path)(errno.into())),
+    }
+}
+
 fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
@@ -216,7 +233,9 @@ mod tests {
             Err(StoreError::Locked { pid, .. }) => assert_eq!(pid, Some(process::id())),
             other => panic!("expected a refusal, found {other:?}"),
         }
+        assert!(is_held(base.path()).unwrap());
         drop(first);
+        assert!(!is_held(base.path()).unwrap());
         Store::open(base.path()).unwrap();
     }
 }

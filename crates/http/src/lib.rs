@@ -19,6 +19,7 @@ pub mod body;
 pub mod bridge;
 pub mod detect;
 pub mod error_response;
+pub mod forwarded;
 pub mod head;
 pub mod rewrite;
 pub mod tls_hello;

@@ -25,7 +25,7 @@ pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
 pub use provider::provider;
 pub use reason::{Reason, describe};
-pub use renewal::{renew_at, retry_after};
+pub use renewal::{LEAST_LIFETIME, renew_at, retry_after};
 pub use request::RequestError;
 pub use tls::{MeshTls, TlsSettings, TrustError, server_name};
 pub use verify::PeerError;

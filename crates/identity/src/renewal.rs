@@ -31,6 +31,11 @@ pub fn retry_after(attempt: u32, jitter: f64) -> Duration {
     wait - (wait / 4).mul_f64(share(jitter))
 }
 
+/// The shortest life of a certificate in use. Its dates are cut to the second and it is renewed
+/// after a third of its life, so that two seconds are in hand: enough for a control plane that is
+/// started again, and for handshakes that were begun with the old one.
+pub const LEAST_LIFETIME: Duration = Duration::from_secs(3);
+
 /// Randomness from outside, made safe to multiply by.
 fn share(jitter: f64) -> f64 {
     if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 0.0 }

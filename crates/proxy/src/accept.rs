@@ -26,7 +26,8 @@ pub(crate) async fn each(
                 Ok((socket, caller)) => {
                     // Fails only when the peer has reset the connection; reading tells it.
                     let _gone = socket.set_nodelay(true);
-                    serve(socket, caller, permit);
+                    // A listener of both families tells IPv4 callers in IPv6, which no policy names.
+                    serve(socket, SocketAddr::new(caller.ip().to_canonical(), caller.port()), permit);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting failed");

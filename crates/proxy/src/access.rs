@@ -45,6 +45,8 @@ pub struct AccessRecord {
     pub failure: Option<Failure>,
     /// What was asked, of a request.
     pub request: Option<Asked>,
+    /// The service that the caller's proxy says was called, of a connection; nobody vouches for it.
+    pub told: Option<Box<str>>,
 }
 
 /// What was asked, and with which status it was answered.
@@ -312,7 +314,7 @@ impl<'a> From<&'a AccessRecord> for Line<'a> {
             why: failure.map(|f| f.cause.as_str()),
             detail: failure.map(|f| f.detail.as_str()),
             method: words.map(|w| w[0]),
-            authority: words.map(|w| w[1]),
+            authority: words.map(|w| w[1]).or(record.told.as_deref()),
             path: words.map(|w| w[2]),
             request_id: words.map(|w| w[3]),
             status: record.request.as_ref().map(|request| request.status),

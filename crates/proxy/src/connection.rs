@@ -31,14 +31,16 @@ pub(crate) struct Account {
     pub unenforced: Option<Box<Unenforced>>,
     /// Kept for as long as it is open.
     watched: Cell<Option<Watched>>,
+    /// The service that the caller's proxy says was called; nobody vouches for it.
+    pub told: Option<Box<str>>,
 }
 
 impl Account {
     /// Opens an account, when a connection was accepted.
     pub(crate) fn new(data: &Rc<Data>, source: SocketAddr, destination: SocketAddr, labels: Labels) -> Self {
         let (start, began) = (SystemTime::now(), Instant::now());
-        let (verdict, unenforced, watched) = (None, None, Cell::default());
-        Self { data: data.clone(), start, began, source, destination, labels, verdict, unenforced, watched }
+        let (verdict, unenforced, watched, told) = (None, None, Cell::default(), None);
+        Self { data: data.clone(), start, began, source, destination, labels, verdict, unenforced, watched, told }
     }
 
     /// The connection is open at both ends. Labels don't change any more.
@@ -55,6 +57,7 @@ impl Account {
             unenforced: None,
             failure: None,
             request: None,
+            told: self.told.clone(),
         }));
         self.data.metrics.open(&self.labels)
     }
@@ -88,6 +91,7 @@ impl Account {
             unenforced: self.unenforced,
             failure,
             request: None,
+            told: self.told,
         };
         self.data.report.see(&record);
         self.data.access.push(record);

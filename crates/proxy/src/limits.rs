@@ -171,6 +171,14 @@ pub const HBONE_SERVER_STREAMS: u32 = 200;
 pub const HBONE_CLIENT_HEADER_BYTES: u32 = 16 << 10;
 /// The longest list of header fields that a callee takes.
 pub const HBONE_SERVER_HEADER_BYTES: u32 = 64 << 10;
+/// Streams of one connection that a caller resets before they were looked at; with more it ends. As
+/// many as it may have open, for they are different programs' and none may end the others.
+pub const HBONE_UNSEEN_RESETS: usize = HBONE_SERVER_STREAMS as usize;
+/// What small DATA frames that nobody has taken yet may cost beyond their bytes, 256 bytes for each
+/// at most; with more the connection ends, and all its streams. A proxy sends what a program writes
+/// as it comes, so a program that stalls may have a whole window of small frames before it: of four
+/// stalled streams they may be of 52 bytes each, of one of 15.
+pub const HBONE_SMALL_FRAMES: usize = 4 * HBONE_CONNECTION_WINDOW as usize;
 /// How often the peer is asked whether it is still there.
 pub const HBONE_PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long it may take to answer.
@@ -244,12 +252,8 @@ pub const H2_PREFACE_WAIT: Duration = Duration::from_secs(10);
 
 // The control thread.
 
-/// How long a certificate is asked to hold (DESIGN, "Identity").
-pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long one request for a certificate may take; `weft_identity::retry_after` counts on it.
 pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(2);
-/// How long the control thread sleeps at most before it looks at the wall clock again.
-pub const LONGEST_SLEEP: Duration = Duration::from_secs(300);
 /// How often counters are told while anything happens, until the control plane asks for another pace.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// The fastest pace that it may ask for: what a report costs is then still below a hundredth of the time.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
-use weft_mesh::record::ServicePort;
+use weft_mesh::record::{Destination, ServicePort};
 use weft_wire::head::{Head, Kind};
 
 use crate::config::OriginalDestination;
@@ -21,6 +21,7 @@ use crate::limits::{ENDPOINT_TRIES, OUTSIDE_CONNECT};
 use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::service::{Service, Target, Underway};
 use crate::side::Side;
+use crate::tunnel::Asked;
 use crate::why::{Cause, Failure, Hop};
 use crate::{accept, dns, http1, http2, original, range, tunnel};
 
@@ -80,8 +81,6 @@ async fn serve(data: &Rc<Data>, socket: TcpStream, caller: SocketAddr, destinati
             account.labels.service = called.service.name();
             match tell(data, &mut account, &mut client, &called).await {
                 Told::Tcp(opened) => opened,
-                // What HBONE carries is opaque to the callers' side.
-                Told::Http2 if called.service.has_hbone() => open_tcp(data, &mut account, &called).await,
                 Told::Http1 => return http1::outbound::serve(data, client, called).await,
                 Told::Http2 => return http2::outbound::serve(data, client, called).await,
             }
@@ -147,13 +146,14 @@ async fn open_outside(data: &Data, destination: SocketAddr) -> Opened {
 /// Tries endpoints until one accepts. Nothing was said to those that didn't.
 async fn open_tcp(data: &Rc<Data>, account: &mut Account, called: &Called) -> Opened {
     let Called { service, destination, .. } = called;
+    let record = service.record();
     let mut tried: Vec<Rc<Target>> = Vec::new();
     let mut last = None;
     while tried.len() < ENDPOINT_TRIES {
         let Some(target) = service.choose(destination.ip(), &tried, Instant::now()) else { break };
         account.labels.destination = target.party.clone();
         let (underway, began) = (target.begin(), Instant::now());
-        match tunnel::open(data, &target.endpoint, called.head(&target, Kind::Tcp)).await {
+        match tunnel::open(data, &target.endpoint, called.asked(&record, &target, Kind::Tcp)).await {
             Ok(stream) => {
                 target.observe(began.elapsed(), Instant::now());
                 return Ok((Side::new(stream), Some(underway)));
@@ -174,6 +174,12 @@ impl Called {
     pub(crate) fn head(&self, target: &Target, kind: Kind) -> Head {
         let destination = SocketAddr::new(target.endpoint.address, self.port.target);
         Head { kind, destination, source: self.caller, trace: None }
+    }
+
+    /// The same, and which service was meant, by its `record`. A workload's own address means none.
+    pub(crate) fn asked<'a>(&self, record: &'a Destination, target: &Target, kind: Kind) -> Asked<'a> {
+        let is_service = record.addresses.contains(&self.destination.ip());
+        Asked { head: self.head(target, kind), service: is_service.then_some(record.host.as_str()) }
     }
 
     /// Nobody serves it.

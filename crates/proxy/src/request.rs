@@ -103,6 +103,7 @@ impl Request {
             unenforced: None,
             failure: None,
             request: Some(Asked { words: words.clone(), status: 0, grpc_status: None }),
+            told: None,
         });
         Self {
             data: data.clone(),
@@ -167,6 +168,7 @@ impl Request {
             unenforced: self.unenforced,
             failure,
             request: Some(Asked { words: self.words, status, grpc_status }),
+            told: None,
         };
         self.data.report.see(&record);
         self.data.access.push(record);

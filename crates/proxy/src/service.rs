@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use weft_mesh::balance::{PeakEwma, choose};
-use weft_mesh::record::{Destination, Endpoint, ServicePort, Tunnel};
+use weft_mesh::record::{Destination, Endpoint, ServicePort};
 
 use crate::detect::Known;
 use crate::limits::LANE_ANSWER_BYTES;
@@ -84,11 +84,6 @@ impl Service {
         }
         let declared = record.ports.iter().find(|p| p.target == port);
         Some(ServicePort { port, target: port, protocol: declared.map(|p| p.protocol).unwrap_or_default() })
-    }
-
-    /// Whether some endpoint is reached by HBONE only.
-    pub(crate) fn has_hbone(&self) -> bool {
-        self.record.borrow().endpoints.iter().any(|endpoint| matches!(endpoint.tunnel, Tunnel::Hbone(_)))
     }
 
     /// The endpoint for a call to `ip`, other than those `tried`: by load for the service's

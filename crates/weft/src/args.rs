@@ -126,7 +126,7 @@ pub(crate) struct UpArgs {
     #[arg(long, default_value = "cluster.local")]
     pub(crate) trust_domain: String,
     /// How long certificates live, such as 24h, 90m or 60s.
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = cert_lifetime)]
     pub(crate) cert_lifetime: Duration,
     /// Where Prometheus finds the whole mesh's metrics, or none; port 0 chooses a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014", value_parser = metrics_address)]
@@ -208,6 +208,19 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("expected KEY=VALUE, found {text:?}")),
+    }
+}
+
+/// A duration that certificates can live for.
+fn cert_lifetime(text: &str) -> Result<Duration, String> {
+    let least = weft_identity::LEAST_LIFETIME;
+    match duration(text)? {
+        lifetime if lifetime >= least => Ok(lifetime),
+        _ => Err(format!(
+            "expected {} s or more, found {text:?}: a certificate is renewed after a third of its life, and with less \
+             in hand a control plane that is started again comes too late",
+            least.as_secs()
+        )),
     }
 }
 
@@ -294,5 +307,7 @@ mod tests {
         for wrong in ["", "24", "h", "1d", "0s", "-1s", "1h 30m"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(cert_lifetime("3s"), Ok(Duration::from_secs(3)));
+        assert!(cert_lifetime("2999ms").unwrap_err().starts_with("expected 3 s or more"));
     }
 }

@@ -12,6 +12,7 @@ mod http_authority;
 mod http_body;
 mod http_bridge;
 mod http_detect;
+mod http_forwarded;
 mod http_request;
 mod http_response;
 mod http_tls_hello;
@@ -37,6 +38,7 @@ pub use http_authority::http_authority;
 pub use http_body::http_body;
 pub use http_bridge::http_bridge;
 pub use http_detect::http_detect;
+pub use http_forwarded::http_forwarded;
 pub use http_request::http_request;
 pub use http_response::http_response;
 pub use http_tls_hello::http_tls_hello;
@@ -60,12 +62,13 @@ pub use wire_record::wire_record;
 pub type Body = fn(data: &[u8]);
 
 /// Every body by its name, which is also that of its file, its libFuzzer target and its seeds.
-pub const TARGETS: [(&str, Body); 23] = [
+pub const TARGETS: [(&str, Body); 24] = [
     ("capture_resolv", capture_resolv),
     ("http_authority", http_authority),
     ("http_body", http_body),
     ("http_bridge", http_bridge),
     ("http_detect", http_detect),
+    ("http_forwarded", http_forwarded),
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_tls_hello", http_tls_hello),

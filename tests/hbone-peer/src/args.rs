@@ -73,7 +73,7 @@ fn serve(words: &mut Words, files: Files) -> Result<Serve, String> {
     let listen = parsed(listen)?;
     let destinations = words.all("--destination").iter().map(|text| parsed(text)).collect::<Result<_, _>>()?;
     let dial = words.all("--dial").first().map(|text| parsed(text)).transpose()?;
-    Ok(Serve { files, rules: Rules { allow: words.all("--allow"), destinations, dial }, listen })
+    Ok(Serve { files, rules: Rules { allow: words.all("--allow"), destinations, dial, ..Rules::default() }, listen })
 }
 
 fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, String> {

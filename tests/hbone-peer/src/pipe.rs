@@ -29,7 +29,8 @@ pub enum Broken {
     Lost(String),
     /// The other side broke a tunnel's rules; the stream was reset with PROTOCOL_ERROR.
     Malformed(String),
-    /// The plain side failed; the stream was reset with CANCEL.
+    /// The plain side failed; the stream is dropped, and `h2` resets it, as ztunnel leaves it to do: with NO_ERROR
+    /// when a server has said all, else with CANCEL.
     Plain(io::Error),
 }
 
@@ -63,10 +64,8 @@ where
     let up = into_stream(reader, &mut stream.send, &sent);
     let down = from_stream(writer, &mut stream.recv, &received);
     let how = tokio::try_join!(up, down).map(|_| ());
-    match &how {
-        Err(Broken::Plain(_)) => stream.send.send_reset(Reason::CANCEL),
-        Err(Broken::Malformed(_)) => stream.send.send_reset(Reason::PROTOCOL_ERROR),
-        Err(Broken::Reset(_) | Broken::Lost(_)) | Ok(()) => {}
+    if let Err(Broken::Malformed(_)) = &how {
+        stream.send.send_reset(Reason::PROTOCOL_ERROR);
     }
     Ended { sent: sent.into_inner(), received: received.into_inner(), how }
 }

@@ -37,6 +37,12 @@ pub struct Rules {
     pub destinations: Vec<IpAddr>,
     /// Where to dial instead of the authority's address (its port stays), for addresses that don't exist here.
     pub dial: Option<IpAddr>,
+    /// Streams of a connection after which GOAWAY is said, as ztunnel does when it ends; those that are open go on.
+    pub go_away_after: Option<u64>,
+    /// How each CONNECT is reset instead of being answered.
+    pub reset: Option<Reason>,
+    /// All that each stream is told, at once; then it is reset with NO_ERROR, for nothing more is wanted of it.
+    pub last_words: Option<Bytes>,
 }
 
 /// Accepts for ever.
@@ -130,6 +136,9 @@ where
                 Some(Ok((request, respond))) => {
                     accepted += 1;
                     tokio::spawn(stream(request, respond, caller.clone()));
+                    if caller.rules.go_away_after == Some(accepted) {
+                        h2.graceful_shutdown();
+                    }
                 }
                 Some(Err(e)) => return (accepted, Some(e.to_string())),
                 None => return (accepted, None),
@@ -169,6 +178,15 @@ fn setting(id: u16) -> String {
 }
 
 async fn stream(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, caller: Arc<Caller>) {
+    if let Some(reason) = caller.rules.reset {
+        return respond.send_reset(reason);
+    }
+    if let Some(words) = &caller.rules.last_words {
+        // A caller that has gone isn't told.
+        let _told = answer(StatusCode::OK)
+            .map(|head| respond.send_response(head, false).map(|mut send| send.send_data(words.clone(), true)));
+        return;
+    }
     let (head, recv) = request.into_parts();
     let judged = judge::request(&head);
     let (status, ended) = match admit(&head, &judged, &caller).await {

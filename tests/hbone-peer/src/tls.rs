@@ -32,7 +32,19 @@ pub struct Files {
 /// # Errors
 /// A text that names the file or the step.
 pub fn client(files: &Files, expected: Vec<String>) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(provider());
+    client_of(provider(), files, expected)
+}
+
+/// The same, of a build that knows no key exchange but P-256, as ztunnel's with FIPS libraries.
+///
+/// # Errors
+/// As [`client`].
+pub fn fips_client(files: &Files, expected: Vec<String>) -> Result<Arc<ClientConfig>, String> {
+    client_of(fips_provider(), files, expected)
+}
+
+fn client_of(provider: CryptoProvider, files: &Files, expected: Vec<String>) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(provider);
     let algorithms = provider.signature_verification_algorithms;
     let verifier = Servers { roots: anchors(files)?, algorithms, expected };
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -52,7 +64,19 @@ pub fn client(files: &Files, expected: Vec<String>) -> Result<Arc<ClientConfig>,
 /// # Errors
 /// A text that names the file or the step.
 pub fn server(files: &Files) -> Result<Arc<ServerConfig>, String> {
-    let provider = Arc::new(provider());
+    server_of(provider(), files)
+}
+
+/// The same, of a build that knows no key exchange but P-256, as ztunnel's with FIPS libraries.
+///
+/// # Errors
+/// As [`server`].
+pub fn fips_server(files: &Files) -> Result<Arc<ServerConfig>, String> {
+    server_of(fips_provider(), files)
+}
+
+fn server_of(provider: CryptoProvider, files: &Files) -> Result<Arc<ServerConfig>, String> {
+    let provider = Arc::new(provider);
     let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors(files)?), provider.clone())
         .build()
         .map_err(|e| format!("anchors: {e}"))?;
@@ -112,6 +136,10 @@ fn provider() -> CryptoProvider {
         cipher_suites: vec![TLS13_AES_256_GCM_SHA384, TLS13_AES_128_GCM_SHA256],
         ..aws_lc_rs::default_provider()
     }
+}
+
+fn fips_provider() -> CryptoProvider {
+    CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::SECP256R1], ..provider() }
 }
 
 fn anchors(files: &Files) -> Result<RootCertStore, String> {

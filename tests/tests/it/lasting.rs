@@ -1,26 +1,14 @@
-//! What goes on while things change: edits of the folder, a control plane that dies, certificates
-//! of seconds; and what is left when a launcher dies.
+//! What goes on while things change: edits of the folder, also while the control plane is away; and
+//! what is left when a launcher dies.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
 use weft_tests::{User, obstacle};
-
-/// Asks again and again for some seconds and tells how many requests failed.
-const LOAD: &str = r#"
-import sys, time, urllib.request
-print("started", flush=True)
-end, good, bad = time.time() + float(sys.argv[1]), 0, []
-while time.time() < end:
-    try:
-        urllib.request.urlopen("http://web:8080/", timeout=10).read()
-        good += 1
-    except Exception as error:
-        bad.append(repr(error))
-print(good, len(bad), bad[:3])
-sys.exit(1 if bad or not good else 0)
-"#;
 
 fn policy(account: &str) -> String {
     format!(
@@ -29,13 +17,13 @@ fn policy(account: &str) -> String {
     )
 }
 
-fn mesh(flags: &[&str]) -> Option<Mesh> {
+fn mesh() -> Option<Mesh> {
     if let Some(obstacle) = obstacle() {
         eprintln!("skipped: no user namespaces: {obstacle}");
         return None;
     }
     let user = User::all().pop().unwrap();
-    let mut mesh = Mesh::start(user, &[("policy.yaml", &policy("caller"))], flags).unwrap();
+    let mut mesh = Mesh::start(user, &[("policy.yaml", &policy("caller"))], &[]).unwrap();
     mesh.start_workload(&["web", "--", "python3", "-m", "http.server", "8080"]).unwrap();
     mesh.run_until(ASK, |output| output.status.success()).unwrap();
     Some(mesh)
@@ -45,7 +33,7 @@ const ASK: &[&str] = &["caller", "--", "curl", "-sSf", "-o", "/dev/null", "http:
 
 #[test]
 fn an_edited_file_takes_effect_and_a_broken_one_opens_nothing() {
-    let Some(mesh) = mesh(&[]) else { return };
+    let Some(mesh) = mesh() else { return };
     mesh.write("policy.yaml", &policy("other")).unwrap();
     mesh.run_until(ASK, |output| !output.status.success()).unwrap();
     mesh.write("policy.yaml", &policy("caller").replace("rules", "ruels")).unwrap();
@@ -62,25 +50,17 @@ fn an_edited_file_takes_effect_and_a_broken_one_opens_nothing() {
 }
 
 #[test]
-fn nothing_fails_while_the_control_plane_is_killed_and_certificates_change() {
-    let flags = ["--cert-lifetime", "60s"];
-    let Some(mesh) = mesh(&flags) else { return };
-    let mut load = mesh.weft();
-    load.args(["run", "caller", "--", "python3", "-c", LOAD, "24"]);
-    let mut load = load.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let mut started = [0; 8];
-    load.stdout.as_mut().unwrap().read_exact(&mut started).unwrap();
+fn what_changed_while_the_control_plane_was_away_takes_effect() {
+    let Some(mesh) = mesh() else { return };
     mesh.kill_control_plane().unwrap();
-    mesh.up(&flags).unwrap();
-    let output = load.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", told(&output));
-    let renewed = mesh.proxy_logs().matches("a certificate came").count();
-    assert!(renewed > 3, "only {renewed} certificates came");
+    mesh.write("policy.yaml", &policy("other")).unwrap();
+    mesh.up(&[]).unwrap();
+    mesh.run_until(ASK, |output| !output.status.success()).unwrap();
 }
 
 #[test]
 fn a_program_ends_as_it_does_without_weft() {
-    let Some(mesh) = mesh(&[]) else { return };
+    let Some(mesh) = mesh() else { return };
     for (script, code) in [("exit 0", 0), ("exit 7", 7), ("exit 255", 255)] {
         let output = mesh.run(&["job", "--", "sh", "-c", script]).unwrap();
         assert_eq!(output.status.code(), Some(code), "{script}: {}", told(&output));
@@ -91,9 +71,41 @@ fn a_program_ends_as_it_does_without_weft() {
     assert_eq!(missing.status.code(), Some(127), "{}", told(&missing));
 }
 
+/// Says something on an open connection when it is interrupted.
+const GRACEFUL: &str = r#"
+import signal, socket, sys
+echo = socket.create_connection(("echo", 9000))
+def end(*_):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    echo.sendall(b"still there\n")
+    print(echo.recv(64).decode())
+    sys.exit(0)
+signal.signal(signal.SIGINT, end)
+print("started", flush=True)
+while True:
+    signal.pause()
+"#;
+
+#[test]
+fn a_program_that_is_interrupted_keeps_its_connections_to_its_end() {
+    let Some(mut mesh) = mesh() else { return };
+    mesh.start_workload(&["echo", "--", "python3", "-c", weft_tests::load::SERVER]).unwrap();
+    let ask = ["caller", "--", "curl", "-sSf", "-o", "/dev/null", "http://echo:8080/"];
+    mesh.run_until(&ask, |output| output.status.success()).unwrap();
+    let mut job = mesh.weft();
+    job.args(["run", "caller", "--", "python3", "-c", GRACEFUL]).process_group(0);
+    let mut job = job.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut started = [0; 8];
+    job.stdout.as_mut().unwrap().read_exact(&mut started).unwrap();
+    // As a terminal does: to the whole job.
+    killpg(Pid::from_raw(job.id().cast_signed()), Signal::SIGINT).unwrap();
+    let output = job.wait_with_output().unwrap();
+    assert!(output.status.success() && told(&output).contains("still there"), "{}", told(&output));
+}
+
 #[test]
 fn a_launcher_that_is_killed_leaves_nothing() {
-    let Some(mut mesh) = mesh(&[]) else { return };
+    let Some(mut mesh) = mesh() else { return };
     let launcher = mesh.start_workload(&["sleeper", "--", "sleep", "1000"]).unwrap();
     let rows = || String::from_utf8(mesh.weft().args(["ps", "-o", "json"]).output().unwrap().stdout).unwrap();
     let deadline = std::time::Instant::now() + PATIENCE;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
 #![allow(clippy::print_stderr, reason = "what is skipped says so")]
 
+mod certificates;
 mod demo;
 mod fuzz_replay;
 mod http;

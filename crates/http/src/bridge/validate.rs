@@ -1,6 +1,6 @@
 //! What the `h2` crate lets through and must not pass (RFC 9113, 8.1.1 to 8.3).
 
-use http::header::{CONTENT_LENGTH, HOST, TE};
+use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
@@ -8,7 +8,7 @@ use super::BridgeError;
 use crate::authority::Authority;
 use crate::body::is_refused_trailer;
 use crate::head::{FieldKind, parse_length};
-use crate::token::{is_field_value, is_token};
+use crate::token::is_token;
 
 /// Checks a request that came by HTTP/2. An extended CONNECT (RFC 8441) is refused: nothing here
 /// offers it.
@@ -88,12 +88,15 @@ pub(super) fn is_connection_field(kind: FieldKind) -> bool {
 
 fn check_fields(fields: &HeaderMap) -> Result<(), BridgeError> {
     for (name, value) in fields {
-        let bytes = name.as_str().as_bytes();
-        if is_connection_field(FieldKind::of(bytes)) || (name == TE && value != "trailers") {
+        let name = name.as_str().as_bytes();
+        let kind = FieldKind::of(name);
+        if is_connection_field(kind) || (kind == FieldKind::Te && value != "trailers") {
             return Err(BridgeError::ConnectionField);
         }
-        let is_disguised = FieldKind::of(bytes) == FieldKind::Disguised;
-        if is_disguised || !is_token(bytes) || !is_field_value(value.as_bytes()) {
+        // `HeaderValue` bears no control bytes but the tab, so that only the ends are to be looked at.
+        let ends = [value.as_bytes().first(), value.as_bytes().last()];
+        let has_blank_end = ends.iter().any(|end| matches!(end, Some(b' ' | b'\t')));
+        if kind == FieldKind::Disguised || !is_token(name) || has_blank_end {
             return Err(BridgeError::Field);
         }
     }

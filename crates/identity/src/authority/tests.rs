@@ -85,6 +85,11 @@ fn no_certificate_outlives_the_one_above() {
     assert_eq!(leaf.not_after, now() + 2 * HOUR);
     let later = authority.sign(&csr(&id("a")), &id("a"), HOUR, now() + 3 * HOUR);
     assert!(matches!(later, Err(AuthorityError::Expired { .. })), "{later:?}");
+
+    let lifetimes = AuthorityLifetimes { root: 5 * HOUR, issuer: 2 * HOUR };
+    let authority = Authority::generate(&TrustDomain::default(), now(), lifetimes).unwrap();
+    let leaf = authority.sign(&csr(&id("a")), &id("a"), 24 * HOUR, now() + HOUR).unwrap();
+    assert_eq!(leaf.not_after, authority.issuer().not_after);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! This proxy's certificate: asked for at the start and renewed in time. The key is made here and
 //! never leaves the process.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
@@ -10,9 +10,10 @@ use weft_wire::proto::istio::v1::auth::IstioCertificateRequest;
 use weft_wire::proto::istio::v1::auth::istio_certificate_service_client::IstioCertificateServiceClient;
 use weft_wire::proto::weft::v1::Leaf;
 
+use super::wall_clock::wait_until;
 use super::{authorized, jitter};
 use crate::config::ControlConfig;
-use crate::limits::{CERTIFICATE_VALIDITY, CERTIFICATE_WAIT, LONGEST_SLEEP};
+use crate::limits::CERTIFICATE_WAIT;
 use crate::records::Update;
 use crate::report::Known;
 
@@ -34,7 +35,7 @@ pub(super) async fn keep(
                 if told.send(Update::Credential(credential.into())).await.is_err() {
                     return;
                 }
-                sleep_until(renewal).await;
+                wait_until(renewal).await;
             }
             Err(problem) => {
                 tracing::warn!(problem, attempt, "no certificate");
@@ -48,8 +49,8 @@ pub(super) async fn keep(
 async fn ask(channel: Channel, config: &ControlConfig) -> Result<Credential, String> {
     let key = LeafKey::generate().map_err(|e| e.to_string())?;
     let csr = key.csr_pem(&config.identity).map_err(|e| e.to_string())?;
-    let validity_duration = CERTIFICATE_VALIDITY.as_secs() as i64; // a day
-    let request = IstioCertificateRequest { csr, validity_duration };
+    // How long it holds is the authority's to say.
+    let request = IstioCertificateRequest { csr, validity_duration: 0 };
     let request = authorized(request, &config.address.token).map_err(|e| e.to_string())?;
     let mut client = IstioCertificateServiceClient::new(channel);
     let response = client.create_certificate(request).await.map_err(|status| status.to_string())?;
@@ -66,15 +67,5 @@ fn leaf(credential: &Credential, renewal: SystemTime) -> Leaf {
         not_after: seconds(credential.not_after()),
         received_at: seconds(SystemTime::now()),
         renew_at: seconds(renewal),
-    }
-}
-
-/// Sleeps in parts: while the machine sleeps, timers stand still and certificates grow old.
-async fn sleep_until(time: SystemTime) {
-    while let Ok(left) = time.duration_since(SystemTime::now()) {
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(left.min(LONGEST_SLEEP).max(Duration::from_millis(1))).await;
     }
 }

@@ -5,6 +5,7 @@
 mod certificate;
 mod discovery;
 mod socket;
+mod wall_clock;
 
 use std::io;
 use std::pin::pin;

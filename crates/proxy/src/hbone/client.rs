@@ -15,30 +15,30 @@ use rustls::ClientConfig;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 use weft_mesh::SpiffeId;
-use weft_wire::head::Head;
 
 use super::stream::HboneStream;
 use super::watched::{Ending, Watched};
 use super::{ALPN, ERROR_HEADER, head, keep_alive};
 use crate::data::Data;
 use crate::limits::{
-    ANSWER_WAIT, HBONE_CLIENT_HEADER_BYTES, HBONE_CLIENT_STREAMS, HBONE_CONNECTION_WINDOW, HBONE_FRAME_BYTES,
-    HBONE_IDLE, HBONE_SEND_BUFFER, HBONE_STREAM_WINDOW, TUNNEL_CONNECT,
+    ANSWER_WAIT, H2_ERROR_RESETS, H2_REMEMBERED_RESETS, H2_RESET_MEMORY, HBONE_CLIENT_HEADER_BYTES,
+    HBONE_CLIENT_STREAMS, HBONE_CONNECTION_WINDOW, HBONE_FRAME_BYTES, HBONE_IDLE, HBONE_SEND_BUFFER,
+    HBONE_SMALL_FRAMES, HBONE_STREAM_WINDOW, TUNNEL_CONNECT,
 };
 use crate::metrics::count;
 use crate::records::MeshIdentity;
 use crate::tls_stream::TlsStream;
-use crate::tunnel::dial;
+use crate::tunnel::{Asked, dial};
 use crate::why::{Cause, Failure};
 
-/// Opens a stream whose other end is the program at `head.destination`.
+/// Opens a stream whose other end is the program that is asked for.
 ///
 /// # Errors
 /// [`Failure`]: nothing that the caller's program said was delivered to anybody.
-pub(crate) async fn open(data: &Rc<Data>, way: &Rc<Way>, head: Head) -> Result<HboneStream, Failure> {
+pub(crate) async fn open(data: &Rc<Data>, way: &Rc<Way>, asked: Asked<'_>) -> Result<HboneStream, Failure> {
     let deadline = Instant::now() + ANSWER_WAIT;
     let at = way.at;
-    let request = head::request(&data.own_party(), &head)
+    let request = head::request(&data.own_party(), asked)
         .map_err(|e| Failure::outbound(Cause::Protocol, format!("{at}: no CONNECT can be made: {e}")))?;
     let mut tries = TRIES;
     loop {
@@ -306,7 +306,11 @@ fn builder() -> Builder {
         .initial_connection_window_size(HBONE_CONNECTION_WINDOW)
         .max_frame_size(HBONE_FRAME_BYTES)
         .max_header_list_size(HBONE_CLIENT_HEADER_BYTES)
-        .max_send_buffer_size(HBONE_SEND_BUFFER);
+        .max_send_buffer_size(HBONE_SEND_BUFFER)
+        .max_concurrent_reset_streams(H2_REMEMBERED_RESETS)
+        .max_local_error_reset_streams(Some(H2_ERROR_RESETS))
+        .reset_stream_duration(H2_RESET_MEMORY)
+        .data_frame_budget(HBONE_SMALL_FRAMES);
     builder
 }
 

@@ -1,6 +1,6 @@
 //! The callee's end: each CONNECT is checked and judged for itself, and answered with 200 only when
-//! the program has accepted; on a port of declared HTTP each request is judged instead. Statuses are ztunnel's: 400 what is no call to this workload, 401 what
-//! policy refuses, 503 what can't be served.
+//! the program has accepted; on a port of declared HTTP each request is judged instead. Statuses are
+//! ztunnel's: 400 what is no call to this workload, 401 what policy refuses, 503 what can't be served.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -14,14 +14,16 @@ use http::{Request, Response, StatusCode};
 use tokio::time::timeout;
 use weft_mesh::SpiffeId;
 
+use super::head::{self, NoDestination};
+use super::keep_alive;
 use super::stream::HboneStream;
-use super::{head, keep_alive};
 use crate::connection::Account;
 use crate::data::Data;
 use crate::detect::{Declared, Spoken, which_http};
 use crate::limits::{
-    HBONE_CONNECTION_WINDOW, HBONE_FRAME_BYTES, HBONE_SEND_BUFFER, HBONE_SERVER_HEADER_BYTES, HBONE_SERVER_STREAMS,
-    HBONE_STREAM_WINDOW, TLS_ACCEPT,
+    H2_ERROR_RESETS, H2_REMEMBERED_RESETS, H2_RESET_MEMORY, HBONE_CONNECTION_WINDOW, HBONE_FRAME_BYTES,
+    HBONE_SEND_BUFFER, HBONE_SERVER_HEADER_BYTES, HBONE_SERVER_STREAMS, HBONE_SMALL_FRAMES, HBONE_STREAM_WINDOW,
+    HBONE_UNSEEN_RESETS, TLS_ACCEPT,
 };
 use crate::live::Facts;
 use crate::metrics::Party;
@@ -61,7 +63,12 @@ fn builder() -> Builder {
         .max_frame_size(HBONE_FRAME_BYTES)
         .max_header_list_size(HBONE_SERVER_HEADER_BYTES)
         .max_concurrent_streams(HBONE_SERVER_STREAMS)
-        .max_send_buffer_size(HBONE_SEND_BUFFER);
+        .max_send_buffer_size(HBONE_SEND_BUFFER)
+        .max_pending_accept_reset_streams(HBONE_UNSEEN_RESETS)
+        .max_concurrent_reset_streams(H2_REMEMBERED_RESETS)
+        .max_local_error_reset_streams(Some(H2_ERROR_RESETS))
+        .reset_stream_duration(H2_RESET_MEMORY)
+        .data_frame_budget(HBONE_SMALL_FRAMES);
     builder
 }
 
@@ -103,13 +110,13 @@ async fn serve_stream(
     let destination = match head::destination(&request) {
         Ok(destination) => destination,
         Err(why) => {
-            tracing::info!(%from, %peer, why, "a stream that is no call");
-            return answer_refusal(&mut respond, Cause::Protocol);
+            tracing::info!(%from, %peer, %why, "a stream that is no call");
+            return answer_refusal(&mut respond, cause(&why));
         }
     };
     // The caller's address is the one that TCP vouches for, as for ztunnel; `forwarded` is only told.
     let facts = Facts { peer: Some(peer.clone()), source_ip: from.ip(), destination };
-    let receive = request.into_body();
+    let (head, receive) = request.into_parts();
     match data.records.inbound().await.map(|inbound| inbound.protocol(destination.port())).map(Declared::of) {
         Ok(Declared::Http) if data.addresses.contains(&destination.ip()) => {
             if let Ok(send) = answer(&mut respond, Response::new(()), Then::Bytes) {
@@ -117,7 +124,11 @@ async fn serve_stream(
             }
         }
         // What isn't declared is judged as TCP, by which whatever needs HTTP to be told is denied.
-        _ => serve_tcp(data, *from, (respond, receive), facts).await,
+        _ => {
+            let mut account = account(data, *from, &facts);
+            account.told = head::service(&head.headers).map(Box::from);
+            serve_tcp(data, account, (*from, facts), (respond, receive)).await;
+        }
     }
 }
 
@@ -144,11 +155,10 @@ async fn serve_http(data: &Rc<Data>, from: SocketAddr, mut caller: Side, facts: 
 
 async fn serve_tcp(
     data: &Rc<Data>,
-    from: SocketAddr,
+    mut account: Account,
+    (from, facts): (SocketAddr, Facts),
     (mut respond, receive): (SendResponse<Bytes>, RecvStream),
-    facts: Facts,
 ) {
-    let mut account = account(data, from, &facts);
     match inbound::open(data, &mut account, facts, from).await {
         Ok((program, admitted)) => match answer(&mut respond, Response::new(()), Then::Bytes) {
             Ok(send) => inbound::relay(account, side(send, receive), program, admitted).await,
@@ -195,6 +205,13 @@ fn answer_refusal(respond: &mut SendResponse<Bytes>, cause: Cause) {
     response.headers_mut().insert(super::ERROR_HEADER, http::HeaderValue::from_static(cause.as_str()));
     // The caller may be gone already.
     let _gone = answer(respond, response, Then::End);
+}
+
+fn cause(why: &NoDestination) -> Cause {
+    match why {
+        NoDestination::Malformed(_) => Cause::Protocol,
+        NoDestination::Name(_) => Cause::NoEndpoint,
+    }
 }
 
 fn status(cause: Cause) -> StatusCode {

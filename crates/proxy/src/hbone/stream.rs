@@ -29,17 +29,20 @@ impl HboneStream {
         Self { send, receive, unread: Bytes::new(), ending: false, _slot: slot }
     }
 
-    /// Ends both halves abruptly.
+    /// Ends both halves abruptly, as RFC 9113, section 8.5, has it. With CANCEL, ztunnel takes what
+    /// it has got for all that there was.
     pub(crate) fn reset(mut self) {
-        self.send.send_reset(Reason::CANCEL);
+        self.send.send_reset(Reason::CONNECT_ERROR);
     }
 
-    /// Whether the peer has reset it; asks to be woken when it does.
-    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        match ready!(self.send.poll_reset(cx)) {
-            Ok(reason) => Poll::Ready(was_reset(reason)),
-            Err(error) => Poll::Ready(io_error(error)),
-        }
+    /// Whether the peer takes no more; asks to be woken when it says so. `Ok`: it has said all that
+    /// it had to, which is still to be read, and what it is sent is in vain (RFC 9113, section 8.1).
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(match ready!(self.send.poll_reset(cx)) {
+            Ok(Reason::NO_ERROR) => Ok(()),
+            Ok(reason) => Err(was_reset(reason)),
+            Err(error) => Err(io_error(error)),
+        })
     }
 }
 
@@ -73,7 +76,7 @@ impl AsyncWrite for HboneStream {
         let room = match this.send.capacity() {
             0 => match ready!(this.send.poll_capacity(cx)) {
                 Some(room) => room.map_err(io_error)?,
-                None => return Poll::Ready(Err(ready!(this.poll_reset(cx)))),
+                None => return this.poll_reset(cx).map_ok(|()| bytes.len()),
             },
             room => room,
         };
@@ -85,18 +88,25 @@ impl AsyncWrite for HboneStream {
     /// The connection's own task writes. Here a reset is seen that comes while nothing is read.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut().poll_reset(cx) {
-            Poll::Ready(error) => Poll::Ready(Err(error)),
+            Poll::Ready(reset) => Poll::Ready(reset),
             Poll::Pending => Poll::Ready(Ok(())),
         }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.ending {
-            this.send.send_data(Bytes::new(), true).map_err(io_error)?;
-            this.ending = true;
+        if this.ending {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        this.ending = true;
+        match this.send.send_data(Bytes::new(), true) {
+            Ok(()) => Poll::Ready(Ok(())),
+            // Whoever takes no more needs not be told that there is none.
+            Err(error) => match this.poll_reset(cx) {
+                Poll::Ready(reset) => Poll::Ready(reset),
+                Poll::Pending => Poll::Ready(Err(io_error(error))),
+            },
+        }
     }
 }
 

@@ -235,11 +235,12 @@ impl Session<'_> {
     ) -> Result<(Rc<Route>, Upstream), Failure> {
         let route = self.route(target).await?;
         request.flow = route.flow.clone();
-        let (endpoint, head) = (&target.endpoint, self.called.head(target, Kind::Tcp));
+        let (endpoint, record) = (&target.endpoint, self.called.service.record());
+        let asked = self.called.asked(&record, target, Kind::Tcp);
         let way = match (&route.warm, carrier) {
-            (None, _) => Way::Bytes(tunnel::open(self.data, endpoint, head).await?),
-            (Some(warm), Carrier::Lane) => tunnel::share(self.data, endpoint, warm, head).await?,
-            (Some(warm), Carrier::Own(used)) => tunnel::own(self.data, endpoint, warm, (head, used)).await?,
+            (None, _) => Way::Bytes(tunnel::open(self.data, endpoint, asked).await?),
+            (Some(warm), Carrier::Lane) => tunnel::share(self.data, endpoint, warm, asked).await?,
+            (Some(warm), Carrier::Own(used)) => tunnel::own(self.data, endpoint, warm, (asked, used)).await?,
         };
         let (stream, callee) = match way {
             Way::Weft(stream, used) => (stream, Callee::Proxy(used)),

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -81,11 +81,12 @@ impl Accepted {
         serve: impl Fn(Opened) -> F,
     ) -> Result<(), h2::Error> {
         let mut is_draining = false;
+        let mut begun = pin!(drain.begun());
         loop {
             let opened = tokio::select! {
                 biased;
                 opened = self.next() => opened,
-                () = drain.begun(), if !is_draining => {
+                () = &mut begun, if !is_draining => {
                     is_draining = true;
                     self.connection.graceful_shutdown();
                     continue;
@@ -299,7 +300,9 @@ impl Drop for Lease {
         self.flow();
         let shared = &self.shared;
         shared.streams.set(shared.streams.get() - 1);
-        shared.used.set(Instant::now());
+        if shared.streams.get() == 0 {
+            shared.used.set(Instant::now());
+        }
     }
 }
 

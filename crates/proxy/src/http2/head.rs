@@ -65,11 +65,19 @@ fn is_forgeable(name: &str) -> bool {
 
 /// Gives the request an id, if it has none.
 pub(super) fn identify(head: &mut Request<()>) {
-    if !head.headers().contains_key(REQUEST_ID)
-        && let Ok(id) = HeaderValue::from_str(random::request_id().as_str())
-    {
+    if let Some(id) = head.headers_mut().get_mut(REQUEST_ID) {
+        return once(id);
+    }
+    if let Ok(mut id) = HeaderValue::from_str(random::request_id().as_str()) {
+        once(&mut id);
         head.headers_mut().insert(REQUEST_ID, id);
     }
+}
+
+/// Keeps the value out of HPACK's tables (RFC 7541, 6.2.3): none comes twice, and each would drive
+/// out a field that does.
+fn once(id: &mut HeaderValue) {
+    id.set_sensitive(true);
 }
 
 /// What the log tells of a request.
@@ -161,8 +169,10 @@ mod tests {
         let mut named = head("/", &[("x-request-id", "mine")]);
         identify(&mut named);
         assert_eq!(line(&named).id, "mine");
+        assert!(named.headers()[REQUEST_ID].is_sensitive());
         let mut unnamed = head("/", &[]);
         identify(&mut unnamed);
         assert_eq!(line(&unnamed).id.len(), 36);
+        assert!(unnamed.headers()[REQUEST_ID].is_sensitive());
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP/2 and gRPC: every stream goes its own way, on connections that all streams to one place
-//! share. Between two proxies that is one HTTP/2 connection inside TLS, after one head.
+//! share. Between two proxies that is one HTTP/2 connection inside TLS, after one head; where the other
+//! one speaks HBONE only, it is the program's own, inside one stream of HBONE.
 //!
 //! ```text
 //! program ──Accepted──> outbound ──Shared──> inbound ──Shared──> program

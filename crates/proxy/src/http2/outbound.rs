@@ -17,14 +17,13 @@ use super::connection::{Accepted, Lease, Opened, Peer, Served, Shared};
 use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::data::Data;
-use crate::limits::{H2_FLOWS, H2_TRIES, TUNNEL_CONNECT};
+use crate::limits::{H2_FLOWS, H2_TRIES};
 use crate::metrics::Party;
 use crate::outbound::{Called, FAILED_COST, is_endpoints_own, labels};
 use crate::request::{self, Flow};
 use crate::service::Target;
 use crate::side::Side;
-use crate::stream::Stream;
-use crate::tunnel;
+use crate::tunnel::{self, Used, Way};
 use crate::why::{Cause, Failure, Hop};
 
 /// One place that streams share connections to. Connections made as an older identity are not
@@ -109,24 +108,25 @@ async fn forward(
         }
     };
     let mut tried = Vec::new();
-    let mut ending = Err(called.no_endpoint());
+    let mut last = None;
     while tried.len() < H2_TRIES {
         let Some(target) = choose(&called, &tried) else { break };
         exchange.account.flow = connection.flow(data, Some(&target), dialect);
         let tries_left = H2_TRIES - tried.len() - 1;
-        ending = attempt(data, &called, &target, (head, &mut *exchange, tries_left)).await;
+        let ending = attempt(data, &called, &target, (head, &mut *exchange, tries_left)).await;
         let is_elsewhere = match &ending {
             Ok(Ending::Unprocessed(_)) => exchange.rewind(),
             Ok(_) => false,
             Err(failure) => is_endpoints_own(failure.cause),
         };
+        last = Some(ending);
         if !is_elsewhere {
             break;
         }
         target.observe(FAILED_COST, Instant::now());
         tried.push(target);
     }
-    match ending {
+    match last.unwrap_or_else(|| Err(called.no_endpoint())) {
         Ok(ending) => conclude(exchange, ending, dialect, Hop::CallerProxy),
         Err(failure) => {
             fail(exchange, dialect, Audience::Program, &failure);
@@ -176,21 +176,23 @@ async fn identity(data: &Data) -> Result<u64, Failure> {
 }
 
 async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Shared>, Failure> {
-    let head = called.head(target, Kind::Http2);
-    let mut first = Vec::new();
-    let (stream, at, peer) = match target.endpoint.tunnel {
+    let (record, endpoint) = (called.service.record(), &target.endpoint);
+    let asked = called.asked(&record, target, Kind::Http2);
+    let (way, at) = match endpoint.tunnel {
         Tunnel::Mesh(at) => {
-            head.encode(&mut first);
-            (Stream::Tls(tunnel::warm(data, &target.endpoint, at).await?.dial_weft(data).await?), at, Peer::Proxy)
+            let warm = tunnel::warm(data, endpoint, at).await?;
+            (tunnel::own(data, endpoint, &warm, (asked, Used::First)).await?, at)
         }
-        Tunnel::Plain => {
-            let at = head.destination;
-            (Stream::Plain(tunnel::dial::tcp(at, TUNNEL_CONNECT).await?), at, Peer::Program)
+        Tunnel::Hbone(at) => (Way::Bytes(tunnel::open(data, endpoint, asked).await?), at),
+        Tunnel::Plain => (Way::Bytes(tunnel::open(data, endpoint, asked).await?), asked.head.destination),
+    };
+    let mut first = Vec::new();
+    let (stream, peer) = match way {
+        Way::Weft(stream, _) => {
+            asked.head.encode(&mut first);
+            (stream, Peer::Proxy)
         }
-        Tunnel::Hbone(at) => {
-            let detail = format!("{at} speaks HBONE only, which this proxy doesn't speak");
-            return Err(Failure::outbound(Cause::Protocol, detail));
-        }
+        Way::Bytes(stream) => (stream, Peer::Program),
     };
     data.sweep.notify_one();
     Shared::new(stream, first, peer).await.map_err(|error| tunnel::dial::broken(at, &error))

@@ -51,7 +51,8 @@ impl<K: Hash + Eq + Clone> Connections<K> {
         {
             return Err(failure.clone());
         }
-        match dial().await {
+        // Boxed, for it is large and most streams need none.
+        match Box::pin(dial()).await {
             Ok(shared) => Ok(place.add(shared)),
             Err(failure) => {
                 place.failures.set(before + 1);

@@ -23,20 +23,29 @@ use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
 
+/// What an endpoint is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// From where to where.
+    pub head: Head,
+    /// The host of the service that the program called; `None`: it called the workload itself.
+    pub service: Option<&'a str>,
+}
+
 /// Opens a TCP exchange with `endpoint`, whose program has accepted when this returns.
 ///
 /// # Errors
 /// [`Failure`]: nothing that the caller's program said was delivered to anybody.
-pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, head: Head) -> Result<Stream, Failure> {
+pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, asked: Asked<'_>) -> Result<Stream, Failure> {
     match endpoint.tunnel {
-        Tunnel::Mesh(at) => exchange(data, endpoint, at, head).await,
+        Tunnel::Mesh(at) => exchange(data, endpoint, at, asked).await,
         Tunnel::Hbone(at) => {
             let identity = data.records.identity().await?;
             let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
-            connect(data, &way, head).await
+            connect(data, &way, asked).await
         }
         Tunnel::Plain => {
-            let socket = dial::tcp(head.destination, TUNNEL_CONNECT).await?;
+            let socket = dial::tcp(asked.head.destination, TUNNEL_CONNECT).await?;
             Ok(Stream::Plain(socket))
         }
     }
@@ -51,7 +60,7 @@ pub(crate) async fn warm(data: &Data, endpoint: &Endpoint, at: SocketAddr) -> Re
     Ok(data.pool.entry(at, &endpoint.identity, &identity))
 }
 
-/// What an exchange of HTTP/1 goes through.
+/// What an exchange of HTTP goes through.
 pub(crate) enum Way {
     /// To a proxy that speaks `weft/1`: a head comes first.
     Weft(Stream, Used),
@@ -75,12 +84,12 @@ pub(crate) async fn own(
     data: &Rc<Data>,
     endpoint: &Endpoint,
     warm: &Warm,
-    (head, used): (Head, Used),
+    (asked, used): (Asked<'_>, Used),
 ) -> Result<Way, Failure> {
     let waiting = if used == Used::Again { warm.reuse() } else { None };
     match waiting {
         Some(tunnel) => Ok(Way::Weft(Stream::Tls(tunnel), Used::Again)),
-        None => Ok(match fresh(data, endpoint, warm, head).await? {
+        None => Ok(match fresh(data, endpoint, warm, asked).await? {
             Fresh::Weft(tunnel) => Way::Weft(Stream::Tls(tunnel), Used::First),
             Fresh::Bytes(stream) => Way::Bytes(stream),
         }),
@@ -92,14 +101,14 @@ pub(crate) async fn own(
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) async fn share(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, head: Head) -> Result<Way, Failure> {
+pub(crate) async fn share(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, asked: Asked<'_>) -> Result<Way, Failure> {
     let lanes = &warm.lanes;
     if let Some(stream) = lanes.stream() {
         return Ok(Way::Weft(Stream::Lane(stream), Used::Again));
     }
     let identity = data.records.identity().await?;
     if lanes.is_living() || data.pool.hbone.living(warm.at(), &endpoint.identity, &identity).is_some() {
-        return own(data, endpoint, warm, (head, Used::Again)).await;
+        return own(data, endpoint, warm, (asked, Used::Again)).await;
     }
     let failures = lanes.failures();
     let _turn = lanes.dialling.lock().await;
@@ -107,11 +116,11 @@ pub(crate) async fn share(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, hea
         return Ok(Way::Weft(Stream::Lane(stream), Used::Again));
     }
     lanes.failed_since(failures)?;
-    match fresh(data, endpoint, warm, head).await {
+    match fresh(data, endpoint, warm, asked).await {
         Ok(Fresh::Weft(tunnel)) => {
             data.sweep.notify_one();
             let mut bytes = Vec::new();
-            Head { kind: Kind::Lane, ..head }.encode(&mut bytes);
+            Head { kind: Kind::Lane, ..asked.head }.encode(&mut bytes);
             Ok(Way::Weft(Stream::Lane(lanes.begin(tunnel, bytes)), Used::First))
         }
         Ok(Fresh::Bytes(stream)) => Ok(Way::Bytes(stream)),
@@ -130,27 +139,27 @@ enum Fresh {
     Bytes(Stream),
 }
 
-async fn fresh(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, head: Head) -> Result<Fresh, Failure> {
+async fn fresh(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, asked: Asked<'_>) -> Result<Fresh, Failure> {
     let (at, identity) = (warm.at(), data.records.identity().await?);
     if let Some(way) = data.pool.hbone.living(at, &endpoint.identity, &identity) {
-        return connect(data, &way, head).await.map(Fresh::Bytes);
+        return connect(data, &way, asked).await.map(Fresh::Bytes);
     }
     match warm.dial(data).await? {
         Dialled::Weft(tunnel) => Ok(Fresh::Weft(tunnel)),
         Dialled::Hbone(tunnel) => {
             let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
             way.adopt(data, tunnel).await?;
-            connect(data, &way, head).await.map(Fresh::Bytes)
+            connect(data, &way, asked).await.map(Fresh::Bytes)
         }
     }
 }
 
 /// Says the head on a warm connection, or on a new one. A warm one may have died unseen; since the
 /// head was all that was said on it, the exchange is tried again on a new one.
-async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: Head) -> Result<Stream, Failure> {
+async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, asked: Asked<'_>) -> Result<Stream, Failure> {
     let warm = warm(data, endpoint, at).await?;
     if let Some(mut tunnel) = warm.take() {
-        match answer::ask(&mut tunnel, head).await {
+        match answer::ask(&mut tunnel, asked.head).await {
             Ok(answer) => {
                 count(&data.metrics.process.tunnels_warm);
                 warm.refill(data);
@@ -159,20 +168,20 @@ async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, head: He
             Err(error) => tracing::debug!(%at, %error, "a warm connection had died"),
         }
     }
-    let mut tunnel = match fresh(data, endpoint, &warm, head).await? {
+    let mut tunnel = match fresh(data, endpoint, &warm, asked).await? {
         Fresh::Weft(tunnel) => tunnel,
         Fresh::Bytes(stream) => return Ok(stream),
     };
     warm.refill(data);
-    match answer::ask(&mut tunnel, head).await {
+    match answer::ask(&mut tunnel, asked.head).await {
         Ok(answer) => accepted(tunnel, answer, at),
         Err(error) => Err(dial::broken(at, &error)),
     }
 }
 
 /// A stream of HBONE to the head's destination.
-async fn connect(data: &Rc<Data>, way: &Rc<hbone::Way>, head: Head) -> Result<Stream, Failure> {
-    let stream = hbone::open(data, way, head).await?;
+async fn connect(data: &Rc<Data>, way: &Rc<hbone::Way>, asked: Asked<'_>) -> Result<Stream, Failure> {
+    let stream = hbone::open(data, way, asked).await?;
     Ok(Stream::Hbone(Box::new(stream)))
 }
 

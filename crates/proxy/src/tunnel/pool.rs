@@ -24,7 +24,7 @@ use crate::metrics::count;
 use crate::records::MeshIdentity;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
-use crate::why::{Cause, Failure};
+use crate::why::Failure;
 
 /// The warm connections of one data thread, by where they go and who must answer there.
 #[derive(Default)]
@@ -167,17 +167,6 @@ impl Warm {
         self.retired.set(true);
         self.spare.borrow_mut().clear();
         self.lanes.clear();
-    }
-
-    /// A new connection for those who can do nothing with HBONE.
-    pub(crate) async fn dial_weft(&self, data: &Data) -> Result<Box<TlsStream>, Failure> {
-        match self.dial(data).await? {
-            Dialled::Weft(tunnel) => Ok(tunnel),
-            Dialled::Hbone(_) => {
-                let detail = format!("{}: expected protocol weft/1, found h2", self.at);
-                Err(Failure::outbound(Cause::Protocol, detail))
-            }
-        }
     }
 
     /// A new connection, and what the peer made of it.

@@ -8,6 +8,10 @@ mod flow;
 #[path = "../mesh/harness.rs"]
 #[allow(dead_code, reason = "the mesh's other tests use the rest")]
 mod harness;
+mod hbone;
+#[path = "../mesh/hbone/peer.rs"]
+#[allow(dead_code, reason = "the mesh's other tests use the rest")]
+mod peer;
 mod programs;
 mod streams;
 mod tools;

@@ -5,3 +5,4 @@
 mod mistakes;
 mod pair;
 mod rig;
+mod ztunnel;

@@ -208,14 +208,14 @@ pub(crate) fn at(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// ca.crt, and NAME.crt and NAME.key of client, server and stranger.
+/// ca.crt, and NAME.crt and NAME.key of each account.
 fn certificates(folder: &Path) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     std::fs::write(folder.join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
     let issuer = Issuer::new(params, key);
-    for name in ["client", "server", "stranger"] {
+    for name in ["client", "server", "stranger", "weft", "ztunnel"] {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(id(name).try_into().unwrap())];

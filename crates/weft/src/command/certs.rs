@@ -56,7 +56,6 @@ struct Certificate {
     age_seconds: u64,
     expires_in_seconds: i64,
     renewal: String,
-    #[serde(skip)]
     renewal_in_seconds: i64,
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use weft_wire::proto::weft::v1::ShutdownRequest;
 
 use crate::client;
-use crate::failure::Failure;
+use crate::failure::{Context, Failure};
 use crate::home::Home;
 use crate::print;
 
@@ -22,10 +22,10 @@ pub(crate) fn run(home: &Home) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The control plane's socket refuses as soon as its process is gone.
+/// The control plane lets go of its folder last: then another can be started.
 async fn wait_for_the_end(home: &Home) -> Result<(), Failure> {
     let deadline = Instant::now() + END_TIMEOUT;
-    while client::connect(home).await.is_ok() {
+    while weft_control::is_held(home.state()).context("look at the state folder")? {
         if Instant::now() > deadline {
             return Err(Failure::new(format!("the mesh still runs after {} s", END_TIMEOUT.as_secs()))
                 .hint("what still runs: weft ps"));

@@ -81,7 +81,8 @@ fn detached(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
 
 fn spawn(home: &Home, args: &UpArgs, log: &Path) -> Result<Child, Failure> {
     let weft = std::env::current_exe().context("find weft itself")?;
-    let output = File::create(log).context(format!("make {}", log.display()))?;
+    // What an earlier one said stays, and one that still runs goes on writing.
+    let output = File::options().create(true).append(true).open(log).context(format!("open {}", log.display()))?;
     let mut command = Command::new(weft);
     command.arg("--state-dir").arg(home.state()).arg("up");
     if let Some(folder) = &args.folder {
@@ -97,7 +98,10 @@ fn spawn(home: &Home, args: &UpArgs, log: &Path) -> Result<Child, Failure> {
 async fn wait_until_ready(home: &Home, child: &mut Child, log: &Path) -> Result<StatusResponse, Failure> {
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
-        if let Ok(status) = status(home).await {
+        // Another one that was started just before may answer too.
+        if let Ok(status) = status(home).await
+            && status.pid == child.id()
+        {
             return Ok(status);
         }
         let ended = child.try_wait().context("wait for the control plane")?;

@@ -73,6 +73,7 @@ fn a_connection_has_neither_path_nor_status() {
         unenforced: None,
         failure: None,
         request: None,
+        told: None,
     };
     let seen = Seen::of(&record);
     assert!(admits(TapFilter::default(), &seen));

@@ -25,6 +25,7 @@ fn record() -> AccessRecord {
         unenforced: None,
         failure: None,
         request: None,
+        told: None,
     }
 }
 

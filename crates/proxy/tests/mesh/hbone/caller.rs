@@ -7,7 +7,7 @@ use weft_hbone_peer::server::Rules;
 use weft_mesh::record::{AppProtocol, Destination, ServicePort, Tunnel};
 use weft_proxy::records::Update;
 
-use super::{Told, serve};
+use super::peer::{Told, serve};
 use crate::harness::*;
 use crate::http::read_to_end;
 
@@ -64,7 +64,7 @@ fn a_stream_says_who_calls() {
     drop((caller, accept(&listener)));
     let stream = told.next("stream");
     assert_eq!(stream["authority"], format!("{CALLEE}:{port}"));
-    assert_eq!(stream["forwarded"], format!("for=\"{own}\""));
+    assert_eq!(stream["forwarded"], format!("for=\"{own}\";host=api.default.svc.cluster.local"));
     assert_eq!(stream["baggage"], "k8s.namespace.name=default,k8s.pod.name=web,service.name=web");
     assert!(stream["traceparent"].as_str().unwrap().starts_with("00-"), "{stream}");
     assert_eq!(stream["violations"], serde_json::json!([]));

@@ -7,7 +7,7 @@ use weft_mesh::record::{Action, AppProtocol, Inbound, Pattern, PortProtocol, Tun
 
 use super::callee::{called, called_as, status, through};
 use super::caller::{calling, rules};
-use super::to;
+use super::peer::to;
 use crate::harness::*;
 use crate::http::head_of;
 use crate::http1_policy::{answering, ask, path, policy};

@@ -32,12 +32,9 @@ pub(super) async fn look(home: &Home) -> Vec<Check> {
         Ok(answers) => answers,
         Err(status) => {
             let status: tonic::Status = status;
-            let detail = format!("it answers with an error: {}", status.message());
-            return vec![Check::fail(
-                CONTROL,
-                detail,
-                "are weft and the control plane of one version? weft down; weft up",
-            )];
+            let failure = client::refused("ask it", &status);
+            let hint = "are weft and the control plane of one version? weft down; weft up";
+            return vec![Check::fail(CONTROL, failure.message, failure.hint.unwrap_or_else(|| hint.to_owned()))];
         }
     };
     conclude(&status, &answer, &states, command::now())

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub(super) fn start(plan: &Plan, sockets: &Sockets) -> Result<Child, Failure> {
     let mut command = Command::new(find()?);
     command.arg("--bootstrap-fd").arg(document.as_raw_fd().to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
+    // What a terminal sends is for the program: while it ends in good order, it still needs its proxy.
+    command.process_group(0);
     weft_capture::end_with_parent(&mut command);
     let child = command.spawn().context("start weft-proxy");
     set_inherited(&inherited, FdFlag::FD_CLOEXEC)?;
