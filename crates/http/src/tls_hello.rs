@@ -13,22 +13,33 @@ pub enum ServerName<'a> {
     NeedMore,
     /// It names this host: letters, digits and `-._~`, as sent.
     Name(&'a str),
-    /// It names none, or isn't readable: broken, ambiguous, or spread over several records.
+    /// It names none, or these bytes aren't TLS.
     Absent,
+    /// TLS whose hello says nothing certain: broken, ambiguous, or spread over several records. What
+    /// the server will make of it is unknown.
+    Unreadable,
 }
 
 /// Reads the server name from the first bytes of a connection.
 pub fn server_name(bytes: &[u8]) -> ServerName<'_> {
-    let [kind, major, _minor, high, low, rest @ ..] = bytes else { return ServerName::NeedMore };
-    let length = usize::from(u16::from_be_bytes([*high, *low]));
-    if *kind != HANDSHAKE || *major != 3 || length > MAX_RECORD_BYTES - RECORD_HEADER_BYTES {
+    if bytes.first().is_some_and(|kind| *kind != HANDSHAKE) {
         return ServerName::Absent;
     }
+    let [_kind, major, _minor, high, low, rest @ ..] = bytes else { return ServerName::NeedMore };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    if *major != 3 || length > MAX_RECORD_BYTES - RECORD_HEADER_BYTES {
+        return ServerName::Unreadable;
+    }
     let Some(record) = rest.get(..length) else { return ServerName::NeedMore };
-    name_in_record(record).map_or(ServerName::Absent, ServerName::Name)
+    match name_in_record(record) {
+        Some(Some(name)) => ServerName::Name(name),
+        Some(None) => ServerName::Absent,
+        None => ServerName::Unreadable,
+    }
 }
 
-fn name_in_record(record: &[u8]) -> Option<&str> {
+/// The name, if the hello has one; `None` of what isn't one whole and well-formed hello.
+fn name_in_record(record: &[u8]) -> Option<Option<&str>> {
     let mut record = Reader(record);
     if record.take(1)? != [CLIENT_HELLO] {
         return None;
@@ -38,7 +49,8 @@ fn name_in_record(record: &[u8]) -> Option<&str> {
     hello.vector(1)?; // session id
     hello.vector(2)?; // cipher suites
     hello.vector(1)?; // compression methods
-    let mut extensions = hello.vector(2)?;
+    // Before TLS 1.3 they may be left out (RFC 5246, 7.4.1.2).
+    let mut extensions = if hello.0.is_empty() { Reader(&[]) } else { hello.vector(2)? };
     if !hello.0.is_empty() {
         return None;
     }
@@ -51,7 +63,7 @@ fn name_in_record(record: &[u8]) -> Option<&str> {
             return None;
         }
     }
-    found
+    Some(found)
 }
 
 /// A list of names, of which only one may be a host's (RFC 6066, 3); no other kind exists.
@@ -133,10 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn no_readable_name_is_none() {
+    fn a_hello_without_a_name_is_told_from_one_that_is_unreadable() {
         let two_names = extension(0, &vector(2, &[0, 0, 1, b'a', 0, 0, 1, b'b']));
+        for extensions in [vec![], extension(10, &[0, 2, 0, 29])] {
+            assert_eq!(server_name(&hello(&extensions)), ServerName::Absent, "{extensions:?}");
+        }
         for extensions in [
-            vec![],
             sni(b""),
             sni(b"a b"),
             sni(b"a\0"),
@@ -148,10 +162,25 @@ mod tests {
             extension(0, &[0, 9, 0, 0, 1, b'a']),
             [sni(b"a"), vec![1]].concat(),
         ] {
-            assert_eq!(server_name(&hello(&extensions)), ServerName::Absent, "{extensions:?}");
+            assert_eq!(server_name(&hello(&extensions)), ServerName::Unreadable, "{extensions:?}");
         }
-        assert_eq!(server_name(b"GET / HTTP/1.1"), ServerName::Absent);
-        assert_eq!(server_name(&[22, 3, 1, 0xff, 0xff]), ServerName::Absent);
+        assert_eq!(server_name(b"G"), ServerName::Absent);
+        assert_eq!(server_name(&[22, 3, 1, 0xff, 0xff]), ServerName::Unreadable);
+        assert_eq!(server_name(&[22, 2, 1, 0, 1]), ServerName::Unreadable);
+        // The name may stand in the second record, which a server puts behind the first.
+        let whole = hello(&sni(b"pay.example"));
+        let parts = [&[22, 3, 1], vector(2, &whole[5..20]).as_slice(), &[22, 3, 1], &vector(2, &whole[20..])].concat();
+        assert_eq!(server_name(&parts), ServerName::Unreadable);
+    }
+
+    #[test]
+    fn a_hello_may_have_no_extensions() {
+        let mut bytes = hello(&[]);
+        let length = bytes.len() - 2;
+        bytes.truncate(length);
+        bytes[4] -= 2;
+        bytes[8] -= 2;
+        assert_eq!(server_name(&bytes), ServerName::Absent);
     }
 
     proptest! {

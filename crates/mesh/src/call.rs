@@ -17,10 +17,21 @@ pub struct Call<'a> {
     pub destination_ip: IpAddr,
     /// The workload's port.
     pub destination_port: u16,
-    /// The server name of the caller's own TLS, where it was seen.
-    pub sni: Option<&'a str>,
+    /// The server name of the caller's own TLS.
+    pub sni: Sni<'a>,
     /// What is asked, when the connection carries HTTP.
     pub http: Option<HttpCall<'a>>,
+}
+
+/// The server name that the caller's own TLS asks for (SNI), as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sni<'a> {
+    /// Nobody could tell: it may be any or none.
+    Unseen,
+    /// There is none.
+    Absent,
+    /// This one, without a full stop at its end.
+    Name(&'a str),
 }
 
 /// The parts of an HTTP request that policies look at.

@@ -55,14 +55,16 @@ pub fn explain(inbound: &Inbound, verdict: &Verdict<'_>) -> Explanation {
     Explanation { verdict: verdict.decision, rule: rule_of(&verdict.reason), reason }
 }
 
+/// Where the rule that matches stands.
+pub fn place(found: Match<'_>) -> RulePlace {
+    let origin = &found.policy.origin;
+    let (policy, file) = (full_name(origin), origin.file.clone());
+    RulePlace { policy, index: found.rule.index, file, line: line_of(found) }
+}
+
 fn rule_of(reason: &Reason<'_>) -> Option<RulePlace> {
     match reason {
-        Reason::DeniedBy(found) | Reason::AllowedBy(found) | Reason::Defect(found, _) => Some(RulePlace {
-            policy: full_name(&found.policy.origin),
-            index: found.rule.index,
-            file: found.policy.origin.file.clone(),
-            line: line_of(*found),
-        }),
+        Reason::DeniedBy(found) | Reason::AllowedBy(found) | Reason::Defect(found, _) => Some(place(*found)),
         Reason::PeerAuthentication(_) | Reason::NoAllowMatched | Reason::NoAllowPolicy => None,
     }
 }

@@ -15,5 +15,5 @@ mod pattern;
 pub mod record;
 pub mod template;
 
-pub use call::{Call, Headers, HttpCall};
+pub use call::{Call, Headers, HttpCall, Sni};
 pub use name::{NameError, Principal, SpiffeId, TrustDomain, WorkloadId};

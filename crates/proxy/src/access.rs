@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use weft_mesh::explain;
 
 use crate::limits::{ACCESS_DELAY, ACCESS_RECORDS, ACCESS_WORD_BYTES};
 use crate::metrics::{Labels, NO_FLAG, Party};
@@ -38,6 +39,8 @@ pub struct AccessRecord {
     pub from_callee: u64,
     /// What policy said; `None` where nobody judged.
     pub verdict: Option<Judged>,
+    /// What AUDIT and dry-run policies said, if anything.
+    pub unenforced: Option<Box<Unenforced>>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
     /// What was asked, of a request.
@@ -110,6 +113,17 @@ impl Judged {
     }
 }
 
+/// What AUDIT and dry-run policies said, as it is logged. Fields without a value are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unenforced {
+    /// The rules of AUDIT policies that matched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<RulePlace>,
+    /// What the verdict would have been with dry-run policies enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<Judged>,
+}
+
 /// Where a rule stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RulePlace {
@@ -121,6 +135,13 @@ pub struct RulePlace {
     pub file: String,
     /// The line, from 1.
     pub line: u32,
+}
+
+impl From<explain::RulePlace> for RulePlace {
+    fn from(place: explain::RulePlace) -> Self {
+        let explain::RulePlace { policy, index, file, line } = place;
+        Self { policy, index, file, line }
+    }
 }
 
 /// The data thread's end of the log.
@@ -231,7 +252,8 @@ fn write_batches(batches: &Receiver<Vec<AccessRecord>>, mut out: Box<dyn Write +
     }
 }
 
-/// The fields of a line, in their order. They are stable: new ones are added at the end.
+/// The fields of a line, in their order, as docs/access-log.md tells them. They are stable: new ones
+/// are added at the end.
 #[derive(Serialize)]
 struct Line<'a> {
     start: String,
@@ -261,6 +283,8 @@ struct Line<'a> {
     request_id: Option<&'a str>,
     status: Option<u16>,
     grpc_status: Option<u16>,
+    #[serde(flatten)]
+    unenforced: Option<&'a Unenforced>,
 }
 
 impl<'a> From<&'a AccessRecord> for Line<'a> {
@@ -295,6 +319,7 @@ impl<'a> From<&'a AccessRecord> for Line<'a> {
             request_id: words.map(|w| w[3]),
             status: record.request.as_ref().map(|request| request.status),
             grpc_status: record.request.as_ref().and_then(|request| request.grpc_status),
+            unenforced: record.unenforced.as_deref(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One connection being accounted for: its labels, its bytes, its verdict and its end are counted
 //! and logged exactly once, however it ends.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::access::{AccessRecord, Judged};
+use crate::access::{AccessRecord, Judged, Unenforced};
 use crate::copy::{Broken, End};
 use crate::data::Data;
 use crate::metrics::{Labels, Meter};
+use crate::report::Watched;
 use crate::why::{Cause, Failure, Hop};
 
 /// The account of one connection.
@@ -25,6 +27,10 @@ pub(crate) struct Account {
     pub labels: Labels,
     /// What policy said.
     pub verdict: Option<Judged>,
+    /// What AUDIT and dry-run policies said.
+    pub unenforced: Option<Box<Unenforced>>,
+    /// Kept for as long as it is open.
+    watched: Cell<Option<Watched>>,
     /// The service that the caller's proxy says was called; nobody vouches for it.
     pub told: Option<Box<str>>,
 }
@@ -33,11 +39,26 @@ impl Account {
     /// Opens an account, when a connection was accepted.
     pub(crate) fn new(data: &Rc<Data>, source: SocketAddr, destination: SocketAddr, labels: Labels) -> Self {
         let (start, began) = (SystemTime::now(), Instant::now());
-        Self { data: data.clone(), start, began, source, destination, labels, verdict: None, told: None }
+        let (verdict, unenforced, watched, told) = (None, None, Cell::default(), None);
+        Self { data: data.clone(), start, began, source, destination, labels, verdict, unenforced, watched, told }
     }
 
     /// The connection is open at both ends. Labels don't change any more.
     pub(crate) fn open(&self) -> Meter {
+        self.watched.set(self.data.report.begin(|| AccessRecord {
+            start: self.start,
+            duration: self.began.elapsed(),
+            labels: Arc::new(self.labels.clone()),
+            source: self.source,
+            destination: self.destination,
+            from_caller: 0,
+            from_callee: 0,
+            verdict: self.verdict.clone(),
+            unenforced: None,
+            failure: None,
+            request: None,
+            told: self.told.clone(),
+        }));
         self.data.metrics.open(&self.labels)
     }
 
@@ -67,6 +88,7 @@ impl Account {
             from_caller,
             from_callee,
             verdict: self.verdict,
+            unenforced: self.unenforced,
             failure,
             request: None,
             told: self.told,

@@ -9,11 +9,13 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 use weft_http::detect::{Detected, detect};
+use weft_http::tls_hello::{ServerName, server_name};
 use weft_mesh::record::AppProtocol;
 
 use crate::limits::{DETECTION_GRACE, DETECTION_HELD, KNOWN_PORTS};
+use crate::live::Hello;
 use crate::side::Side;
 use crate::why::Failure;
 
@@ -102,6 +104,26 @@ pub(crate) async fn which_http(client: &mut Side) -> Option<Spoken> {
             Detected::Http1 | Detected::Tls | Detected::Other => return Some(Spoken::Http1),
         }
     }
+}
+
+/// Reads the server name that the client's own TLS asks for; its bytes stay in its side. A client
+/// that doesn't say enough within [`DETECTION_HELD`] stays unseen.
+pub(crate) async fn hello(client: &mut Side) -> Hello {
+    let reading = async {
+        loop {
+            match server_name(client.bytes()) {
+                // Servers take a name with a full stop at its end for the one without.
+                ServerName::Name(name) => return Hello::Names(name.trim_end_matches('.').to_owned()),
+                ServerName::Absent => return Hello::Nameless,
+                ServerName::Unreadable => return Hello::Unseen,
+                ServerName::NeedMore => {}
+            }
+            if !matches!(client.fill().await, Ok(1..)) {
+                return Hello::Unseen;
+            }
+        }
+    };
+    timeout(DETECTION_HELD, reading).await.unwrap_or_default()
 }
 
 /// Waits until one of both sides has spoken. `dial` connects to the other one; it isn't begun before

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};
 use weft_identity::peer_identity;
 use weft_mesh::SpiffeId;
+use weft_mesh::decide::hangs_on_sni;
 use weft_mesh::record::{Inbound, MtlsMode};
 use weft_wire::head::{self, Answer, Head, Kind, Refusal};
 
@@ -18,12 +19,12 @@ use crate::accept::Carrying;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
-use crate::detect::{Declared, Settled, Spoken, settle, which_http};
+use crate::detect::{Declared, Settled, Spoken, hello, settle, which_http};
 use crate::hbone;
 use crate::http1::inbound::After;
 use crate::lane::{self, LaneStream};
 use crate::limits::{INBOUND_IDLE, TLS_ACCEPT};
-use crate::live::{Admitted, Facts};
+use crate::live::{Admitted, Facts, Hello, unenforced};
 use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::side::Side;
 use crate::stream::Stream;
@@ -198,7 +199,14 @@ async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, peer: SpiffeId
     let party = Party::of_identity(&peer);
     let mut account = account(data, head.source, head.destination, (party, "mutual_tls"));
     let facts = Facts { peer: Some(peer), source_ip: head.source.ip(), destination: head.destination };
-    match Box::pin(open(data, &mut account, facts, head.source)).await {
+    let opened = match data.records.inbound().await {
+        Ok(inbound) if asks_for_name(data, &inbound, &facts) => {
+            return Box::pin(serve_named(data, caller, head.source, (account, facts))).await;
+        }
+        Ok(_) => Box::pin(open(data, &mut account, facts, head.source)).await,
+        Err(failure) => Err(failure),
+    };
+    match opened {
         Ok((program, admitted)) => match say(&mut caller, &Answer::Connected).await {
             Ok(()) => relay(account, caller, program, admitted).await,
             Err(error) => {
@@ -215,6 +223,27 @@ async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, peer: SpiffeId
     }
 }
 
+/// A call whose verdict hangs on the server name of the caller's own TLS, which a caller says only
+/// when it believes itself connected. A refusal is a reset, then.
+async fn serve_named(data: &Rc<Data>, mut caller: Side, from: SocketAddr, (mut account, facts): (Account, Facts)) {
+    if let Err(error) = say(&mut caller, &Answer::Connected).await {
+        return account.refused(Failure::inbound(Cause::Reset, format!("the caller has gone: {error}")));
+    }
+    let hello = hello(&mut caller).await;
+    match open_named(data, &mut account, (facts, hello), from).await {
+        Ok((program, admitted)) => relay(account, caller, program, admitted).await,
+        Err(failure) => {
+            caller.stream.reset();
+            refused(data, account, failure);
+        }
+    }
+}
+
+/// Whether the verdict on a call to this workload hangs on the server name of the caller's own TLS.
+fn asks_for_name(data: &Data, inbound: &Inbound, facts: &Facts) -> bool {
+    data.addresses.contains(&facts.destination.ip()) && hangs_on_sni(inbound, &facts.connection(&Hello::Unseen))
+}
+
 /// A caller of a published port: what it speaks is told as for the program's own calls. `None` when
 /// it was refused, or has gone.
 async fn begin_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port: u16) -> Option<Carrying<'_>> {
@@ -224,22 +253,28 @@ async fn begin_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port:
     let mut account = account(data, from, destination, (Party::unknown(), "none"));
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
     let mut caller = Side::plain(socket);
+    let inbound = data.records.inbound().await;
+    let hello = match &inbound {
+        Ok(inbound) if asks_for_name(data, inbound, &facts) => hello(&mut caller).await,
+        _ => Hello::Unseen,
+    };
+    let facts = (facts, hello);
     // Under STRICT a plaintext caller is closed before anything is read (istio-semantics, A8).
-    let declared = data.records.inbound().await.map(|inbound| match inbound.peer_authentication.at(port).mode {
+    let declared = inbound.map(|inbound| match inbound.peer_authentication.at(port).mode {
         MtlsMode::Strict => Declared::Tcp,
         MtlsMode::Permissive | MtlsMode::Disable => Declared::of(inbound.protocol(port)),
     });
     let opened = match declared {
-        Ok(Declared::Tcp) => open(data, &mut account, facts, from).await,
+        Ok(Declared::Tcp) => open_named(data, &mut account, facts, from).await,
         Ok(Declared::Http) => match which_http(&mut caller).await? {
-            Spoken::Tcp => open(data, &mut account, facts, from).await,
+            Spoken::Tcp => open_named(data, &mut account, facts, from).await,
             http => return Some(carry_http(data, http, caller, (from, destination))),
         },
         Ok(Declared::Nothing) => {
-            let dial = open(data, &mut account, facts.clone(), from);
+            let dial = open_named(data, &mut account, facts.clone(), from);
             match settle(&mut caller, (&data.known, port), dial).await {
                 Settled::Tcp(opened) => opened,
-                Settled::Http(Spoken::Tcp) => open(data, &mut account, facts, from).await,
+                Settled::Http(Spoken::Tcp) => open_named(data, &mut account, facts, from).await,
                 Settled::Http(http) => return Some(carry_http(data, http, caller, (from, destination))),
                 Settled::Gone(_) => return None,
             }
@@ -294,6 +329,16 @@ pub(crate) async fn open(
     facts: Facts,
     caller: SocketAddr,
 ) -> Result<(Side, Admitted), Failure> {
+    open_named(data, account, (facts, Hello::Unseen), caller).await
+}
+
+/// As [`open`], where the first bytes of the caller were looked at.
+async fn open_named(
+    data: &Data,
+    account: &mut Account,
+    (facts, hello): (Facts, Hello),
+    caller: SocketAddr,
+) -> Result<(Side, Admitted), Failure> {
     let inbound = data.records.inbound().await?;
     account.labels.service = own_service(&inbound);
     let destination = facts.destination;
@@ -301,7 +346,8 @@ pub(crate) async fn open(
         let detail = format!("{} is no address of {}", destination.ip(), data.workload);
         return Err(Failure::inbound(Cause::UnknownAddress, detail));
     }
-    let (judged, admitted) = data.live.admit(&inbound, facts);
+    account.unenforced = unenforced(&inbound, &facts.connection(&hello), &data.metrics.process);
+    let (judged, admitted) = data.live.admit(&inbound, facts, hello);
     let reason = judged.reason.clone().unwrap_or_default();
     account.verdict = Some(judged);
     let Some(admitted) = admitted else {

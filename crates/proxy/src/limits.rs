@@ -150,7 +150,8 @@ pub const ROUTES: usize = 100;
 /// Series after which requests by new routes are told as `other`. With one for each of
 /// [`METRIC_SERIES`] it stays below what the control plane takes of one proxy.
 pub const REPORT_SERIES: u32 = 4_000;
-/// Calls that wait to be told to those who watch; more are dropped and counted.
+/// Calls that wait to be told to those who watch; more are dropped and counted. Also calls that go on
+/// and are kept to be told as open; more are told at their end only.
 pub const TAP_EVENTS: usize = 512;
 
 // HBONE. What a peer can see is as ztunnel has it.

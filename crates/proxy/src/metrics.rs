@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use weft_mesh::SpiffeId;
+use weft_mesh::decide::{Decision, Unenforced};
 
 use crate::limits::METRIC_SERIES;
 use crate::report::Reported;
@@ -48,6 +49,12 @@ pub struct Process {
     pub tunnels_spare: Cell<u64>,
     /// Denials by policy.
     pub denied: Cell<u64>,
+    /// Calls that a rule of an AUDIT policy matched.
+    pub audited: Cell<u64>,
+    /// Calls that would be admitted if dry-run policies were enforced.
+    pub dry_run_allowed: Cell<u64>,
+    /// Calls that would be denied if dry-run policies were enforced.
+    pub dry_run_denied: Cell<u64>,
     /// DNS questions.
     pub dns_questions: Cell<u64>,
     /// Access records that were dropped because nobody read fast enough.
@@ -271,7 +278,7 @@ impl Metrics {
 
 impl Process {
     /// Name, type, help and value of each.
-    pub(crate) fn rows(&self) -> [(&'static str, &'static str, &'static str, u64); 11] {
+    pub(crate) fn rows(&self) -> [(&'static str, &'static str, &'static str, u64); 14] {
         [
             ("weft_outbound_connections", "gauge", "Open connections of the program.", &self.outbound_open),
             ("weft_inbound_connections", "gauge", "Open connections of callers.", &self.inbound_open),
@@ -282,10 +289,35 @@ impl Process {
             ("weft_warm_tunnels_total", "counter", "Exchanges that found a warm connection.", &self.tunnels_warm),
             ("weft_spare_tunnels", "gauge", "Connections to other proxies that wait.", &self.tunnels_spare),
             ("weft_denied_total", "counter", "Connections and requests that policy denied.", &self.denied),
+            ("weft_policy_audited_total", "counter", "Calls that AUDIT policies matched.", &self.audited),
+            (
+                "weft_policy_dry_run_allowed_total",
+                "counter",
+                "Calls that would be allowed if dry-run policies were enforced.",
+                &self.dry_run_allowed,
+            ),
+            (
+                "weft_policy_dry_run_denied_total",
+                "counter",
+                "Calls that would be denied if dry-run policies were enforced.",
+                &self.dry_run_denied,
+            ),
             ("weft_dns_questions_total", "counter", "DNS questions.", &self.dns_questions),
             ("weft_access_dropped_total", "counter", "Access records that were dropped.", &self.access_dropped),
         ]
         .map(|(name, kind, help, value)| (name, kind, help, value.get()))
+    }
+
+    /// Counts what was said of one call beside its verdict.
+    pub(crate) fn count_unenforced(&self, said: &Unenforced<'_>) {
+        if !said.audit.is_empty() {
+            count(&self.audited);
+        }
+        match said.dry_run.map(|verdict| verdict.decision) {
+            Some(Decision::Allow) => count(&self.dry_run_allowed),
+            Some(Decision::Deny) => count(&self.dry_run_denied),
+            None => {}
+        }
     }
 
     fn render(&self, page: &mut String) {

@@ -7,18 +7,19 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use weft_mesh::HttpCall;
 use weft_mesh::decide::decide;
 use weft_mesh::record::Inbound;
 
-use crate::access::{AccessRecord, Asked, Judged, Words};
+use crate::access::{AccessRecord, Asked, Judged, Unenforced, Words};
 use crate::data::Data;
 use crate::limits::{METRIC_SERIES, OUTCOMES_AT_HAND};
-use crate::live::{Facts, judged};
+use crate::live::{Facts, judged, unenforced};
 use crate::metrics::{Labels, NO_FLAG, Outcome, RequestSeries};
+use crate::report::Watched;
 use crate::why::Failure;
 
 /// The flows of one data thread: connections whose requests have the same labels share one.
@@ -54,8 +55,12 @@ pub(crate) struct Request {
     ends: (SocketAddr, SocketAddr),
     began: Instant,
     words: Words,
+    /// Kept for as long as it is open.
+    _watched: Option<Watched>,
     /// What policy said.
     pub verdict: Option<Judged>,
+    /// What AUDIT and dry-run policies said.
+    unenforced: Option<Box<Unenforced>>,
     /// The status that the caller got; 0 as long as it got none.
     pub status: Cell<u16>,
     /// The status of gRPC, once it is known.
@@ -101,13 +106,30 @@ impl Request {
     /// address that it called.
     pub(crate) fn begin(data: &Rc<Data>, flow: &Rc<Flow>, ends: (SocketAddr, SocketAddr), line: Line<'_>) -> Self {
         let Line { method, authority, target, id } = line;
+        let words = Words::new([method, authority, target, id]);
+        let watched = data.report.begin(|| AccessRecord {
+            start: SystemTime::now(),
+            duration: Duration::ZERO,
+            labels: flow.labels.clone(),
+            source: ends.0,
+            destination: ends.1,
+            from_caller: 0,
+            from_callee: 0,
+            verdict: None,
+            unenforced: None,
+            failure: None,
+            request: Some(Asked { words: words.clone(), status: 0, grpc_status: None }),
+            told: None,
+        });
         Self {
             data: data.clone(),
             flow: flow.clone(),
             ends,
             began: Instant::now(),
-            words: Words::new([method, authority, target, id]),
+            words,
+            _watched: watched,
             verdict: None,
+            unenforced: None,
             status: Cell::new(0),
             grpc_status: Cell::new(None),
             received: Cell::new(0),
@@ -130,8 +152,9 @@ impl Request {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 
-    /// Judges the request by a record, and keeps the verdict.
+    /// Judges the request by a record, and keeps the verdict and what is only reported.
     pub(crate) fn judge(&mut self, inbound: &Inbound, facts: &Facts, http: HttpCall<'_>) -> &Judged {
+        self.unenforced = unenforced(inbound, &facts.request(http), &self.data.metrics.process);
         self.verdict.insert(judge(inbound, facts, http))
     }
 
@@ -158,6 +181,7 @@ impl Request {
             from_caller: bytes.0,
             from_callee: bytes.1,
             verdict: self.verdict,
+            unenforced: self.unenforced,
             failure,
             request: Some(Asked { words: self.words, status, grpc_status }),
             told: None,
@@ -170,7 +194,7 @@ impl Request {
 /// Judges a request. `http.path` is normalized and without its query; `http.headers` answers
 /// `:path` with the normalized target, query included.
 pub(crate) fn judge(inbound: &Inbound, facts: &Facts, http: HttpCall<'_>) -> Judged {
-    judged(inbound, &decide(inbound, &facts.call_of(Some(http))))
+    judged(inbound, &decide(inbound, &facts.request(http)))
 }
 
 /// The field that names a request; made by the first proxy where the program sends none.

@@ -50,28 +50,41 @@ pub(crate) enum Command {
     /// Run an unmodified program as a workload of the mesh.
     Run(RunArgs),
     /// List the running workloads.
+    #[command(after_help = PS_HELP)]
     Ps(ReadArgs),
     /// End the mesh: its workloads, then the control plane.
+    #[command(after_help = "Example:\n  weft down     workloads get 10 s to end by themselves")]
     Down,
     /// Show what Weft does, with programs that are not ours.
     Demo(DemoArgs),
     /// Ask what the policies decide.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  weft authz explain -f policies/ --from cluster.local/ns/shop/sa/checkout --to default/payments
+  weft authz test -f policies/ cases.yaml"
+    )]
     Authz(AuthzCommand),
     /// Show golden signals: success, rates, latencies, connections, bytes, of services and routes.
     Stat(StatArgs),
     /// Show who calls whom, as which identity, and whether that is secured.
     Edges(EdgesArgs),
-    /// Watch calls as they end.
+    /// Watch calls as they end, and those that last.
     Tap(TapArgs),
     /// List the certificates of workloads and of the authority.
+    #[command(after_help = CERTS_HELP)]
     Certs(ReadArgs),
     /// Check the running mesh and this machine; exit 0 when nothing fails.
     Check(CheckArgs),
     /// stat, tap and edges under the names that Linkerd's users know.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  weft viz stat payments\n  weft viz tap --status 5xx")]
     Viz(VizCommand),
-    /// Print a shell's completions, such as: weft completions bash > ~/.local/share/bash-completion/completions/weft
+    /// Print a shell's completions.
+    #[command(after_help = "\
+Examples:
+  weft completions bash > ~/.local/share/bash-completion/completions/weft
+  weft completions zsh > ~/.zfunc/_weft      in a folder of zsh's $fpath")]
     Completions {
         /// The shell.
         shell: Shell,
@@ -182,6 +195,9 @@ pub(crate) struct RunArgs {
 
 /// `weft demo`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  weft demo --once     a mesh of its own, which ends with it; needs python3 and curl")]
 pub(crate) struct DemoArgs {
     /// Run through once, check every claim, and exit non-zero when one doesn't hold.
     #[arg(long, required = true)]
@@ -230,6 +246,35 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if sum.is_zero() { Err(wrong()) } else { Ok(sum) }
 }
 
+const PS_HELP: &str = "\
+Examples:
+  weft ps
+  weft ps -o json | jq -r '.[] | select(.state != \"ready\") | .workload'
+
+JSON:
+  [{\"namespace\": \"default\", \"name\": \"payments\", \"workload\": \"default/payments-4k2j9\",
+    \"state\": \"starting\" | \"ready\" | \"unconfirmed\",
+    \"identity\": \"spiffe://cluster.local/ns/default/sa/payments\",
+    \"address\": \"240.240.7.9\", \"mesh_address\": \"127.3.5.7\", \"pid\": 4711, \"age_seconds\": 90,
+    \"command\": [\"./payments\"]}]";
+
+const CERTS_HELP: &str = "\
+Examples:
+  weft certs
+  weft certs -o json | jq '.workloads[] | select(.certificate.expires_in_seconds < 3600)'
+
+JSON (a proxy that tells of no certificate has null):
+  {\"workloads\": [
+    {\"workload\": \"default/payments-4k2j9\",
+     \"identity\": \"spiffe://cluster.local/ns/default/sa/payments\",
+     \"certificate\": {\"identity\": \"spiffe://…\", \"serial\": \"5f3a…\",
+       \"not_before\": \"2026-01-02T03:04:05Z\", \"not_after\": \"2026-01-03T03:04:05Z\",
+       \"age_seconds\": 60, \"expires_in_seconds\": 86340, \"renewal\": \"2026-01-02T19:04:05Z\"} | null}],
+   \"authority\": {
+     \"root\": {\"subject\": …, \"serial\": …, \"not_before\": …, \"not_after\": …,
+              \"expires_in_seconds\": 315359940},
+     \"issuer\": {likewise}}}";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +283,20 @@ mod tests {
     fn the_arguments_are_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    /// A line that is wrapped can't be copied.
+    #[test]
+    fn examples_fit_a_line() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().filter(|line| line.starts_with(' ')) {
+                assert!(line.chars().count() < 100, "weft {}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        use clap::CommandFactory;
+        check(&Arguments::command());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use weft_wire::proto::weft::v1::control_client::ControlClient;
 use weft_wire::proto::weft::v1::observe_client::ObserveClient;
@@ -27,25 +28,29 @@ pub(crate) async fn observe(home: &Home) -> Result<ObserveClient<Channel>, Failu
 
 async fn channel(home: &Home) -> Result<Channel, Failure> {
     let socket = home.socket();
-    let none = || {
-        Failure::new(format!("no mesh runs here: nothing answers at {}", socket.display()))
-            .hint("start one with: weft up -f DIR -d")
-    };
+    let none = || Failure::new(format!("no mesh runs here: nothing answers at {}", socket.display())).hint(START);
     let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(|_| none())?;
     endpoint.timeout(ANSWER_WAIT).connect().await.map_err(|_| none())
 }
 
 /// What a call's failure means to a user.
 pub(crate) fn refused(what: &str, status: &tonic::Status) -> Failure {
-    // It is this side that ended the call, after its time.
-    if status.code() == tonic::Code::Cancelled {
-        let limit = ANSWER_WAIT.as_secs();
-        return Failure::new(format!("{what}: the control plane runs, but gave no answer within {limit} s"))
-            .hint("is it stopped, or the machine overloaded? its log is in the state folder");
+    let failure = Failure::new(format!("{what}: {}", status.message()));
+    match status.code() {
+        // It is this side that ended the call, after its time.
+        Code::Cancelled => {
+            let limit = ANSWER_WAIT.as_secs();
+            Failure::new(format!("{what}: the control plane runs, but gave no answer within {limit} s"))
+                .hint("is it stopped, or the machine overloaded? its log is in the state folder")
+        }
+        // It isn't what was asked that is wrong.
+        Code::Unavailable | Code::Unknown | Code::Internal => failure.hint("see how the mesh is: weft check"),
+        _ => failure,
     }
-    Failure::new(format!("{what}: {}", status.message()))
 }
 
+/// What to do where no mesh runs.
+pub(crate) const START: &str = "start one with: weft up -f DIR -d";
 /// How long the control plane may take to begin an answer; it takes milliseconds.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// The rows of a mesh at all its bounds.

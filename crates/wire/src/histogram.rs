@@ -1,6 +1,6 @@
-//! The histogram of durations that proxies and the control plane agree on: buckets that grow with
+//! The histograms that proxies and the control plane agree on. Of durations: buckets that grow with
 //! the value, so that a percentile is off by at most 5 %, and whose bounds include all of Istio's,
-//! so that its buckets are sums of ours. Pure numbers; microseconds throughout.
+//! so that its buckets are sums of ours. Of sizes: Istio's own. Pure numbers; microseconds and bytes.
 
 /// The bucket of a duration, from 0 to [`BUCKETS`] - 1. Bounds belong to the bucket below them, as
 /// Prometheus's `le` has it.
@@ -34,11 +34,21 @@ pub fn quantile(counts: impl Iterator<Item = (usize, u64)> + Clone, quantile: f6
     None
 }
 
-/// How many buckets there are.
+/// The bucket of a size in bytes, from 0 to [`SIZE_BUCKETS`] - 1: sizes are told by Istio's bounds
+/// alone.
+pub fn size_bucket(bytes: u64) -> usize {
+    ISTIO_BOUNDS.partition_point(|bound| *bound < bytes as f64)
+}
+
+/// How many buckets sizes have.
+pub const SIZE_BUCKETS: usize = ISTIO_BOUNDS.len() + 1;
+
+/// How many buckets durations have.
 pub const BUCKETS: usize = BOUNDS.len() + 1;
 
-/// Bounds of Istio's `istio_request_duration_milliseconds`, in milliseconds.
-pub const ISTIO_BOUNDS_MS: [f64; 19] =
+/// The upper bounds that Istio's proxies use for all histograms (Envoy's default): milliseconds of
+/// durations, bytes of sizes.
+pub const ISTIO_BOUNDS: [f64; 19] =
     [0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6, 3.6e6];
 
 /// Upper bounds: 35 to a decade from 10 µs, and an hour as the last.
@@ -104,7 +114,7 @@ mod tests {
 
     #[test]
     fn all_bounds_of_istio_are_ours() {
-        for ms in ISTIO_BOUNDS_MS {
+        for ms in ISTIO_BOUNDS {
             let us = (ms * 1e3) as u64;
             assert_eq!(bound(bucket(us)), Some(us), "{ms} ms");
         }
@@ -115,6 +125,12 @@ mod tests {
         assert_eq!((bucket(0), bucket(10), bucket(11)), (0, 0, 1));
         assert_eq!((bucket(HOUR), bucket(HOUR + 1), bucket(u64::MAX)), (BUCKETS - 2, BUCKETS - 1, BUCKETS - 1));
         assert_eq!(middle(BUCKETS - 1), HOUR);
+    }
+
+    #[test]
+    fn every_size_has_a_bucket() {
+        assert_eq!([0, 1, 2, 5, 6].map(size_bucket), [0, 1, 2, 2, 3]);
+        assert_eq!((size_bucket(3_600_000), size_bucket(u64::MAX)), (SIZE_BUCKETS - 2, SIZE_BUCKETS - 1));
     }
 
     #[test]

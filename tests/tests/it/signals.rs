@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -147,6 +148,47 @@ fn calls_are_watched_as_they_end() {
 }
 
 #[test]
+fn calls_that_last_are_watched_while_they_are_open() {
+    for user in users() {
+        let mut mesh = mesh(user);
+        let silent =
+            "import socket; l = socket.create_server(('', 8080)); open = []\nwhile True: open.append(l.accept())";
+        mesh.start_workload(&["silent", "--", "python3", "-c", silent]).unwrap();
+        let reach = "import socket; socket.create_connection(('silent', 8080))";
+        mesh.run_until(&["caller", "--", "python3", "-c", reach], |output| output.status.success()).unwrap();
+        let mut tap = mesh.weft();
+        tap.args(["tap", "--identity", CALLER, "-o", "json"]).stdout(Stdio::piped());
+        let mut tap = tap.spawn().unwrap();
+        let lines = BufReader::new(tap.stdout.take().unwrap()).lines();
+        let mut calls = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        // Once a call is seen, the watch has begun.
+        let begun = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !begun.load(Ordering::Relaxed) {
+                    assert!(mesh.run(&["caller", "--", "curl", "-sSf", PAGE]).unwrap().status.success());
+                }
+            });
+            calls.next().unwrap();
+            begun.store(true, Ordering::Relaxed);
+        });
+        let speak = "import socket; s = socket.create_connection(('silent', 8080)); s.send(b'\\0'); s.recv(1)";
+        for (program, protocol, path) in [
+            (["curl", "-s", "http://silent:8080/wait"].as_slice(), "http", Value::from("/wait")),
+            (&["python3", "-c", speak], "tcp", Value::Null),
+        ] {
+            mesh.start_workload(&[&["caller", "--"], program].concat()).unwrap();
+            let open = |call: &Value| call["open"] == true && call["protocol"] == protocol && call["path"] == path;
+            let found = calls.by_ref().find(open).unwrap();
+            assert_eq!((&found["status"], &found["why"]), (&Value::Null, &Value::Null), "{found:#}");
+            assert!(found["duration_ms"].as_f64().unwrap() > 0.0, "{found:#}");
+        }
+        tap.kill().unwrap();
+        tap.wait().unwrap();
+    }
+}
+
+#[test]
 fn certificates_are_those_in_use() {
     for user in users() {
         let mesh = mesh(user);
@@ -224,6 +266,7 @@ fn prometheus_gets_the_whole_mesh_from_one_page() {
             page.lines().any(|l| l.starts_with(name) && l.contains(&caller) && l.contains("destination_app=\"web\""))
         };
         assert!(told_of("istio_requests_total{") && told_of("istio_request_duration_milliseconds_bucket{"), "{page}");
+        assert!(told_of("istio_request_bytes_bucket{") && told_of("istio_response_bytes_sum{"), "{page}");
         assert!(page.contains("connection_security_policy=\"mutual_tls\""), "{page}");
         assert!(
             page.lines().any(|l| l.starts_with("weft_denied_total{workload=\"web-") && l.ends_with(" 1")),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use weft_wire::proto::weft::v1::{Delta, Party, Route, Series, ServiceName};
 
 use super::slots::Slots;
-use super::sums::Sums;
+use super::sums::{Sizes, Sums};
 
 /// What all proxies have told.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub(crate) struct Aggregate {
 pub(crate) struct Entry {
     pub(crate) labels: Series,
     pub(crate) total: Sums,
+    pub(crate) sizes: Sizes,
 }
 
 /// Whether counts belong to the present.
@@ -64,7 +65,7 @@ impl Aggregate {
             None => {
                 // There are at most `MAX_SERIES + MAX_OTHERS` and the few of the last resort.
                 let number = self.series.len() as u32;
-                self.series.push(Entry { labels: labels.clone(), total: Sums::default() });
+                self.series.push(Entry { labels: labels.clone(), total: Sums::default(), sizes: Sizes::default() });
                 self.by_labels.insert(labels, number);
                 number
             }
@@ -79,6 +80,7 @@ impl Aggregate {
             return;
         }
         entry.total.add(&sums);
+        entry.sizes.add(&delta.request_sizes, &delta.response_sizes);
         if age == Age::Fresh {
             self.recent.add(now, number, &sums);
             self.hour.add(now, number, &sums);
@@ -172,7 +174,7 @@ const RECENT_SLOT: Duration = Duration::from_secs(5);
 const RECENT_SLOTS: usize = 121;
 const HOUR_SLOT: Duration = Duration::from_secs(60);
 const HOUR_SLOTS: usize = 61;
-/// Series of the whole mesh; 0.5 KiB each, and 0.1 KiB for each slot in which it is counted.
+/// Series of the whole mesh; 0.7 KiB each, and 0.1 KiB for each slot in which it is counted.
 const MAX_SERIES: usize = 8_192;
 /// Series that stand for the others of their service.
 const MAX_OTHERS: usize = 1_024;

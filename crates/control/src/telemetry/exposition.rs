@@ -4,31 +4,40 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use weft_wire::histogram::{ISTIO_BOUNDS_MS, bound};
+use weft_wire::histogram::{ISTIO_BOUNDS, bound};
 use weft_wire::proto::weft::v1::{Health, Party, Reporter, Series};
 
 use super::aggregate::Aggregate;
-use super::sums::Sums;
+use super::sums::{Sizes, Sums};
 
 /// The page. `proxies` are those that are connected, by workload (`<namespace>/<name>`).
 pub(crate) fn page(aggregate: &Aggregate, proxies: &BTreeMap<String, &Health>) -> String {
     let mut page = String::new();
     let [requests, connections] = by_labels(aggregate);
     counters(&mut page, &REQUESTS, &requests);
-    durations(&mut page, &requests);
+    histograms(&mut page, &requests);
     counters(&mut page, &CONNECTIONS, &connections);
     health(&mut page, proxies);
     page
 }
 
-type Sample = BTreeMap<String, Sums>;
+type Sample = BTreeMap<String, Counted>;
+
+/// What was counted since the beginning.
+#[derive(Default)]
+struct Counted {
+    sums: Sums,
+    sizes: Sizes,
+}
 
 /// The sums by Istio's labels, which know no routes: of requests, and of connections.
 fn by_labels(aggregate: &Aggregate) -> [Sample; 2] {
     let mut samples = [Sample::new(), Sample::new()];
     for entry in aggregate.entries() {
         let kind = usize::from(entry.labels.route.is_none());
-        samples[kind].entry(labels(&entry.labels)).or_default().add(&entry.total);
+        let counted = samples[kind].entry(labels(&entry.labels)).or_default();
+        counted.sums.add(&entry.total);
+        counted.sizes.add(&entry.sizes.requests, &entry.sizes.responses);
     }
     samples
 }
@@ -36,8 +45,8 @@ fn by_labels(aggregate: &Aggregate) -> [Sample; 2] {
 fn counters(page: &mut String, families: &[Family], samples: &Sample) {
     for (name, help, read) in families {
         head(page, name, "counter", help);
-        for (labels, sums) in samples {
-            let value = read(sums);
+        for (labels, counted) in samples {
+            let value = read(&counted.sums);
             if value > 0 {
                 let _infallible = writeln!(page, "{name}{{{labels}}} {value}");
             }
@@ -45,22 +54,39 @@ fn counters(page: &mut String, families: &[Family], samples: &Sample) {
     }
 }
 
-fn durations(page: &mut String, samples: &Sample) {
+fn histograms(page: &mut String, samples: &Sample) {
     let name = "istio_request_duration_milliseconds";
     head(page, name, "histogram", "How long requests took.");
-    for (labels, sums) in samples {
-        for ms in ISTIO_BOUNDS_MS {
-            let within = |(bucket, _): &(usize, u64)| bound(*bucket).is_some_and(|us| us as f64 <= ms * 1e3);
-            let count: u64 = sums.counts().filter(within).map(|(_, count)| count).sum();
-            let _infallible = writeln!(page, "{name}_bucket{{{labels},le=\"{ms}\"}} {count}");
-        }
-        let count: u64 = sums.counts().map(|(_, count)| count).sum();
-        let sum = sums.duration_us as f64 / 1e3;
-        let _infallible = writeln!(
-            page,
-            "{name}_bucket{{{labels},le=\"+Inf\"}} {count}\n{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}"
-        );
+    for (labels, Counted { sums, .. }) in samples {
+        let within = |ms: f64, bucket: usize| bound(bucket).is_some_and(|us| us as f64 <= ms * 1e3);
+        let below = |ms| total(sums.counts().filter(|(bucket, _)| within(ms, *bucket)).map(|(_, count)| count));
+        let count = total(sums.counts().map(|(_, count)| count));
+        histogram(page, (name, labels), below, (count, sums.duration_us as f64 / 1e3));
     }
+    for (name, help, read) in SIZES {
+        head(page, name, "histogram", help);
+        for (labels, counted) in samples {
+            let (sizes, sum) = read(counted);
+            let bounded = || ISTIO_BOUNDS.into_iter().zip(sizes.iter().copied());
+            let below = |bytes| total(bounded().filter(|(bound, _)| *bound <= bytes).map(|(_, count)| count));
+            histogram(page, (name, labels), below, (total(sizes.iter().copied()), sum as f64));
+        }
+    }
+}
+
+fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
+/// One histogram: how many values are `below` each bound or equal to it, their number and their sum.
+fn histogram(page: &mut String, (name, labels): (&str, &str), below: impl Fn(f64) -> u64, (count, sum): (u64, f64)) {
+    for bound in ISTIO_BOUNDS {
+        let _infallible = writeln!(page, "{name}_bucket{{{labels},le=\"{bound}\"}} {}", below(bound));
+    }
+    let _infallible = writeln!(
+        page,
+        "{name}_bucket{{{labels},le=\"+Inf\"}} {count}\n{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}"
+    );
 }
 
 /// The proxies' own counters. A family's rows stand together, as the format asks.
@@ -162,6 +188,13 @@ fn push(text: &mut String, name: &str, value: &str) {
 
 type Family = (&'static str, &'static str, fn(&Sums) -> u64);
 
+/// Name, help, and how to read the counts and the sum of sizes.
+type SizeFamily = (&'static str, &'static str, fn(&Counted) -> (&[u64], u64));
+
+const SIZES: [SizeFamily; 2] = [
+    ("istio_request_bytes", "Bytes of requests, heads included.", |c| (&c.sizes.requests, c.sums.from_caller_bytes)),
+    ("istio_response_bytes", "Bytes of responses, heads included.", |c| (&c.sizes.responses, c.sums.from_callee_bytes)),
+];
 const REQUESTS: [Family; 1] = [("istio_requests_total", "Requests.", |s| s.requests)];
 const CONNECTIONS: [Family; 4] = [
     ("istio_tcp_connections_opened_total", "Connections opened.", |s| s.opened),

@@ -1,7 +1,7 @@
-//! What is counted of one series: plain sums, and a sparse histogram of durations. Adding is all
+//! What is counted of one series: plain sums, and histograms of durations and sizes. Adding is all
 //! that is ever done to them, so that however they are split over time, the whole is the same.
 
-use weft_wire::histogram::BUCKETS;
+use weft_wire::histogram::{BUCKETS, SIZE_BUCKETS};
 use weft_wire::proto::weft::v1::Delta;
 
 /// The counts of one series over some time.
@@ -63,6 +63,29 @@ impl Sums {
         match self.durations.binary_search_by_key(&bucket, |(bucket, _)| *bucket) {
             Ok(at) => self.durations[at].1 = self.durations[at].1.saturating_add(count),
             Err(at) => self.durations.insert(at, (bucket, count)),
+        }
+    }
+}
+
+/// How large requests and responses were, by buckets of `weft_wire::histogram::size_bucket`, up to the
+/// last that got anything. No window asks for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) requests: Vec<u64>,
+    pub(crate) responses: Vec<u64>,
+}
+
+impl Sizes {
+    /// Adds the counts of some requests and responses. Buckets that there are not count as the last one.
+    pub(crate) fn add(&mut self, requests: &[u64], responses: &[u64]) {
+        for (sums, more) in [(&mut self.requests, requests), (&mut self.responses, responses)] {
+            for (bucket, count) in more.iter().enumerate() {
+                let bucket = bucket.min(SIZE_BUCKETS - 1);
+                if sums.len() <= bucket {
+                    sums.resize(bucket + 1, 0);
+                }
+                sums[bucket] = sums[bucket].saturating_add(*count);
+            }
         }
     }
 }

@@ -18,8 +18,9 @@ use crate::record::{Action, Defect, Enforcement, Inbound, MtlsMode, Origin, Poli
 ///   ignores the mode), the call is admitted only if it would be both with that identity and as
 ///   the plaintext call that it ought to be: a proved identity can close, and never opens.
 /// - Without HTTP (`call.http` is `None`) an ALLOW rule that uses an HTTP field anywhere admits
-///   nothing, and a DENY rule denies without regard to such a field.
-/// - AUDIT and dry-run policies have no part in it; [`reported`] and [`rehearse`] tell of them.
+///   nothing, and a DENY rule denies without regard to such a field. Likewise `connection.sni`,
+///   where nobody could see the name.
+/// - AUDIT and dry-run policies have no part in it; [`unenforced`] tells what they say.
 ///
 /// Allocates nothing, save where a rule reads a header field that has several values.
 pub fn decide<'r>(inbound: &'r Inbound, call: &Call<'_>) -> Verdict<'r> {
@@ -31,6 +32,15 @@ pub fn rehearse<'r>(inbound: &'r Inbound, call: &Call<'_>) -> Verdict<'r> {
     judge(inbound, call, Counted::All)
 }
 
+/// Whether any policy hangs on the server name of the caller's own TLS: if not, [`Sni::Unseen`] is
+/// as good as knowing it. If so, a call whose name is unseen is admitted only if every name would be.
+///
+/// [`Sni::Unseen`]: crate::call::Sni::Unseen
+pub fn hangs_on_sni(inbound: &Inbound, call: &Call<'_>) -> bool {
+    !strict_refuses(inbound.peer_authentication.at(call.destination_port), call)
+        && inbound.policies.iter().flat_map(|policy| &policy.rules).any(|rule| rule::hangs_on_sni(rule, call))
+}
+
 /// The matches that are only reported: of AUDIT policies, and of dry-run policies of any action.
 ///
 /// A call that peer authentication refuses reaches no policy. Where nothing is to be reported this
@@ -38,8 +48,30 @@ pub fn rehearse<'r>(inbound: &'r Inbound, call: &Call<'_>) -> Verdict<'r> {
 pub fn reported<'r>(inbound: &'r Inbound, call: &Call<'_>) -> impl Iterator<Item = Match<'r>> {
     let refused = strict_refuses(inbound.peer_authentication.at(call.destination_port), call);
     let policies = if refused { &[] } else { inbound.policies.as_slice() };
-    let only_reported = |p: &&Policy| p.action == Action::Audit || p.enforcement == Enforcement::DryRun;
-    policies.iter().filter(only_reported).filter_map(|policy| matched(policy, call))
+    policies.iter().filter(|policy| is_only_reported(policy)).filter_map(|policy| matched(policy, call))
+}
+
+/// What AUDIT and dry-run policies say of a call, to be told beside its verdict; `None` when that is
+/// nothing. Where there are no such policies this costs a look at each policy's action.
+pub fn unenforced<'r>(inbound: &'r Inbound, call: &Call<'_>) -> Option<Unenforced<'r>> {
+    if !inbound.policies.iter().any(is_only_reported)
+        || strict_refuses(inbound.peer_authentication.at(call.destination_port), call)
+    {
+        return None;
+    }
+    let audit: Vec<_> = reported(inbound, call).filter(|found| found.policy.action == Action::Audit).collect();
+    let could_decide = |p: &Policy| p.enforcement == Enforcement::DryRun && p.action != Action::Audit;
+    let dry_run = inbound.policies.iter().any(could_decide).then(|| rehearse(inbound, call));
+    (!audit.is_empty() || dry_run.is_some()).then_some(Unenforced { audit, dry_run })
+}
+
+/// What policies without a part in the verdict say of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unenforced<'r> {
+    /// The AUDIT policies that match.
+    pub audit: Vec<Match<'r>>,
+    /// The verdict that [`rehearse`] gives; `None` where no dry-run policy could decide.
+    pub dry_run: Option<Verdict<'r>>,
 }
 
 /// What was decided, and why.
@@ -187,6 +219,10 @@ fn by_policies<'r>(inbound: &'r Inbound, call: &Call<'_>, counted: Counted) -> R
         None if of(Action::Allow).next().is_some() => Reason::NoAllowMatched,
         None => Reason::NoAllowPolicy,
     }
+}
+
+fn is_only_reported(policy: &Policy) -> bool {
+    policy.action == Action::Audit || policy.enforcement == Enforcement::DryRun
 }
 
 fn matched<'r>(policy: &'r Policy, call: &Call<'_>) -> Option<Match<'r>> {

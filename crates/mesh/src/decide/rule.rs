@@ -6,20 +6,27 @@
 
 use std::net::IpAddr;
 
-use crate::call::{Call, HttpCall};
+use crate::call::{Call, HttpCall, Sni};
 use crate::record::{Action, Condition, Matches, Operation, Pattern, Rule, ServiceAccountRef, Source};
 
 /// Whether the rule matches: any of `from`, any of `to`, all of `when`.
 ///
 /// On TCP an ALLOW rule that uses an HTTP field in any alternative never matches; in rules of
-/// other actions such a field counts as fulfilled, so that they match more.
+/// other actions such a field counts as fulfilled, so that they match more. So it is with a server
+/// name that nobody could see.
 pub(super) fn matches(rule: &Rule, action: Action, call: &Call<'_>) -> bool {
     if action == Action::Allow && call.http.is_none() && rule.uses_http() {
         return false;
     }
     (rule.from.is_empty() || rule.from.iter().any(|s| source_matches(s, call)))
         && (rule.to.is_empty() || rule.to.iter().any(|o| operation_matches(o, call)))
-        && rule.when.iter().all(|c| condition_holds(c, call))
+        && rule.when.iter().all(|c| condition_holds(c, action, call))
+}
+
+/// Whether the rule asks for the server name, and all else that it asks for is so.
+pub(super) fn hangs_on_sni(rule: &Rule, call: &Call<'_>) -> bool {
+    rule.when.iter().any(|c| matches!(c, Condition::Sni(_)))
+        && matches(rule, Action::Deny, &Call { sni: Sni::Unseen, ..*call })
 }
 
 impl Rule {
@@ -52,7 +59,7 @@ fn operation_matches(operation: &Operation, call: &Call<'_>) -> bool {
         })
 }
 
-fn condition_holds(condition: &Condition, call: &Call<'_>) -> bool {
+fn condition_holds(condition: &Condition, action: Action, call: &Call<'_>) -> bool {
     let peer = call.peer;
     match condition {
         Condition::Header(name, m) => call.http.is_none_or(|http| header_holds(name, m, &http)),
@@ -64,7 +71,12 @@ fn condition_holds(condition: &Condition, call: &Call<'_>) -> bool {
         Condition::SourcePrincipal(m) => holds(m, |p| peer.is_some_and(|id| p.matches(id.principal()))),
         Condition::DestinationIp(m) => holds(m, |block| block.contains(call.destination_ip)),
         Condition::DestinationPort(m) => holds(m, |port| *port == call.destination_port),
-        Condition::Sni(m) => holds(m, |p| call.sni.is_some_and(|name| p.matches(name))),
+        Condition::Sni(m) => match call.sni {
+            Sni::Unseen => action != Action::Allow,
+            Sni::Absent => holds(m, |_| false),
+            // Host names have no case (RFC 6066, 3).
+            Sni::Name(name) => holds(m, |p| p.matches_ignoring_case(name)),
+        },
         Condition::Auth(_, m) => call.http.is_none() || holds(m, |_| false),
     }
 }

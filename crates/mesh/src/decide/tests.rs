@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::call::HttpCall;
+use crate::call::{HttpCall, Sni};
 use crate::name::SpiffeId;
 use crate::record::{
     Cidr, Condition, Matches, Operation, PathPattern, Pattern, PeerAuthentication, ServiceAccountRef, Source,
@@ -78,7 +78,7 @@ struct Case {
     authority: &'static str,
     path: &'static str,
     tcp: bool,
-    sni: Option<&'static str>,
+    sni: Sni<'static>,
     ip: IpAddr,
 }
 
@@ -91,7 +91,7 @@ impl Case {
             authority: "payments:80",
             path: "/charge",
             tcp: false,
-            sni: None,
+            sni: Sni::Absent,
             ip: [10, 0, 0, 1].into(),
         }
     }
@@ -218,8 +218,51 @@ fn what_is_only_reported_is_told_apart() {
     assert_eq!(reports, [Action::Audit, Action::Deny]);
     assert_eq!(decide(&record, &case.call()).decision, Decision::Allow);
     assert_eq!(rehearse(&record, &case.call()).decision, Decision::Deny);
+    let told = unenforced(&record, &case.call()).unwrap();
+    assert_eq!(told.audit, [Match { policy: &record.policies[0], rule: &record.policies[0].rules[0] }]);
+    assert_eq!(told.dry_run, Some(rehearse(&record, &case.call())));
     let plaintext = Case::plaintext();
     assert_eq!(reported(&record, &plaintext.call()).count(), 0, "refused before any policy");
+    assert_eq!(unenforced(&record, &plaintext.call()), None);
+}
+
+#[test]
+fn an_unseen_server_name_closes() {
+    let unseen = Case { sni: Sni::Unseen, ..Case::tcp() };
+    for condition in [texts(["a.example"]), not_texts(["a.example"])] {
+        let rule = when(Condition::Sni(condition));
+        let of = |action| inbound(MtlsMode::Permissive, vec![policy(action, vec![rule.clone()])]);
+        unseen.check(&of(Action::Allow), Decision::Deny);
+        unseen.check(&of(Action::Deny), Decision::Deny);
+        assert_eq!(reported(&of(Action::Audit), &unseen.call()).count(), 1);
+    }
+}
+
+#[test]
+fn a_server_name_is_asked_for_only_where_a_rule_hangs_on_it() {
+    let rule = |port| Rule { to: on_port(port).to, ..when(Condition::Sni(texts(["a.example"]))) };
+    let hangs = |mode, policies, case: &Case| hangs_on_sni(&inbound(mode, policies), &case.call());
+    let case = Case::tcp();
+    assert!(hangs(MtlsMode::Strict, vec![policy(Action::Deny, vec![rule(8080)])], &case));
+    assert!(hangs(MtlsMode::Strict, vec![dry(Action::Allow, vec![rule(8080)])], &case));
+    assert!(!hangs(MtlsMode::Strict, vec![policy(Action::Deny, vec![rule(443), on_port(8080)])], &case));
+    let plaintext = Case { peer: None, ..Case::tcp() };
+    assert!(!hangs(MtlsMode::Strict, vec![policy(Action::Deny, vec![rule(8080)])], &plaintext), "refused before");
+}
+
+fn on_port(port: u16) -> Rule {
+    to(Operation { ports: any([port]), ..Operation::default() })
+}
+
+#[test]
+fn nothing_is_told_where_nothing_is_only_reported() {
+    let case = Case::http();
+    let told = |policies| unenforced(&inbound(MtlsMode::Permissive, policies), &case.call()).is_some();
+    assert!(!told(vec![policy(Action::Allow, vec![Rule::default()])]));
+    assert!(!told(vec![policy(Action::Audit, vec![principals("other")])]), "no match");
+    assert!(!told(vec![dry(Action::Audit, vec![principals("other")])]), "it could decide nothing");
+    assert!(told(vec![dry(Action::Audit, vec![Rule::default()])]));
+    assert!(told(vec![dry(Action::Deny, vec![principals("other")])]), "that it would admit is worth telling");
 }
 
 #[test]
@@ -321,7 +364,13 @@ fn what_is_called_matches_by_its_own_rules() {
     Case::http().matches(ports(any([80, 8080])), true);
     Case::http().matches(ports(none_of([8080])), false);
     Case::http().matches(when(Condition::Sni(texts(["*"]))), false);
-    Case { sni: Some("a.example"), ..Case::tcp() }.matches(when(Condition::Sni(texts(["*.example"]))), true);
+    let named = |name| Case { sni: Sni::Name(name), ..Case::tcp() };
+    for (name, expected) in [("a.example", true), ("A.Example", true), ("a.example.org", false)] {
+        named(name).matches(when(Condition::Sni(texts(["*.example"]))), expected);
+        named(name).matches(when(Condition::Sni(not_texts(["*.example"]))), !expected);
+    }
+    Case::tcp().matches(when(Condition::Sni(texts(["*"]))), false);
+    Case::tcp().matches(when(Condition::Sni(not_texts(["a.example"]))), true);
 }
 
 #[test]

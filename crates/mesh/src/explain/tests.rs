@@ -1,5 +1,5 @@
 use super::*;
-use crate::call::Call;
+use crate::call::{Call, Sni};
 use crate::decide::decide;
 use crate::name::SpiffeId;
 use crate::record::{
@@ -48,7 +48,7 @@ fn told(mode: MtlsMode, policies: Vec<Policy>, peer: Option<&str>) -> Explanatio
         remote_ip: ip,
         destination_ip: ip,
         destination_port: 8080,
-        sni: None,
+        sni: Sni::Absent,
         http: None,
     };
     explain(&inbound, &decide(&inbound, &call))

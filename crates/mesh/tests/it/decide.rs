@@ -1,7 +1,8 @@
 //! `decide` says what the naive statement of the rules says.
 
 use proptest::prelude::*;
-use weft_mesh::decide::{Decision, Match, Reason, decide, rehearse, reported};
+use weft_mesh::Sni;
+use weft_mesh::decide::{Decision, Match, Reason, decide, hangs_on_sni, rehearse, reported, unenforced};
 use weft_mesh::explain::explain;
 use weft_mesh::record::{Action, Enforcement, Inbound};
 
@@ -51,6 +52,7 @@ proptest! {
         without.policies.retain(|p| p.action != Action::Audit && p.enforcement == Enforcement::Enforced);
         prop_assert_eq!(decide(&inbound, &call.call()).decision, decide(&without, &call.call()).decision);
         prop_assert_eq!(reported(&without, &call.call()).count(), 0);
+        prop_assert_eq!(unenforced(&without, &call.call()), None);
     }
 
     #[test]
@@ -60,6 +62,22 @@ proptest! {
         let expected = audits.filter(|p| p.rules.iter().any(|r| naive::deny_rule_matches(r, &call.call()))).count();
         let found = reported(&inbound, &call.call()).filter(|m| m.policy.action == Action::Audit).count();
         prop_assert_eq!(found, if refused { 0 } else { expected });
+        prop_assert_eq!(unenforced(&inbound, &call.call()).map_or(0, |told| told.audit.len()), found);
+    }
+
+    #[test]
+    fn an_unseen_server_name_admits_what_every_name_would(
+        inbound in generate::inbound(),
+        mut call in generate::call(),
+    ) {
+        call.sni = Sni::Unseen;
+        let unseen = decide(&inbound, &call.call()).decision;
+        let hangs = hangs_on_sni(&inbound, &call.call());
+        for sni in [Sni::Absent, Sni::Name("a.example"), Sni::Name("c.example")] {
+            call.sni = sni;
+            let seen = decide(&inbound, &call.call()).decision;
+            prop_assert!(unseen == seen || (hangs && unseen == Decision::Deny), "{:?}", sni);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use weft_mesh::call::{Call, HttpCall};
+use weft_mesh::call::{Call, HttpCall, Sni};
 use weft_mesh::name::SpiffeId;
 use weft_mesh::record::{
     Action, Cidr, Claim, Condition, Enforcement, Inbound, Matches, MtlsMode, Operation, Origin, PathPattern, Pattern,
@@ -17,7 +17,7 @@ pub(crate) struct OwnedCall {
     peer: Option<SpiffeId>,
     ips: [IpAddr; 3],
     port: u16,
-    sni: Option<&'static str>,
+    pub(crate) sni: Sni<'static>,
     http: Option<OwnedHttp>,
 }
 
@@ -52,7 +52,7 @@ impl OwnedCall {
 
 pub(crate) fn call() -> impl Strategy<Value = OwnedCall> {
     let ips = [ip(), ip(), ip()];
-    let sni = prop::option::of(select(vec!["a.example", "b.example", ""]));
+    let sni = select(vec![Sni::Unseen, Sni::Absent, Sni::Name("a.example"), Sni::Name("B.example")]);
     (prop::option::weighted(0.8, id()), ips, port(), sni, prop::option::weighted(0.7, http()))
         .prop_map(|(peer, ips, port, sni, http)| OwnedCall { peer, ips, port, sni, http })
 }

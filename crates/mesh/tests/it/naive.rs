@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use weft_mesh::call::{Call, HttpCall};
+use weft_mesh::call::{Call, HttpCall, Sni};
 use weft_mesh::record::{
     Action, Cidr, Condition, Enforcement, Inbound, Matches, MtlsMode, Operation, PathPattern, Pattern, Policy, Rule,
     Source,
@@ -65,15 +65,23 @@ fn by_policies(inbound: &Inbound, call: &Call<'_>) -> Outcome {
     Outcome::NothingAllows
 }
 
-/// On TCP the rule loses its HTTP fields first, and then it is any other rule.
+/// The rule loses first what can't be seen, and then it is any other rule.
 pub(crate) fn deny_rule_matches(rule: &Rule, call: &Call<'_>) -> bool {
-    let seen = if call.http.is_none() { without_http(rule) } else { rule.clone() };
-    rule_matches(&seen, call)
+    rule_matches(&without_unseen(rule, call), call)
 }
 
-/// On TCP a rule that loses anything is lost.
+/// A rule that loses anything is lost.
 fn allow_rule_matches(rule: &Rule, call: &Call<'_>) -> bool {
-    (call.http.is_some() || without_http(rule) == *rule) && rule_matches(rule, call)
+    without_unseen(rule, call) == *rule && rule_matches(rule, call)
+}
+
+/// On TCP there are no HTTP fields; and a server name may be unseen.
+fn without_unseen(rule: &Rule, call: &Call<'_>) -> Rule {
+    let mut seen = if call.http.is_none() { without_http(rule) } else { rule.clone() };
+    if call.sni == Sni::Unseen {
+        seen.when.retain(|c| !matches!(c, Condition::Sni(_)));
+    }
+    seen
 }
 
 fn without_http(rule: &Rule) -> Rule {
@@ -141,7 +149,10 @@ fn condition_holds(condition: &Condition, call: &Call<'_>) -> bool {
         Condition::SourcePrincipal(m) => field(m, &part(call, Part::Principal), text),
         Condition::DestinationIp(m) => field(m, &Some(call.destination_ip), lies_in),
         Condition::DestinationPort(m) => field(m, &Some(call.destination_port), |p, v| p == v),
-        Condition::Sni(m) => field(m, &call.sni.map(str::to_owned), text),
+        Condition::Sni(m) => {
+            let name = if let Sni::Name(name) = call.sni { Some(name.to_lowercase()) } else { None };
+            field(m, &name, |pattern, value| text(&lower_case(pattern), value))
+        }
         Condition::Auth(_, m) => field(m, &None::<String>, text),
     }
 }

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weft_wire::histogram::ISTIO_BOUNDS as BOUNDS;
+
 use super::{Labels, count, label_text, overflow};
 use crate::limits::METRIC_SERIES;
 use crate::report::Routed;
@@ -129,29 +131,6 @@ const FAMILIES: [Family; 3] = [
     ("istio_request_duration_milliseconds", "Duration of requests.", |s| &s.duration_ms),
     ("istio_request_bytes", "Bytes of requests, heads included.", |s| &s.received),
     ("istio_response_bytes", "Bytes of responses, heads included.", |s| &s.sent),
-];
-
-/// The upper bounds that Istio's proxies use for all histograms (Envoy's default).
-const BOUNDS: [f64; 19] = [
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1_000.0,
-    2_500.0,
-    5_000.0,
-    10_000.0,
-    30_000.0,
-    60_000.0,
-    300_000.0,
-    600_000.0,
-    1_800_000.0,
-    3_600_000.0,
 ];
 
 #[cfg(test)]

@@ -64,7 +64,8 @@ impl Clauses {
     pub(super) fn admit(&self, seen: &Seen<'_>) -> bool {
         let parties = [&seen.labels.source, &seen.labels.destination];
         let is_party = |(namespace, name): &(Option<String>, String)| {
-            parties.iter().any(|party| is_named(party, namespace.as_deref(), name))
+            let namespace = namespace.as_deref();
+            parties.iter().any(|party| is_named(party, namespace, name)) || is_service(seen.labels, namespace, name)
         };
         let is_identity = |principal: &String| {
             let ids = parties.iter().filter_map(|party| party.principal.as_ref());
@@ -121,6 +122,12 @@ impl Status {
 fn is_named(party: &Party, namespace: Option<&str>, name: &str) -> bool {
     namespace.is_none_or(|namespace| *party.namespace == *namespace)
         && (*party.workload == *name || *party.app == *name)
+}
+
+/// Before an endpoint is chosen, and where there is none, only the service tells who is called.
+fn is_service(labels: &Labels, namespace: Option<&str>, name: &str) -> bool {
+    let service = &labels.service;
+    namespace.is_none_or(|namespace| *service.namespace == *namespace) && *service.name == *name
 }
 
 const SCHEME: &str = "spiffe://";

@@ -27,6 +27,7 @@ use weft_wire::proto::weft::v1::{Delta, Leaf, NumberedFilter, Series, TapEvent};
 pub(crate) use reporter::{Reported, Reporter, answer};
 pub(crate) use routed::Routed;
 pub(crate) use stream::follow;
+pub(crate) use taps::Watched;
 
 /// The two ends of what data thread and control thread tell each other of signals.
 pub fn channel() -> (ControlEnd, DataEnd) {

@@ -11,7 +11,7 @@ use weft_wire::proto::weft::v1::{self as proto, Delta, Series};
 
 use super::route::{RouteId, Routes};
 use super::routed::Routed;
-use super::taps::Taps;
+use super::taps::{Taps, Watched};
 use super::{Activity, Ask, DataEnd, Snapshot};
 use crate::access::AccessRecord;
 use crate::data::Data;
@@ -68,6 +68,11 @@ impl Reporter {
     /// Whether anybody watches calls.
     pub(crate) fn is_watched(&self) -> bool {
         self.taps.is_watching()
+    }
+
+    /// A call begins. Whoever watches for such calls will see that it is open, if it lasts.
+    pub(crate) fn begin(&self, record: impl FnOnce() -> AccessRecord) -> Option<Watched> {
+        if self.taps.is_watching() { self.taps.begin(&record()) } else { None }
     }
 
     /// A call ended. Whoever watches for such a call will see it.

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use weft_wire::histogram::bucket;
+use weft_wire::histogram::{bucket, size_bucket};
 use weft_wire::proto::weft::v1::Delta;
 
 use super::route::RouteId;
@@ -24,6 +24,9 @@ struct Row {
     from_callee: u64,
     /// Buckets of `weft_wire::histogram` in order.
     durations: Vec<(u16, u64)>,
+    /// Buckets of sizes, up to the last that got anything: of requests, and of responses.
+    request_sizes: Vec<u64>,
+    response_sizes: Vec<u64>,
 }
 
 impl Routed {
@@ -51,6 +54,13 @@ impl Routed {
             Ok(at) => row.durations[at].1 += 1,
             Err(at) => row.durations.insert(at, (bucket, 1)),
         }
+        for (sizes, bytes) in [(&mut row.request_sizes, from_caller), (&mut row.response_sizes, from_callee)] {
+            let bucket = size_bucket(bytes);
+            if sizes.len() <= bucket {
+                sizes.resize(bucket + 1, 0);
+            }
+            sizes[bucket] += 1;
+        }
     }
 
     /// Takes what was counted since the last time, route by route; `name` numbers a new one.
@@ -65,6 +75,8 @@ impl Routed {
                 from_callee_bytes: std::mem::take(&mut row.from_callee),
                 buckets: row.durations.iter().map(|(bucket, _)| (*bucket).into()).collect(),
                 counts: row.durations.iter().map(|(_, count)| *count).collect(),
+                request_sizes: std::mem::take(&mut row.request_sizes),
+                response_sizes: std::mem::take(&mut row.response_sizes),
                 ..Delta::default()
             });
             row.durations.clear();
@@ -97,6 +109,7 @@ mod tests {
         take(&mut deltas);
         assert_eq!((deltas.len(), deltas[0].requests, deltas[0].duration_us), (2, 2, 6_000));
         assert_eq!((deltas[0].from_caller_bytes, deltas[0].from_callee_bytes, &*deltas[0].counts), (20, 40, &[2][..]));
+        assert_eq!((&*deltas[0].request_sizes, &*deltas[0].response_sizes), (&[0, 0, 0, 2][..], &[0, 0, 0, 0, 2][..]));
         deltas.clear();
         take(&mut deltas);
         assert_eq!(deltas, []);

@@ -1,8 +1,10 @@
 //! Calls that somebody watches for, in a bounded ring that loses the newest. Nothing is made of a
-//! call for which nobody looks.
+//! call for which nobody looks. A call is told at its end; one that lasts, before too.
 
 use std::cell::{Cell, RefCell};
-use std::time::UNIX_EPOCH;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use weft_wire::proto::weft::v1::{NumberedFilter, TapEvent};
 
@@ -18,6 +20,30 @@ pub(super) struct Taps {
     filters: RefCell<Vec<(u64, Clauses)>>,
     ring: RefCell<Vec<TapEvent>>,
     dropped: Cell<u64>,
+    open: Rc<RefCell<Opened>>,
+    last: Cell<u64>,
+}
+
+/// Calls that began while somebody watched for them and go on, by number.
+type Opened = HashMap<u64, Stage>;
+
+/// What lasts from one report to the next is told as open, once.
+enum Stage {
+    Begun(TapEvent),
+    Lasting(TapEvent),
+    Told,
+}
+
+/// A call that may have to be told as open, until dropped.
+pub(crate) struct Watched {
+    open: Rc<RefCell<Opened>>,
+    number: u64,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.open.borrow_mut().remove(&self.number);
+    }
 }
 
 impl Taps {
@@ -27,6 +53,7 @@ impl Taps {
         *self.filters.borrow_mut() = filters.into_iter().map(compile).collect();
         if self.filters.borrow().is_empty() {
             self.take();
+            self.open.borrow_mut().clear();
         }
     }
 
@@ -35,29 +62,63 @@ impl Taps {
         !self.filters.borrow().is_empty()
     }
 
+    /// A call began that somebody may watch for; more than [`TAP_EVENTS`] at once are told at their
+    /// end only.
+    pub(super) fn begin(&self, record: &AccessRecord) -> Option<Watched> {
+        let event = TapEvent { open: true, ..self.event(record)? };
+        if self.open.borrow().len() == TAP_EVENTS {
+            return None;
+        }
+        let number = self.last.get() + 1;
+        self.last.set(number);
+        self.open.borrow_mut().insert(number, Stage::Begun(event));
+        Some(Watched { open: self.open.clone(), number })
+    }
+
     /// A call ended.
     pub(super) fn see(&self, record: &AccessRecord) {
-        if !self.is_watching() {
-            return;
+        if self.is_watching()
+            && let Some(event) = self.event(record)
+        {
+            self.push(event);
         }
+    }
+
+    fn event(&self, record: &AccessRecord) -> Option<TapEvent> {
         let seen = Seen::of(record);
         let filters = self.filters.borrow();
         let numbers: Vec<u64> = filters.iter().filter(|(_, c)| c.admit(&seen)).map(|(number, _)| *number).collect();
-        if numbers.is_empty() {
-            return;
-        }
+        (!numbers.is_empty()).then(|| event(record, &seen, numbers))
+    }
+
+    fn push(&self, event: TapEvent) {
         let mut ring = self.ring.borrow_mut();
         if ring.len() == TAP_EVENTS {
             self.dropped.set(self.dropped.get() + 1);
         } else {
-            ring.push(event(record, &seen, numbers));
+            ring.push(event);
         }
     }
 
     /// What came since the last time, and how much was lost.
     pub(super) fn take(&self) -> (Vec<TapEvent>, u64) {
+        for stage in self.open.borrow_mut().values_mut() {
+            *stage = match std::mem::replace(stage, Stage::Told) {
+                Stage::Begun(event) => Stage::Lasting(event),
+                Stage::Lasting(event) => {
+                    self.push(TapEvent { duration_us: us_since(event.start_us), ..event });
+                    Stage::Told
+                }
+                Stage::Told => Stage::Told,
+            };
+        }
         (self.ring.take(), self.dropped.take())
     }
+}
+
+fn us_since(start_us: i64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    u64::try_from(now).unwrap_or(u64::MAX).saturating_sub(start_us.cast_unsigned())
 }
 
 fn event(record: &AccessRecord, seen: &Seen<'_>, numbers: Vec<u64>) -> TapEvent {
@@ -83,5 +144,9 @@ fn event(record: &AccessRecord, seen: &Seen<'_>, numbers: Vec<u64>) -> TapEvent 
         code: seen.status.into(),
         verdict: record.verdict.as_ref().map(|judged| judged.verdict).unwrap_or_default().to_owned(),
         why: record.failure.as_ref().map(|failure| failure.cause.as_str()).unwrap_or_default().to_owned(),
+        open: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,4 +12,6 @@ mod http1_policy;
 mod identity;
 mod launched;
 mod policy;
+mod server_name;
 mod tcp;
+mod unenforced;

@@ -21,11 +21,17 @@ pub(crate) enum AuthzCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  weft authz explain -f policies/ --from cluster.local/ns/shop/sa/checkout --to default/payments --port 8080
-  weft authz explain --from spiffe://cluster.local/ns/shop/sa/checkout --to default/app=payments,tier=back \\
-      --method POST --path /charge --header x-team=red
+  weft authz explain -f policies/ --from cluster.local/ns/shop/sa/checkout --to default/payments
+  weft authz explain --from spiffe://cluster.local/ns/shop/sa/checkout \\
+      --to default/app=payments,tier=back --method POST --path /charge --header x-team=red
 
-The exit status is 0 whatever the verdict; weft authz test is for checks.")]
+The exit status is 0 whatever the verdict; weft authz test is for checks.
+
+JSON (a verdict that no rule decided has null):
+  {\"verdict\": \"allow\" | \"deny\",
+   \"rule\": {\"policy\": \"default/payments\", \"index\": 0, \"file\": \"payments.yaml\", \"line\": 12} | null,
+   \"reason\": \"allowed: ALLOW rule 0 matches (default/payments at payments.yaml:12)\",
+   \"problems\": []}")]
 pub(crate) struct ExplainArgs {
     /// A folder of manifests; without it, the running mesh is asked.
     #[arg(short = 'f', long = "folder", value_name = "DIR")]
@@ -45,6 +51,9 @@ pub(crate) struct ExplainArgs {
     /// What is spoken [default: http with --method, --path, --host or --header; else as the port is declared, or tcp].
     #[arg(long, value_enum)]
     pub(crate) protocol: Option<Protocol>,
+    /// The server name of the caller's own TLS, which passes as tcp.
+    #[arg(long, value_name = "HOST", value_parser = request::host)]
+    pub(crate) sni: Option<String>,
     /// The HTTP method [default: GET, with grpc POST].
     #[arg(long, value_parser = request::method)]
     pub(crate) method: Option<String>,
@@ -78,6 +87,11 @@ A file of cases:
       to: {namespace: default, labels: {app: payments}, port: 8080, protocol: http}
       request: {method: POST, path: /charge, headers: {x-team: red}}
       expect: allow
+
+JSON:
+  {\"cases\": [{\"name\": \"checkout may charge\", \"expect\": \"allow\", \"verdict\": \"deny\", \"ok\": false,
+              \"rule\": {\"policy\": …, \"index\": 0, \"file\": …, \"line\": 12} | null, \"reason\": …}],
+   \"problems\": []}
 
 Exit status: 0 when every case came out as expected, 1 when one differs, 2 when the cases or the folder can't be used.")]
 pub(crate) struct TestArgs {

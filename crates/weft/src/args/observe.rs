@@ -72,19 +72,21 @@ pub(crate) struct WindowArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Calls are shown when they end, as each proxy sees them: \"in\" is the callee's, \"out\" the caller's.
-What comes faster than it can be shown is left out, and counted on standard error.
+One that lasts (a stream, a WebSocket, a TCP connection) is shown before too, once, as \"open for\" so
+long, if it began while weft tap ran; a filter by status waits for its end. What comes faster than it can be shown is left out, and counted on standard error.
 
 Examples:
   weft tap payments --status 5xx
   weft tap --path '/charge/*' --identity cluster.local/ns/default/sa/checkout
   weft tap --count 10 -o json
 
-JSON, a line for each call:
-  {\"start\": \"2026-01-02T03:04:05.678901Z\", \"duration_ms\": 1.25, \"reporter\": \"source\" | \"destination\",
+JSON, a line for each call that ended or (\"open\": true) lasts:
+  {\"start\": \"2026-01-02T03:04:05.678901Z\", \"duration_ms\": 1.25,
+   \"reporter\": \"source\" | \"destination\",
    \"source\": {\"namespace\": …, \"workload\": …, \"app\": …, \"identity\": … | null, \"address\": …},
    \"destination\": {likewise}, \"service\": …, \"protocol\": \"tcp\" | \"http\" | \"grpc\", \"security\": …,
    \"method\": … | null, \"path\": … | null, \"status\": 200 | null, \"bytes\": {\"received\": 0, \"sent\": 0},
-   \"verdict\": \"allow\" | \"deny\" | null, \"flag\": \"-\", \"why\": … | null}")]
+   \"verdict\": \"allow\" | \"deny\" | null, \"flag\": \"-\", \"why\": … | null, \"open\": true | false}")]
 pub(crate) struct TapArgs {
     /// Only calls of or to this: NAME or NAMESPACE/NAME of a workload or of its application.
     #[arg(value_name = "WORKLOAD")]
@@ -101,7 +103,7 @@ pub(crate) struct TapArgs {
     /// Only calls with this identity on either side, with or without spiffe://.
     #[arg(long, value_name = "ID")]
     pub(crate) identity: Option<String>,
-    /// End after so many calls.
+    /// End after so many lines.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     #[command(flatten)]

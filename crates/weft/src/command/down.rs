@@ -28,7 +28,7 @@ async fn wait_for_the_end(home: &Home) -> Result<(), Failure> {
     while weft_control::is_held(home.state()).context("look at the state folder")? {
         if Instant::now() > deadline {
             return Err(Failure::new(format!("the mesh still runs after {} s", END_TIMEOUT.as_secs()))
-                .hint("see its log in the state folder"));
+                .hint("what still runs: weft ps"));
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }

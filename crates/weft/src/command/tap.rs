@@ -1,4 +1,4 @@
-//! `weft tap`: calls as they end, as the proxies see them.
+//! `weft tap`: calls as they end, and those that last before, as the proxies see them.
 
 use std::process::ExitCode;
 
@@ -40,7 +40,7 @@ async fn follow(home: &Home, args: &TapArgs) -> Result<(), Failure> {
             }
         }
     }
-    Err(Failure::new("the mesh has ended"))
+    Err(Failure::new("the mesh has ended").hint(client::START))
 }
 
 fn filter(args: &TapArgs) -> TapFilter {
@@ -66,11 +66,13 @@ fn line(event: &TapEvent) -> String {
     let service = service.unwrap_or_default();
     let what = match (&*event.method, event.code) {
         ("", _) => format!("{} {}", event.protocol, event.destination_address),
+        (method, _) if event.open => format!("{method} {}", event.path),
         (method, 0) => format!("{method} {} without a response", event.path),
         (method, code) => format!("{method} {} {code}", event.path),
     };
-    let traffic = [event.from_caller_bytes, event.from_callee_bytes].map(figures::bytes).join("/");
     let took = figures::latency(Some(event.duration_us));
+    let traffic = [event.from_caller_bytes, event.from_callee_bytes].map(figures::bytes).join("/");
+    let passed = if event.open { format!("open for {took}") } else { format!("{took}  {traffic}") };
     let identity = event.source.as_ref().map(|party| &*party.principal).filter(|id| !id.is_empty());
     let secured = match (&*event.security, identity) {
         ("none", _) => "plaintext".to_owned(),
@@ -83,7 +85,7 @@ fn line(event: &TapEvent) -> String {
         (_, why) => format!("  failed: {why} ({})", event.flag),
     };
     let clock = clock.unwrap_or_default();
-    print::tame(&format!("{clock} {side} {source} > {service}  {what}  {took}  {traffic}  {secured}{failed}"))
+    print::tame(&format!("{clock} {side} {source} > {service}  {what}  {passed}  {secured}{failed}"))
 }
 
 fn party(party: Option<&Party>, address: &str) -> String {
@@ -115,6 +117,7 @@ struct Call {
     verdict: Option<String>,
     flag: String,
     why: Option<String>,
+    open: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -147,13 +150,14 @@ impl Call {
             service: event.service.unwrap_or_default().host,
             protocol: event.protocol,
             security: event.security,
-            status: (!event.method.is_empty()).then_some(event.code),
+            status: (!event.method.is_empty() && !event.open).then_some(event.code),
             method: text(&event.method),
             path: text(&event.path),
             bytes: Bytes { received: event.from_caller_bytes, sent: event.from_callee_bytes },
             verdict: text(&event.verdict),
             flag: event.flag,
             why: text(&event.why),
+            open: event.open,
         }
     }
 }

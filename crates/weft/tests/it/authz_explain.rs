@@ -344,3 +344,16 @@ fn wrong_arguments_are_told() {
     error: folder nowhere: No such file or directory (os error 2)
     "#);
 }
+
+#[test]
+fn a_server_name_can_be_asked_about() {
+    let spec = "action: DENY\nrules:\n- when:\n  - key: connection.sni\n    values: [\"*.bad.example\"]";
+    let room = only(policy("names", spec));
+    let ask = |more: &str| room.run(&format!("authz explain -f p --to default/web --port 443 {more}"));
+    let denied = ask("--sni A.Bad.example");
+    assert!(denied.starts_with("exit 0\ndeny  default/names rule 0 at a.yaml:"), "{denied}");
+    assert!(ask("--sni good.example").starts_with("exit 0\nallow"));
+    let nameless = ask("");
+    assert!(nameless.starts_with("exit 0\nallow") && nameless.contains("--sni asks about TLS"), "{nameless}");
+    assert!(!ask("--method GET").contains("--sni"), "a request has no name");
+}

@@ -6,4 +6,5 @@ mod authz_mistakes;
 mod authz_running;
 mod authz_test;
 mod folders;
+mod help;
 mod room;

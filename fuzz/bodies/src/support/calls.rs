@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use weft_mesh::call::{Call, HttpCall};
-use weft_mesh::decide::{Decision, decide, rehearse, reported};
+use weft_mesh::call::{Call, HttpCall, Sni};
+use weft_mesh::decide::{Decision, decide, rehearse, reported, unenforced};
 use weft_mesh::explain::explain;
 use weft_mesh::record::Inbound;
 use weft_mesh::{SpiffeId, TrustDomain};
@@ -27,6 +27,8 @@ pub(crate) fn check_explanations(inbound: &Inbound) {
         assert_eq!(explain(inbound, &rehearsed).verdict, rehearsed.decision);
         assert!(rehearsed.decision == verdict.decision || !inbound.policies.is_empty(), "a dry run of nothing differs");
         assert!(reported(inbound, call).count() <= inbound.policies.len());
+        let told = unenforced(inbound, call);
+        assert!(told.is_none_or(|told| told.dry_run.is_none_or(|dry_run| dry_run == rehearsed)));
     });
 }
 
@@ -48,5 +50,5 @@ fn each(mut judge: impl FnMut(&Call<'_>)) {
 fn call<'a>(peer: Option<&'a SpiffeId>, destination_port: u16, http: Option<HttpCall<'a>>) -> Call<'a> {
     let address = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
     let (source_ip, destination_ip) = (address(1), address(2));
-    Call { peer, source_ip, remote_ip: source_ip, destination_ip, destination_port, sni: None, http }
+    Call { peer, source_ip, remote_ip: source_ip, destination_ip, destination_port, sni: Sni::Absent, http }
 }

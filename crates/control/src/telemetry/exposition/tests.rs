@@ -1,6 +1,8 @@
 //! The page as Prometheus reads it.
 
 use super::*;
+use weft_wire::proto::weft::v1::Delta;
+
 use crate::telemetry::aggregate::Age;
 use crate::telemetry::fixtures::{at, connections, opened, requests, took};
 
@@ -36,6 +38,33 @@ fn istios_names_tell_the_sums() {
     assert_eq!(value(&page, "istio_request_duration_milliseconds_sum{", "\"200\""), [6.7]);
     assert_eq!(value(&page, "istio_tcp_connections_opened_total{", "source_app=\"we\\\"b\""), [3.0]);
     assert!(!page.contains("GET /a"), "routes are no labels of Istio's");
+}
+
+#[test]
+fn sizes_are_told_by_istios_bounds() {
+    let mut aggregate = Aggregate::default();
+    for (route, sizes, bytes) in [("GET /a", vec![0, 0, 0, 2], 14), ("GET /b", vec![0; 21], 0), ("GET /c", vec![1], 0)]
+    {
+        let delta =
+            Delta { request_sizes: sizes, from_caller_bytes: bytes, response_sizes: vec![0, 3], ..took(700, 3) };
+        let number = aggregate.number(requests(route, 200));
+        aggregate.add(at(1), number, &delta, Age::Fresh);
+    }
+    let number = aggregate.number(requests("GET /b", 200));
+    let most = vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+    aggregate.add(at(1), number, &Delta { request_sizes: most, ..took(700, 5) }, Age::Fresh);
+    let page = page(&aggregate, &BTreeMap::new());
+    let bucket = |name: &str, le: &str| value(&page, &format!("{name}_bucket{{"), &format!("le=\"{le}\"")).pop();
+    let of = |le| bucket("istio_request_bytes", le);
+    assert_eq!(
+        (of("0.5"), of("5"), of("10"), of("3600000"), of("+Inf")),
+        (Some(1.0), Some(1.0), Some(3.0), Some(3.0), Some(8.0)),
+        "{page}"
+    );
+    assert_eq!(value(&page, "istio_request_bytes_sum{", ""), [14.0]);
+    assert_eq!(value(&page, "istio_request_bytes_count{", ""), [8.0]);
+    assert_eq!((bucket("istio_response_bytes", "0.5"), bucket("istio_response_bytes", "1")), (Some(0.0), Some(9.0)));
+    assert_eq!(page.matches("# TYPE istio_response_bytes histogram").count(), 1);
 }
 
 #[test]

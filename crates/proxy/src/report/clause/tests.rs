@@ -70,6 +70,7 @@ fn a_connection_has_neither_path_nor_status() {
         from_caller: 0,
         from_callee: 0,
         verdict: None,
+        unenforced: None,
         failure: None,
         request: None,
         told: None,

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 
 use weft_hbone_peer::client::{Head, Tunnel};
 use weft_hbone_peer::server::pipe_tcp;
-use weft_mesh::record::{Inbound, Policy};
+use weft_mesh::record::{Action, Condition, Inbound, Matches, Pattern, Policy, Rule};
 use weft_proxy::records::Update;
 
 use super::peer::{PEERS, Told, connect, to};
 use crate::harness::*;
 use crate::http::{Framing, check_body, read_to_end, send_body};
+use crate::http1_policy::policy;
 use crate::policy::{allow_only, api, nobody_called};
 
 /// A proxy of `api` with these policies, and a connection of the peer to it, as `web`.
@@ -69,6 +70,16 @@ fn bytes_and_half_closes_pass_both_ways() {
     assert_eq!(line["source_principal"], "spiffe://cluster.local/ns/default/sa/web");
     let seen = told.next("connection");
     assert_eq!((&seen["tls"]["version"], &seen["tls"]["alpn"]), (&"TLSv1_3".into(), &"h2".into()));
+}
+
+#[test]
+fn a_server_name_stays_unseen_and_closes() {
+    for action in [Action::Allow, Action::Deny] {
+        let names = Matches { any: vec![Pattern::Exact("a.example".to_owned())], not: Vec::new() };
+        let rule = Rule { when: vec![Condition::Sni(names)], ..Rule::default() };
+        let (_api, tunnel, _told) = called(vec![policy(action, rule)]);
+        assert_eq!(status(&tunnel, &to(SocketAddr::new(CALLEE, 1))), 401, "{action:?}");
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn question(args: &ExplainArgs, inbounds: &[Inbound]) -> Question {
         caller: args.from.clone(),
         source_ip: args.from_ip,
         port: args.port.unwrap_or_else(|| usual_port(inbounds)),
+        sni: args.sni.clone(),
         protocol: args.protocol,
         request: (request != Request::default()).then_some(request),
     }

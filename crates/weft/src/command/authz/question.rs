@@ -5,11 +5,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use weft_mesh::decide::{Decision, Match, Reason, decide, rehearse, reported};
+use weft_mesh::decide::{Decision, Match, Reason, decide, hangs_on_sni, rehearse, reported};
 use weft_mesh::explain::{RulePlace, explain};
 use weft_mesh::path::{Normalization, normalize, without_query};
 use weft_mesh::record::{Action, AppProtocol, Enforcement, Inbound, Origin, Rule};
-use weft_mesh::{Call, Headers, HttpCall, SpiffeId};
+use weft_mesh::{Call, Headers, HttpCall, Sni, SpiffeId};
 
 use crate::args::Protocol;
 
@@ -22,6 +22,8 @@ pub(super) struct Question {
     pub(super) source_ip: IpAddr,
     /// The workload's port.
     pub(super) port: u16,
+    /// The server name of the caller's own TLS, where it names one.
+    pub(super) sni: Option<String>,
     /// What is spoken; `None` leaves it to the request and to how the port is declared.
     pub(super) protocol: Option<Protocol>,
     /// What is requested, as far as it was told.
@@ -66,7 +68,12 @@ pub(super) fn answer(inbound: &Inbound, question: &Question) -> Answer {
     let (protocol, note) = spoken(inbound, question);
     let connection = connection(inbound, question);
     let mut answer = match protocol {
-        Protocol::Tcp => judged(inbound, &connection),
+        Protocol::Tcp => {
+            let mut answer = judged(inbound, &connection);
+            let unasked = question.sni.is_none() && hangs_on_sni(inbound, &connection);
+            answer.notes.extend(unasked.then(|| NAMELESS.to_owned()));
+            answer
+        }
         protocol => requested(inbound, question, protocol, connection),
     };
     answer.notes.extend(note);
@@ -141,7 +148,7 @@ fn connection<'q>(inbound: &Inbound, question: &'q Question) -> Call<'q> {
         remote_ip: question.source_ip,
         destination_ip: inbound.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         destination_port: question.port,
-        sni: None,
+        sni: question.sni.as_deref().map_or(Sni::Absent, Sni::Name),
         http: None,
     }
 }
@@ -204,3 +211,4 @@ impl Headers for Fields<'_> {
 }
 
 const CONNECTION_ONLY: &str = "asked about the connection alone; --method or --path asks about a request";
+const NAMELESS: &str = "asked about a connection without a server name; --sni asks about TLS that names one";

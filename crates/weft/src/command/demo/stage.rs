@@ -107,7 +107,8 @@ pub(super) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Re
             return Ok(found);
         }
         if Instant::now() > deadline {
-            return Err(Failure::new(format!("waited {} s for {what}", PATIENCE.as_secs())));
+            return Err(Failure::new(format!("waited {} s for {what}", PATIENCE.as_secs()))
+                .hint("what this machine lacks: weft check"));
         }
         std::thread::sleep(LOOK_INTERVAL);
     }

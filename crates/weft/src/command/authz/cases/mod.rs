@@ -68,7 +68,7 @@ fn case(item: &Spot<'_>, notes: &mut Notes<'_>) -> Option<Case> {
     let request = field(&fields, "request").map_or(Some(None), |spot| request(spot, notes).map(Some));
     let expect = required(&fields, "expect", item, notes).and_then(|spot| spot.parsed(notes, decision));
     let ((caller, source_ip), (to, port, protocol), request) = (from?, to?, request?);
-    let question = Question { caller, source_ip, port, protocol: Some(protocol), request };
+    let question = Question { caller, source_ip, port, sni: None, protocol: Some(protocol), request };
     Some(Case { name: name?, line: item.node.at.line, to, question, expect: expect? })
 }
 

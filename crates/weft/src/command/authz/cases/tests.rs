@@ -16,8 +16,14 @@ fn one(fields: &str) -> Case {
 #[test]
 fn what_is_left_out_is_as_usual() {
     let case = one("");
-    let question =
-        Question { caller: None, source_ip: LOOPBACK, port: 80, protocol: Some(Protocol::Http), request: None };
+    let question = Question {
+        caller: None,
+        source_ip: LOOPBACK,
+        port: 80,
+        sni: None,
+        protocol: Some(Protocol::Http),
+        request: None,
+    };
     let to = Target { namespace: "default".to_owned(), labels: BTreeMap::new() };
     assert_eq!(case, Case { name: "n".to_owned(), line: 2, to, question, expect: Decision::Deny });
     assert_eq!(one("from: {principal: null}, request:"), case);
