@@ -110,8 +110,12 @@ async fn serve_lane(data: &Rc<Data>, (tunnel, mut idle): (Side, Idle), from: Soc
     // What streams have said is to go before the proxy ends.
     let open = data.drain.open();
     let mut driver = lane::Driver::accepting(tunnel);
-    while let Some(stream) = next_stream(data, &mut driver, &mut idle).await {
-        let Ok(permit) = data.inbound_permits.clone().try_acquire_owned() else { continue };
+    while let Some(mut stream) = next_stream(data, &mut driver, &mut idle).await {
+        let Ok(permit) = data.inbound_permits.clone().try_acquire_owned() else {
+            // An end without a byte: nothing was read of it.
+            let _ended = stream.shutdown().await;
+            continue;
+        };
         let (data, peer) = (data.clone(), peer.clone());
         tokio::task::spawn_local(async move {
             let (mut stream, mut idle) = (Side::new(Stream::Lane(stream)), Idle::new());

@@ -10,6 +10,7 @@ mod http;
 mod http1;
 mod http1_policy;
 mod identity;
+mod lane;
 mod launched;
 mod policy;
 mod server_name;
