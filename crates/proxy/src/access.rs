@@ -49,6 +49,28 @@ pub struct AccessRecord {
     pub told: Option<Box<str>>,
 }
 
+#[cfg(test)]
+impl AccessRecord {
+    /// A connection of which nothing else is known.
+    pub(crate) fn of_connection(labels: Labels, start: SystemTime) -> Self {
+        let at = SocketAddr::from(([127, 0, 0, 1], 1));
+        Self {
+            start,
+            duration: Duration::ZERO,
+            labels: labels.into(),
+            source: at,
+            destination: at,
+            from_caller: 0,
+            from_callee: 0,
+            verdict: None,
+            unenforced: None,
+            failure: None,
+            request: None,
+            told: None,
+        }
+    }
+}
+
 /// What was asked, and with which status it was answered.
 #[derive(Debug, Clone)]
 pub struct Asked {

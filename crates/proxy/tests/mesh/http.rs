@@ -1,7 +1,7 @@
 //! What tests of HTTP share: reading and writing by hand, and programs not ours.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -104,6 +104,23 @@ pub(crate) fn check_body(socket: &mut TcpStream, framing: Framing, length: usize
         assert_eq!(exactly(socket, 5), b"0\r\n\r\n");
     }
     most
+}
+
+/// `length` bytes each way at once; then each side hears that the other one has ended.
+pub(crate) fn whole_both_ways(caller: &TcpStream, callee: &TcpStream, length: usize) {
+    std::thread::scope(|scope| {
+        for socket in [caller, callee] {
+            let (mut sending, mut receiving) = (socket.try_clone().unwrap(), socket.try_clone().unwrap());
+            scope.spawn(move || {
+                send_body(&mut sending, Framing::Length, length);
+                sending.shutdown(Shutdown::Write).unwrap();
+            });
+            scope.spawn(move || {
+                check_body(&mut receiving, Framing::Length, length);
+                assert_eq!(read_to_end(&mut receiving), b"");
+            });
+        }
+    });
 }
 
 /// Runs a test's body in a process in which no other test runs, so that memory can be told.

@@ -1,7 +1,6 @@
 //! What filters admit.
 
-use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::*;
 use crate::metrics::{Reporter, ServiceName};
@@ -60,21 +59,7 @@ fn each_clause_must_hold() {
 
 #[test]
 fn a_connection_has_neither_path_nor_status() {
-    let at: SocketAddr = "127.0.0.1:1".parse().unwrap();
-    let record = AccessRecord {
-        start: SystemTime::now(),
-        duration: Duration::ZERO,
-        labels: labels().into(),
-        source: at,
-        destination: at,
-        from_caller: 0,
-        from_callee: 0,
-        verdict: None,
-        unenforced: None,
-        failure: None,
-        request: None,
-        told: None,
-    };
+    let record = AccessRecord::of_connection(labels(), SystemTime::now());
     let seen = Seen::of(&record);
     assert!(admits(TapFilter::default(), &seen));
     assert!(admits(TapFilter { workload: "web".to_owned(), ..TapFilter::default() }, &seen));

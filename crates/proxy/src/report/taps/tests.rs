@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use weft_wire::proto::weft::v1::TapFilter;
@@ -7,26 +6,12 @@ use super::*;
 use crate::metrics::{Labels, Party, Reporter, ServiceName};
 
 fn record() -> AccessRecord {
-    let at: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let name = || "web".into();
     let service = ServiceName { host: name(), name: name(), namespace: name() };
     let (source, destination) = (Party::unknown(), Party { workload: name(), ..Party::unknown() });
     let reporter = Reporter::Destination;
     let labels = Labels { reporter, source, destination, service, protocol: "tcp", security: "none" };
-    AccessRecord {
-        start: SystemTime::now() - Duration::from_secs(1),
-        duration: Duration::ZERO,
-        labels: labels.into(),
-        source: at,
-        destination: at,
-        from_caller: 0,
-        from_callee: 0,
-        verdict: None,
-        unenforced: None,
-        failure: None,
-        request: None,
-        told: None,
-    }
+    AccessRecord::of_connection(labels, SystemTime::now() - Duration::from_secs(1))
 }
 
 fn watching(workload: &str) -> Taps {

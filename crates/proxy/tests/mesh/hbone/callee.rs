@@ -10,7 +10,7 @@ use weft_proxy::records::Update;
 
 use super::peer::{PEERS, Told, connect, to};
 use crate::harness::*;
-use crate::http::{Framing, check_body, read_to_end, send_body};
+use crate::http::{read_to_end, whole_both_ways};
 use crate::http1_policy::policy;
 use crate::policy::{allow_only, api, nobody_called};
 
@@ -168,20 +168,7 @@ fn more_than_all_windows_passes_both_ways_at_once() {
     let (listener, port) = program();
     let (_api, tunnel, _told) = called(Vec::new());
     let (caller, callee) = (through(&tunnel, port), accept(&listener));
-    let length = 64 << 20;
-    std::thread::scope(|scope| {
-        for socket in [&caller, &callee] {
-            let (mut sending, mut receiving) = (socket.try_clone().unwrap(), socket.try_clone().unwrap());
-            scope.spawn(move || {
-                send_body(&mut sending, Framing::Length, length);
-                sending.shutdown(Shutdown::Write).unwrap();
-            });
-            scope.spawn(move || {
-                check_body(&mut receiving, Framing::Length, length);
-                assert_eq!(read_to_end(&mut receiving), b"");
-            });
-        }
-    });
+    whole_both_ways(&caller, &callee, 64 << 20);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! CONNECT, its key exchanges, its windows, and who it is.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use weft_hbone_peer::client::Head;
 use weft_hbone_peer::server::Rules;
@@ -13,7 +13,7 @@ use super::callee::{called, status};
 use super::caller::{calling, rules};
 use super::peer::{PEERS, connect, connect_by, files, serve_by, to};
 use crate::harness::*;
-use crate::http::{Framing, check_body, read_to_end, send_body};
+use crate::http::{read_to_end, whole_both_ways};
 use crate::policy::{allow_only, nobody_called};
 
 const OWN6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfd77, 0x6566, 0x7400, 0, 0, 0, 0xf0f0, 2));
@@ -183,20 +183,7 @@ fn sixty_four_mebibytes_pass_each_way_at_once() {
     let (listener, port) = program();
     let (web, _told) = calling(port, Tunnel::Hbone, rules());
     let (caller, callee) = (web.connect(), accept(&listener));
-    let length = 64 << 20;
-    std::thread::scope(|scope| {
-        for socket in [&caller, &callee] {
-            let (mut sending, mut receiving) = (socket.try_clone().unwrap(), socket.try_clone().unwrap());
-            scope.spawn(move || {
-                send_body(&mut sending, Framing::Length, length);
-                sending.shutdown(Shutdown::Write).unwrap();
-            });
-            scope.spawn(move || {
-                check_body(&mut receiving, Framing::Length, length);
-                assert_eq!(read_to_end(&mut receiving), b"");
-            });
-        }
-    });
+    whole_both_ways(&caller, &callee, 64 << 20);
 }
 
 #[test]
