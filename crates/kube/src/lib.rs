@@ -1,0 +1,4 @@
+//! All that knows the Kubernetes API: watches as a source of the mesh's state, injection,
+//! installation and checks.
+
+#![forbid(unsafe_code)]
