@@ -3,7 +3,7 @@
 
 use std::env;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +29,11 @@ impl Cluster {
         let test = thread::current().name().unwrap_or_default().to_owned();
         let _ = writeln!(io::stderr(), "SKIPPED: {test}: no cluster: scripts/test-cluster makes one for the tests");
         None
+    }
+
+    /// The folder of what runs.
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     /// kubectl, as the cluster's administrator.
