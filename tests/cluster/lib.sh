@@ -4,7 +4,7 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${WEFT_CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weft-cluster}
 state=${WEFT_CLUSTER_STATE:-/var/tmp/weft-cluster} # a folder of its own, which `down` removes
-number=${WEFT_CLUSTER_NUMBER:-91}                  # two clusters at once differ in this, and in their state
+number=${WEFT_CLUSTER_NUMBER:-91}                  # two clusters at once differ in this and in their state; the later ends first
 nodes=${WEFT_CLUSTER_NODES:-2}
 grace=${WEFT_NODE_GRACE:-50s} # how long a node that says nothing counts as ready
 patience=${WEFT_CLUSTER_PATIENCE:-180}

@@ -33,7 +33,7 @@ impl Cluster {
 
     /// kubectl, as the cluster's administrator.
     pub fn kubectl(&self) -> Command {
-        self.command(&self.state.join("kubectl"))
+        self.command(self.state.join("kubectl"))
     }
 
     /// Any program that finds the cluster as a user's does.
