@@ -71,8 +71,13 @@ obstacle() {
 
 # A process is remembered as pid and start time, so that a number which was given to another process
 # since is never killed.
-started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+started() { sed 's/.*) //; /^Z/d' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 remember() { echo "$2 $(started "$2")" >"$state/pids/$1"; }
+start() { # NAME COMMAND...
+	setsid "${@:2}" >>"$state/log/$1.log" 2>&1 </dev/null &
+	remember "$1" $!
+	disown
+}
 # Prints the pid of a remembered process that still runs.
 running() {
 	local pid start
@@ -102,7 +107,7 @@ until_true() {
 	local what=$1 said end=$((SECONDS + patience))
 	shift
 	until said=$("$@" 2>&1); do
-		[ $SECONDS -lt $end ] || die "$what: not within $patience s: $(tail -n 3 <<<"$said"); logs are in $state/log"
+		[ $SECONDS -lt $end ] || die "$what: not within $patience s: $(tail -n 3 <<<"$said" | cut -c1-500)"
 		sleep 0.2
 	done
 }
