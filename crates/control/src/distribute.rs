@@ -65,24 +65,24 @@ pub(crate) enum RequestError {
 
 /// A record that a proxy refused and holds no newer one of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// Whose proxy.
-    pub(crate) workload: WorkloadId,
+    pub workload: WorkloadId,
     /// The record's name.
-    pub(crate) record: String,
+    pub record: String,
     /// What the proxy said.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// How far a workload's proxy follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub struct Standing {
     /// Its streams.
-    pub(crate) streams: u32,
+    pub streams: u32,
     /// Responses on them that it hasn't answered.
-    pub(crate) unacknowledged: u32,
+    pub unacknowledged: u32,
     /// The version of the inbound record that is published for it; empty when there is none.
-    pub(crate) inbound_version: String,
+    pub inbound_version: String,
 }
 
 /// The kinds of records, in the order in which they are sent.
