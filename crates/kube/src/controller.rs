@@ -43,10 +43,25 @@ pub struct Config {
     pub cluster_domain: String,
     /// How long a proxy's certificate lives at most.
     pub cert_lifetime: Duration,
-    /// Who may call pods that say nothing themselves; `None` for everybody.
-    pub default_inbound: Option<DefaultInbound>,
+    /// The proxies that are injected.
+    pub proxies: Proxies,
+    /// Who may call pods that say nothing themselves.
+    pub default_inbound: DefaultInbound,
     /// Where it listens.
     pub listen: Listen,
+}
+
+/// The proxies that are injected, where a pod says nothing else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proxies {
+    /// Their image.
+    pub image: String,
+    /// When nodes pull it.
+    pub image_pull_policy: String,
+    /// A container's `resources`.
+    pub resources: serde_json::Value,
+    /// What they log: a filter.
+    pub log: String,
 }
 
 /// Where the control plane listens.
@@ -135,7 +150,7 @@ impl Controller {
             dns_suffix: config.cluster_domain.clone(),
             ..Settings::default()
         };
-        let defaults = Defaults { trust_domain: config.trust_domain.clone(), inbound: config.default_inbound };
+        let defaults = Defaults { trust_domain: config.trust_domain.clone(), inbound: Some(config.default_inbound) };
         Self {
             watched: Watched::new(Cluster::new(defaults)),
             shared: Shared::new(Mesh::new(settings)),

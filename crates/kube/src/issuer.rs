@@ -83,8 +83,8 @@ pub(crate) fn settle(written: &Written, domain: &TrustDomain, now: SystemTime) -
     if anchors.trim().is_empty() {
         return Err(IssuerError::NoAnchor);
     }
-    let pem = IssuerPem { chain: issuer.chain.clone(), key: issuer.key.to_string(), anchors };
-    let authority = Authority::from_issuer(pem, now)?;
+    let pem = IssuerPem { certificate: issuer.chain.clone(), key: issuer.key.clone(), anchors };
+    let authority = Authority::from_issuer(&pem, now)?;
     let named = authority.issuer().uris.iter().find_map(|uri| uri.strip_prefix("spiffe://")?.parse().ok());
     if let Some(found) = named.filter(|found| found != domain) {
         return Err(IssuerError::Domain { expected: domain.clone(), found });

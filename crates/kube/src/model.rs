@@ -99,6 +99,8 @@ impl fmt::Display for Kind {
 /// Which inputs of the compiler are others than before.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
+    /// Pods that have gone; another of that name may be there by now, and is no successor.
+    pub(crate) ended: BTreeSet<WorkloadId>,
     pub(crate) workloads: BTreeSet<WorkloadId>,
     pub(crate) services: BTreeSet<Name>,
     pub(crate) policies: bool,
@@ -216,6 +218,9 @@ impl Cluster {
         let old = self.pods.get(id);
         if old == pod.as_ref() {
             return;
+        }
+        if old.is_some_and(|old| pod.as_ref().is_none_or(|pod| pod.uid != old.uid)) {
+            self.changes.ended.insert(id.clone());
         }
         let place = |pod: Option<&Pod>| pod.map(|pod| (pod.place.clone(), pod.created));
         let (before, after) = (place(old), place(pod.as_ref()));

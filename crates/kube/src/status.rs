@@ -118,7 +118,9 @@ fn words(problem: &Problem) -> String {
 fn selected(pods: &[(&WorkloadId, Following)]) -> (Truth, &'static str, String) {
     match pods.len() {
         0 => (Truth::False, "NoPods", "it selects no pod that runs".to_owned()),
-        count => (Truth::True, "Pods", format!("it selects {}: {}", counted(count, "pod"), names(pods.iter().map(|p| p.0)))),
+        count => {
+            (Truth::True, "Pods", format!("it selects {}: {}", counted(count, "pod"), names(pods.iter().map(|p| p.0))))
+        }
     }
 }
 

@@ -102,7 +102,11 @@ impl Watch {
                     Left::Unheard => return,
                 }
             }
-            let missing = format!("the API server has no kind {} of {}: weft install --crds prints it", kind.as_str(), PolicyKind::GROUP);
+            let missing = format!(
+                "the API server has no kind {} of {}: weft install --crds prints it",
+                kind.as_str(),
+                PolicyKind::GROUP
+            );
             self.broken(missing).await;
             // There can be none of a kind that was never there: everything else begins its work.
             if !mem::replace(&mut was_known, true) {

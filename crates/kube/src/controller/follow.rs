@@ -78,6 +78,9 @@ fn publish(cluster: &Cluster, mesh: &mut Mesh, changes: &Changes, health: &Healt
         problems.extend(health.problems());
         mesh.replace_policies(resources, problems);
     }
+    for id in &changes.ended {
+        mesh.remove_workload(id);
+    }
     for id in &changes.workloads {
         match cluster.workload(id) {
             Some(workload) => mesh.put_workload(workload),

@@ -31,7 +31,7 @@ impl Cluster {
             proxy: match pod.proxy {
                 pod::Proxy::Absent => Proxy::Absent,
                 pod::Proxy::Starting => Proxy::Starting,
-                pod::Proxy::Running => Proxy::Port(MESH_PORT),
+                pod::Proxy::Begun => Proxy::Port(MESH_PORT),
             },
             ports: self.ports(id, pod),
             default_inbound: self.default_inbound(id, pod),

@@ -57,10 +57,10 @@ pub(crate) enum Word {
 pub(crate) enum Proxy {
     /// There is none.
     Absent,
-    /// It doesn't listen yet, or not any more.
+    /// It has yet to listen.
     Starting,
-    /// It listens.
-    Running,
+    /// It listens, or will again: it may be on its way back.
+    Begun,
 }
 
 /// One TCP port that a container declares.
@@ -119,10 +119,11 @@ fn proxy(spec: &api::PodSpec, status: Option<&api::PodStatus>) -> Proxy {
     let present = spec.init_containers.iter().flatten().any(|container| container.name == PROXY_CONTAINER);
     let statuses = status.and_then(|status| status.init_container_statuses.as_ref());
     let own = statuses.into_iter().flatten().find(|status| status.name == PROXY_CONTAINER);
-    match (present, own.and_then(|status| status.started)) {
+    let has_begun = own.is_some_and(|status| status.started == Some(true) || status.restart_count > 0);
+    match (present, has_begun) {
         (false, _) => Proxy::Absent,
-        (true, Some(true)) => Proxy::Running,
-        (true, _) => Proxy::Starting,
+        (true, true) => Proxy::Begun,
+        (true, false) => Proxy::Starting,
     }
 }
 
@@ -157,9 +158,10 @@ fn service(labels: &BTreeMap<String, String>, owner: Option<&Owner>, meta: &Obje
 
 /// The TCP ports that the program's containers declare. Native sidecars are containers like others.
 fn ports(spec: &api::PodSpec) -> Vec<Port> {
-    let sidecars = spec.init_containers.iter().flatten().filter(|container| {
-        container.restart_policy.as_deref() == Some("Always") && container.name != PROXY_CONTAINER
-    });
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|container| {
+            container.restart_policy.as_deref() == Some("Always") && container.name != PROXY_CONTAINER
+        });
     let declared = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
     let tcp = declared.filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
     let read = |port: &api::ContainerPort| {

@@ -63,7 +63,9 @@ impl Policy {
             "spec": {},
         });
         if let (Some(into), Some(fields)) = (document.as_object_mut(), object.data.as_object()) {
-            into.extend(fields.iter().filter(|(key, _)| *key != "status").map(|(key, value)| (key.clone(), value.clone())));
+            into.extend(
+                fields.iter().filter(|(key, _)| *key != "status").map(|(key, value)| (key.clone(), value.clone())),
+            );
         }
         if let Some(metadata) = document["metadata"].as_object_mut() {
             // No policy reads them, and they are as long as the policy itself.

@@ -20,11 +20,7 @@ fn whom_it_selects_and_who_runs_it() {
         (&[], "NoPods", "it selects no pod that runs"),
         (&[Current], "AllProxies", "1 of 1 proxy run it"),
         (&[Current, Behind, Current], "ProxiesBehind", "2 of 3 proxies run it; behind: shop/web-1"),
-        (
-            &[Current, Unmeshed],
-            "PodsWithoutProxy",
-            "1 of 1 proxy run it; without a proxy, so not enforced: shop/web-1",
-        ),
+        (&[Current, Unmeshed], "PodsWithoutProxy", "1 of 1 proxy run it; without a proxy, so not enforced: shop/web-1"),
         (
             &[Behind, Behind, Behind, Behind, Unmeshed],
             "ProxiesBehind",

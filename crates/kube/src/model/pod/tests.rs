@@ -50,7 +50,7 @@ fn what_matters_is_kept() {
     assert_eq!((pod.uid.as_str(), pod.created), ("u1", 1_769_860_800));
     assert_eq!((pod.service_account.as_str(), pod.node.as_deref()), ("web", Some("n1")));
     assert_eq!(pod.addresses(), ["10.1.0.5".parse::<IpAddr>().unwrap(), "fd00::5".parse().unwrap()]);
-    assert_eq!((pod.proxy, pod.word), (Proxy::Running, Word::Ready));
+    assert_eq!((pod.proxy, pod.word), (Proxy::Begun, Word::Ready));
     assert_eq!(pod.service, "web");
     let ports: Vec<_> = pod.ports.iter().map(|port| (port.number, port.name.as_deref())).collect();
     assert_eq!(ports, [(8080, Some("http")), (9000, None)]);
@@ -69,8 +69,15 @@ fn its_place_says_whose_its_addresses_are() {
 #[test]
 fn a_proxy_that_has_not_started_is_no_missing_one() {
     assert_eq!(with(|pod| pod["status"] = json!({})).proxy, Proxy::Starting);
-    let restarting = with(|pod| pod["status"]["initContainerStatuses"][0]["started"] = json!(false));
-    assert_eq!(restarting.proxy, Proxy::Starting);
+    let status = |started: bool, restarts: u32| {
+        with(|pod| {
+            pod["status"]["initContainerStatuses"][0]["started"] = json!(started);
+            pod["status"]["initContainerStatuses"][0]["restartCount"] = json!(restarts);
+        })
+    };
+    assert_eq!(status(false, 0).proxy, Proxy::Starting);
+    // One that comes back is still the one to be called.
+    assert_eq!(status(false, 1).proxy, Proxy::Begun);
     assert_eq!(with(|pod| pod["spec"]["initContainers"] = json!([])).proxy, Proxy::Absent);
 }
 
