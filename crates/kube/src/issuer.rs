@@ -3,7 +3,7 @@
 
 mod keep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use weft_identity::{Authority, AuthorityError, IssuerPem};
@@ -83,13 +83,14 @@ pub(crate) fn settle(written: &Written, domain: &TrustDomain, now: SystemTime) -
     if anchors.trim().is_empty() {
         return Err(IssuerError::NoAnchor);
     }
-    let pem = IssuerPem { certificate: issuer.chain.clone(), key: issuer.key.clone(), anchors };
+    let pem = IssuerPem { certificate: issuer.chain.clone(), key: issuer.key.to_string(), anchors };
     let authority = Authority::from_issuer(&pem, now)?;
     let named = authority.issuer().uris.iter().find_map(|uri| uri.strip_prefix("spiffe://")?.parse().ok());
     if let Some(found) = named.filter(|found| found != domain) {
         return Err(IssuerError::Domain { expected: domain.clone(), found });
     }
-    let trust = Trust { domain: domain.clone(), anchors: authority.anchors() };
+    let anchors = authority.anchors().into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let trust = Trust { domain: domain.clone(), anchors };
     Ok(Settled { authority, trust })
 }
 

@@ -124,10 +124,10 @@ impl Keeper {
                 let data = bytes(&secret);
                 let text = |key: &str| String::from_utf8(data.get(key)?.clone()).ok();
                 let (certificate, key) = text("ca.crt").zip(text("ca.key")).ok_or(KeepError::Root)?;
-                Authority::issue(&certificate, &key, &self.domain, now, lifetimes.issuer)?.to_pem()
+                Authority::issue(&certificate, &key, &self.domain, now, lifetimes.issuer)?.to_pem().ok_or(KeepError::Root)?
             }
             None => {
-                let pem = Authority::generate(&self.domain, now, lifetimes)?.to_pem();
+                let pem = Authority::generate(&self.domain, now, lifetimes)?.to_pem().ok_or(KeepError::Root)?;
                 let data = [("ca.crt", &pem.root_certificate), ("ca.key", &pem.root_key)];
                 if create(&self.secrets, &secret(ROOT_SECRET, "Opaque", &data)).await?.is_none() {
                     return Ok(None);

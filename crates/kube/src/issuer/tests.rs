@@ -5,7 +5,8 @@ use weft_identity::{AuthorityLifetimes, AuthorityPem};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn pem(domain: &str) -> AuthorityPem {
-    Authority::generate(&domain.parse().unwrap(), SystemTime::now(), AuthorityLifetimes::default()).unwrap().to_pem()
+    let made = Authority::generate(&domain.parse().unwrap(), SystemTime::now(), AuthorityLifetimes::default());
+    made.unwrap().to_pem().unwrap()
 }
 
 fn written(pem: &AuthorityPem) -> Written {
