@@ -156,6 +156,11 @@ impl Mesh {
         self.problems.iter().map(ToString::to_string).chain(refusals).collect()
     }
 
+    /// What is wrong in the resources' source and among them.
+    pub fn policy_problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
     /// Records that proxies refused.
     pub fn refusals(&self) -> Vec<Refusal> {
         self.distribution.refusals()

@@ -62,6 +62,23 @@ impl Authority {
         Ok(Self::of(root, issuer))
     }
 
+    /// A new issuer, signed by a root that was kept.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], when the root can't be used or `lifetime` reaches beyond what a certificate can say.
+    pub fn issue(
+        root_certificate: &str,
+        root_key: &str,
+        domain: &TrustDomain,
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<Self, AuthorityError> {
+        let root = Signer::with_key(one(Role::Root, root_certificate)?, root_key)?;
+        root.link().check_dates(now)?;
+        let issuer = Signer::issuer(&root, domain, now, lifetime)?;
+        Ok(Self::of(root, issuer))
+    }
+
     /// Takes up an issuer whose root's key is elsewhere, and checks that it can sign at `now`, and that
     /// one of the anchors vouches for it.
     ///

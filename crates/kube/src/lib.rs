@@ -2,3 +2,12 @@
 //! installation and checks.
 
 #![forbid(unsafe_code)]
+
+pub mod controller;
+mod identity;
+mod issuer;
+mod model;
+pub mod names;
+mod status;
+mod watch;
+mod watched;

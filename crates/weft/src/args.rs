@@ -11,12 +11,14 @@ use clap_complete::Shell;
 use crate::home::STATE_VARIABLE;
 
 mod authz;
+mod controller;
 mod observe;
 mod port;
 pub(crate) mod request;
 mod target;
 
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
+pub(crate) use controller::ControllerArgs;
 pub(crate) use observe::{CheckArgs, EdgesArgs, StatArgs, TapArgs, VizCommand};
 pub(crate) use port::PortFlag;
 pub(crate) use target::{Target, UNNAMED};
@@ -80,6 +82,9 @@ Examples:
     /// stat, tap and edges under the names that Linkerd's users know.
     #[command(subcommand, after_help = "Examples:\n  weft viz stat payments\n  weft viz tap --status 5xx")]
     Viz(VizCommand),
+    /// Run the control plane of a cluster, as its Deployment does.
+    #[command(hide = true)]
+    Controller(ControllerArgs),
     /// Print a shell's completions.
     #[command(after_help = "\
 Examples:
