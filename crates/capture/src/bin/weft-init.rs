@@ -65,6 +65,7 @@ const HELP: &str = "weft-init: redirects a pod's connections to its proxy; the f
   --outbound-port PORT            where the proxy takes the programs' connections
   --inbound-port PORT             where the proxy takes plain connections of callers
   --skip-inbound-ports LIST       ports of the pod that callers reach without the proxy
+  --skip-inbound-subnets CIDRS    callers who reach the pod without the proxy
   --only-inbound-ports LIST       the only ports of the pod that callers reach through the proxy
   --skip-outbound-ports LIST      ports that programs call without the proxy
   --skip-outbound-subnets CIDRS   destinations that programs call without the proxy

@@ -28,6 +28,8 @@ pub struct Capture {
     pub inbound_port: u16,
     /// The pod's ports that callers reach without the proxy.
     pub skip_inbound: Vec<PortRange>,
+    /// Where callers are who reach the pod without the proxy.
+    pub skip_callers: Vec<Subnet>,
     /// The only ports of the pod that callers reach through the proxy; empty: all.
     pub only_inbound: Vec<PortRange>,
     /// Ports that programs call without the proxy.

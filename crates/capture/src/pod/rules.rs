@@ -28,11 +28,11 @@ fn output(wanted: &Capture) -> Vec<Rule> {
         rule("within the pod").leaving_by(LOOPBACK).accept(),
     ];
     rules.extend(wanted.skip_outbound.iter().map(|range| port(rule("skipped port"), *range).accept()));
-    rules.extend(wanted.skip_subnets.iter().map(|subnet| to(rule("skipped subnet"), *subnet).accept()));
+    rules.extend(wanted.skip_subnets.iter().map(|subnet| within(rule("skipped subnet"), *subnet, &DESTINATION).accept()));
     let redirect = |rule: Rule| rule.protocol(libc::IPPROTO_TCP).redirect(wanted.outbound_port);
     match wanted.only_subnets.as_slice() {
         [] => rules.push(redirect(rule("to the proxy"))),
-        only => rules.extend(only.iter().map(|subnet| redirect(to(rule("to the proxy"), *subnet)))),
+        only => rules.extend(only.iter().map(|subnet| redirect(within(rule("to the proxy"), *subnet, &DESTINATION)))),
     }
     rules
 }
@@ -42,6 +42,7 @@ fn prerouting(wanted: &Capture) -> Vec<Rule> {
     let mut rules = vec![rule("within the pod").come_by(LOOPBACK).accept()];
     rules.extend(PROXY_PORTS.map(|own| port(rule("the proxy's own port"), PortRange::one(own)).accept()));
     rules.extend(wanted.skip_inbound.iter().map(|range| port(rule("skipped port"), *range).accept()));
+    rules.extend(wanted.skip_callers.iter().map(|subnet| within(rule("skipped caller"), *subnet, &SOURCE).accept()));
     let redirect = |rule: Rule| rule.redirect(wanted.inbound_port);
     match wanted.only_inbound.as_slice() {
         [] => rules.push(redirect(rule("to the proxy").protocol(libc::IPPROTO_TCP))),
@@ -54,21 +55,27 @@ fn port(rule: Rule, range: PortRange) -> Rule {
     rule.protocol(libc::IPPROTO_TCP).transport_within(DESTINATION_PORT, (range.first, range.last))
 }
 
-fn to(rule: Rule, subnet: Subnet) -> Rule {
+fn within(rule: Rule, subnet: Subnet, place: &Place) -> Rule {
     let (octets, mask) = subnet.octets_and_mask();
     let (family, offset) = match subnet.address() {
-        std::net::IpAddr::V4(_) => (libc::NFPROTO_IPV4, IPV4_DESTINATION),
-        std::net::IpAddr::V6(_) => (libc::NFPROTO_IPV6, IPV6_DESTINATION),
+        std::net::IpAddr::V4(_) => (libc::NFPROTO_IPV4, place.v4),
+        std::net::IpAddr::V6(_) => (libc::NFPROTO_IPV6, place.v6),
     };
     rule.family(family).network(offset, &mask, &octets)
+}
+
+/// Where an address stands in the network headers.
+struct Place {
+    v4: u32,
+    v6: u32,
 }
 
 const TABLE: &str = "weft";
 /// Priority `dstnat`, as translation asks for.
 const OUTPUT: Chain = Chain { name: "output", kind: "nat", hook: libc::NF_INET_LOCAL_OUT, priority: -100 };
 const PREROUTING: Chain = Chain { name: "prerouting", kind: "nat", hook: libc::NF_INET_PRE_ROUTING, priority: -100 };
-const IPV4_DESTINATION: u32 = 16;
-const IPV6_DESTINATION: u32 = 24;
+const SOURCE: Place = Place { v4: 12, v6: 8 };
+const DESTINATION: Place = Place { v4: 16, v6: 24 };
 const DESTINATION_PORT: u32 = 2;
 
 #[cfg(test)]
@@ -92,11 +99,11 @@ mod tests {
         assert_eq!(plain[6..], ["to the proxy"]);
         let all = texts(
             "--skip-inbound-ports 22 --skip-outbound-ports 25,110-120 --skip-outbound-subnets 10.0.0.0/8 \
-             --only-outbound-subnets 0.0.0.0/0,::/0 --only-inbound-ports 80,443",
+             --only-outbound-subnets 0.0.0.0/0,::/0 --skip-inbound-subnets 10.9.0.0/16 --only-inbound-ports 80,443",
         );
         assert_eq!(all[2..5], ["skipped port", "skipped port", "skipped subnet"]);
         assert_eq!(all[5..7], ["to the proxy", "to the proxy"]);
-        assert_eq!(all[10..], ["skipped port", "to the proxy", "to the proxy"]);
+        assert_eq!(all[10..], ["skipped port", "skipped caller", "to the proxy", "to the proxy"]);
     }
 
     #[test]
