@@ -17,8 +17,8 @@ use weft_mesh::record::{Inbound, MtlsMode};
 use weft_wire::head::{self, Answer, Head, Kind, Refusal};
 
 use crate::accept::Carrying;
-use crate::connection::{Account, broken};
 use crate::config::OriginalDestination;
+use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
 use crate::detect::{Declared, Settled, Spoken, hello, settle, which_http};

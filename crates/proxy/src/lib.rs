@@ -8,8 +8,8 @@
 mod accept;
 pub mod access;
 mod admin;
-pub mod config;
 pub mod checks;
+pub mod config;
 mod connection;
 pub mod control;
 mod copy;

@@ -22,7 +22,9 @@ fn main() -> ExitCode {
             Ok(number) => ended(config::read_bootstrap(number).and_then(config::from_bootstrap).and_then(run)),
             Err(_) => usage(),
         },
-        ["--kubernetes"] => ended(pod::from_environment(|name| std::env::var(name).ok()).and_then(pod::config).and_then(run)),
+        ["--kubernetes"] => {
+            ended(pod::from_environment(|name| std::env::var(name).ok()).and_then(pod::config).and_then(run))
+        }
         ["--records", path] => run_file(Path::new(path)),
         ["--help" | "-h"] => print(HELP),
         ["--version" | "-V"] => print(concat!("weft-proxy ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -93,7 +95,9 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    say(format_args!("expected --kubernetes, --records FILE or --bootstrap-fd NUMBER; weft-proxy --help has an example"));
+    say(format_args!(
+        "expected --kubernetes, --records FILE or --bootstrap-fd NUMBER; weft-proxy --help has an example"
+    ));
     ExitCode::from(BAD_USE)
 }
 

@@ -38,7 +38,12 @@ impl SocketSource {
     ///
     /// # Errors
     /// The last address's error, or `TimedOut`.
-    pub(crate) async fn connect(&self, addresses: &[IpAddr], called: SocketAddr, caller: IpAddr) -> io::Result<TcpStream> {
+    pub(crate) async fn connect(
+        &self,
+        addresses: &[IpAddr],
+        called: SocketAddr,
+        caller: IpAddr,
+    ) -> io::Result<TcpStream> {
         let port = called.port();
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let at = |ip: &IpAddr| SocketAddr::new(*ip, port);

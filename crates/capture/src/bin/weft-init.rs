@@ -38,7 +38,9 @@ fn main() -> ExitCode {
 fn done(wanted: &Capture, verified: Verified) -> String {
     let Capture { outbound_port, inbound_port, .. } = wanted;
     let (v4, v6) = (word(verified.v4), word(verified.v6));
-    format!("connections go to the proxy: outbound at {outbound_port}, inbound at {inbound_port} (IPv4 {v4}, IPv6 {v6})")
+    format!(
+        "connections go to the proxy: outbound at {outbound_port}, inbound at {inbound_port} (IPv4 {v4}, IPv6 {v6})"
+    )
 }
 
 fn word(found: Found) -> &'static str {

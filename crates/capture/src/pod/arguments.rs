@@ -57,12 +57,7 @@ impl Read {
         }
     }
 
-    fn number<T: std::str::FromStr + Default + PartialEq>(
-        &mut self,
-        name: &str,
-        value: &str,
-        what: &str,
-    ) -> Option<T> {
+    fn number<T: std::str::FromStr + Default + PartialEq>(&mut self, name: &str, value: &str, what: &str) -> Option<T> {
         match value.parse() {
             Ok(number) if number != T::default() => Some(number),
             _ => {

@@ -28,7 +28,9 @@ fn output(wanted: &Capture) -> Vec<Rule> {
         rule("within the pod").leaving_by(LOOPBACK).accept(),
     ];
     rules.extend(wanted.skip_outbound.iter().map(|range| port(rule("skipped port"), *range).accept()));
-    rules.extend(wanted.skip_subnets.iter().map(|subnet| within(rule("skipped subnet"), *subnet, &DESTINATION).accept()));
+    rules.extend(
+        wanted.skip_subnets.iter().map(|subnet| within(rule("skipped subnet"), *subnet, &DESTINATION).accept()),
+    );
     let redirect = |rule: Rule| rule.protocol(libc::IPPROTO_TCP).redirect(wanted.outbound_port);
     match wanted.only_subnets.as_slice() {
         [] => rules.push(redirect(rule("to the proxy"))),
@@ -108,9 +110,7 @@ mod tests {
 
     #[test]
     fn the_table_takes_the_place_of_the_one_before() {
-        let wanted = parse(
-            &["--proxy-uid=2102", "--outbound-port=15001", "--inbound-port=15006"].map(str::to_owned),
-        );
+        let wanted = parse(&["--proxy-uid=2102", "--outbound-port=15001", "--inbound-port=15006"].map(str::to_owned));
         let requests = ruleset(&wanted.unwrap());
         let texts: Vec<&str> = requests.iter().map(|request| request.what.as_str()).collect();
         assert_eq!(texts[..4], ["begin of batch", "table weft", "removal of table weft", "table weft"]);

@@ -3,6 +3,7 @@
 //! changed is sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::pin;
 
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -72,11 +73,7 @@ impl<'l> Discovery<'l> {
     }
 
     /// One stream, from its first request to its end.
-    async fn session(
-        &mut self,
-        config: &ControlConfig,
-        known: &watch::Sender<Known>,
-    ) -> Result<Ended, tonic::Status> {
+    async fn session(&mut self, config: &ControlConfig, known: &watch::Sender<Known>) -> Result<Ended, tonic::Status> {
         while let Ok(order) = self.orders.try_recv() {
             self.note(&order);
         }
@@ -88,8 +85,10 @@ impl<'l> Discovery<'l> {
         let request = self.link.authorized(ReceiverStream::new(outgoing))?;
         let mut client = AggregatedDiscoveryServiceClient::new(self.link.channel());
         let mut responses = client.delta_aggregated_resources(request).await?.into_inner();
+        let mut renewed = pin!(self.link.renewed());
         loop {
             let request = tokio::select! {
+                () = &mut renewed => return Ok(Ended::Closed),
                 response = responses.message() => match response? {
                     None => return Ok(Ended::Closed),
                     Some(response) => match self.take(response).await {

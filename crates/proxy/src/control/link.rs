@@ -1,6 +1,7 @@
 //! How the control plane is reached, and how the proxy proves there who it is: by a token on one
 //! machine's socket; over the network by a token once, and then by its certificate.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::limits::{CERTIFICATE_WAIT, CERTIFICATE_WAIT_NETWORK, RECONNECT_SPREAD
 #[derive(Clone)]
 pub(crate) enum Link {
     Socket(Channel, Arc<str>),
-    Network(Arc<Network>),
+    Network(Rc<Network>),
 }
 
 impl Link {
@@ -26,7 +27,7 @@ impl Link {
             ControlAddress::Socket(address) => {
                 Self::Socket(socket::channel(&address.socket), Arc::from(address.token.as_str()))
             }
-            ControlAddress::Network(control) => Self::Network(Arc::new(Network::new(control))),
+            ControlAddress::Network(control) => Self::Network(Rc::new(Network::new(control))),
         }
     }
 
@@ -69,6 +70,15 @@ impl Link {
         match self {
             Self::Socket(..) => retry_after(attempt, jitter()),
             Self::Network(_) => RECONNECT_SPREAD.min(LEAST_SPREAD * (1 << attempt.min(8))).mul_f64(jitter()),
+        }
+    }
+
+    /// Waits until what the control plane is shown has been renewed: then it's time for new streams,
+    /// which are begun with the newest.
+    pub(crate) async fn renewed(&self) {
+        match self {
+            Self::Socket(..) => std::future::pending().await,
+            Self::Network(network) => network.renewed().await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! gRPC over the mesh's own TLS: the control plane must prove its identity, and the proxy shows the
 //! newest certificate that it has. Each new connection is made with what is known then.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -32,7 +33,7 @@ pub(crate) struct Network {
     token_file: PathBuf,
     trust: watch::Sender<Trust>,
     credential: watch::Sender<Option<Arc<Credential>>>,
-    channel: Channel,
+    channel: RefCell<Channel>,
 }
 
 #[derive(Clone)]
@@ -46,13 +47,13 @@ impl Network {
         let to = Server { address: control.address, identity: control.identity.clone() };
         let (trust, credential) = (watch::Sender::new(control.trust.clone()), watch::Sender::new(None));
         let shown = Shown::Newest(credential.subscribe(), trust.subscribe());
-        let channel = channel(Connector { to: to.clone(), shown });
+        let channel = RefCell::new(channel(Connector { to: to.clone(), shown }));
         Self { to, token_file: control.token_file.clone(), trust, credential, channel }
     }
 
     /// Connections on which the proxy shows its certificate; the first one waits for it.
     pub(super) fn channel(&self) -> Channel {
-        self.channel.clone()
+        self.channel.borrow().clone()
     }
 
     /// A connection on which it shows none.
@@ -70,7 +71,18 @@ impl Network {
     }
 
     pub(super) fn renew(&self, credential: Arc<Credential>) {
-        self.credential.send_replace(Some(credential));
+        // The first connection waits for the first certificate. A connection that shows an older one
+        // ends with the last stream on it.
+        if self.credential.send_replace(Some(credential)).is_some() {
+            let shown = Shown::Newest(self.credential.subscribe(), self.trust.subscribe());
+            self.channel.replace(channel(Connector { to: self.to.clone(), shown }));
+        }
+    }
+
+    pub(super) async fn renewed(&self) {
+        let mut credential = self.credential.subscribe();
+        // The sender is this one's own.
+        let _renewed = credential.changed().await;
     }
 
     /// Anchors that can't be used change nothing; the data thread says so.

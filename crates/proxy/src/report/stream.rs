@@ -2,6 +2,7 @@
 //! told as deltas. Whatever happens to the stream, the data thread doesn't notice.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -101,9 +102,11 @@ impl Reports {
         if session.signals.send(first).await.is_err() || !self.report(&mut session).await {
             return Ok(Ended::Closed);
         }
+        let mut renewed = pin!(link.renewed());
         while !self.ended {
             let due = session.due.unwrap_or_else(Instant::now);
             let goes_on = tokio::select! {
+                () = &mut renewed => false,
                 watch = watches.message() => match watch? {
                     None => false,
                     Some(watch) => self.obey(&mut session, watch).await,
