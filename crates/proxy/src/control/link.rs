@@ -11,7 +11,7 @@ use weft_mesh::record::Trust;
 
 use super::network::Network;
 use super::{jitter, socket};
-use crate::config::ControlAddress;
+use crate::config::{ControlAddress, ControlConfig};
 use crate::limits::{CERTIFICATE_WAIT, CERTIFICATE_WAIT_NETWORK, RECONNECT_SPREAD};
 
 /// The way to the control plane. Clones share it.
@@ -22,12 +22,12 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    pub(super) fn new(address: &ControlAddress) -> Self {
-        match address {
+    pub(super) fn new(config: &ControlConfig) -> Self {
+        match &config.address {
             ControlAddress::Socket(address) => {
                 Self::Socket(socket::channel(&address.socket), Arc::from(address.token.as_str()))
             }
-            ControlAddress::Network(control) => Self::Network(Rc::new(Network::new(control))),
+            ControlAddress::Network(control) => Self::Network(Rc::new(Network::new(control, &config.workload))),
         }
     }
 
@@ -44,7 +44,7 @@ impl Link {
     pub(crate) fn authorized<T>(&self, message: T) -> Result<tonic::Request<T>, tonic::Status> {
         match self {
             Self::Socket(_, token) => bearing(message, token),
-            Self::Network(_) => Ok(tonic::Request::new(message)),
+            Self::Network(network) => network.named(tonic::Request::new(message)),
         }
     }
 
@@ -52,7 +52,10 @@ impl Link {
     pub(super) fn asking<T>(&self, message: T) -> Result<(Channel, tonic::Request<T>), tonic::Status> {
         match self {
             Self::Socket(channel, token) => Ok((channel.clone(), bearing(message, token)?)),
-            Self::Network(network) => Ok((network.first_channel()?, bearing(message, &network.token()?)?)),
+            Self::Network(network) => {
+                let request = network.named(bearing(message, &network.token()?)?)?;
+                Ok((network.first_channel()?, request))
+            }
         }
     }
 

@@ -34,7 +34,7 @@ pub fn spawn(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("control".to_owned()).spawn(move || {
         runtime.block_on(async {
-            let link = Link::new(&config.address);
+            let link = Link::new(&config);
             let known = watch::Sender::new(Known::default());
             let discovery = discovery::follow(&link, &config, (told.clone(), &known), orders);
             let certificates = certificate::keep(&link, &config, (told.clone(), &known));

@@ -17,12 +17,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Status};
 use tower_service::Service;
 use weft_identity::{Credential, MeshTls, anonymous_client_config, server_name};
-use weft_mesh::SpiffeId;
 use weft_mesh::record::Trust;
+use weft_mesh::{SpiffeId, WorkloadId};
 
 use crate::config::NetworkControl;
 use crate::limits::{CONTROL_CONNECT, CONTROL_PING, CONTROL_PING_WAIT};
@@ -30,6 +30,7 @@ use crate::limits::{CONTROL_CONNECT, CONTROL_PING, CONTROL_PING_WAIT};
 /// The control plane behind an address.
 pub(crate) struct Network {
     to: Server,
+    workload: WorkloadId,
     token_file: PathBuf,
     trust: watch::Sender<Trust>,
     credential: watch::Sender<Option<Arc<Credential>>>,
@@ -43,12 +44,13 @@ struct Server {
 }
 
 impl Network {
-    pub(super) fn new(control: &NetworkControl) -> Self {
+    pub(super) fn new(control: &NetworkControl, workload: &WorkloadId) -> Self {
         let to = Server { address: control.address, identity: control.identity.clone() };
         let (trust, credential) = (watch::Sender::new(control.trust.clone()), watch::Sender::new(None));
         let shown = Shown::Newest(credential.subscribe(), trust.subscribe());
         let channel = RefCell::new(channel(Connector { to: to.clone(), shown }));
-        Self { to, token_file: control.token_file.clone(), trust, credential, channel }
+        let (workload, token_file) = (workload.clone(), control.token_file.clone());
+        Self { to, workload, token_file, trust, credential, channel }
     }
 
     /// Connections on which the proxy shows its certificate; the first one waits for it.
@@ -61,6 +63,14 @@ impl Network {
         let config = anonymous_client_config(&self.trust.borrow(), std::slice::from_ref(&self.to.identity), ALPN);
         let config = config.map_err(|error| Status::internal(error.to_string()))?;
         Ok(channel(Connector { to: self.to.clone(), shown: Shown::Nothing(config) }))
+    }
+
+    /// Says which workload asks: its identity may be that of others too.
+    pub(super) fn named<T>(&self, mut request: Request<T>) -> Result<Request<T>, Status> {
+        let name = self.workload.as_str().parse();
+        let name = name.map_err(|_| Status::internal(format!("{} can't be said", self.workload)))?;
+        request.metadata_mut().insert(WORKLOAD_KEY, name);
+        Ok(request)
     }
 
     /// The token as it is now: the kubelet renews it.
@@ -156,4 +166,6 @@ impl Service<Uri> for Connector {
     }
 }
 
+/// The name of a request's metadata that says which workload asks.
+const WORKLOAD_KEY: &str = "weft-workload";
 const ALPN: &[&[u8]] = &[b"h2"];
