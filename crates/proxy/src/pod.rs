@@ -55,12 +55,11 @@ pub fn config(pod: Pod) -> Result<(Config, ControlConfig), ConfigError> {
         .into_iter()
         .map(|listener| OutboundListener { listener, original: OriginalDestination::Tracked })
         .collect();
-    let mesh = pod.addresses.iter().map(|ip| listener(SocketAddr::new(*ip, MESH_PORT))).collect::<Result<_, _>>()?;
     let config = Config {
         workload: pod.control.workload.clone(),
         addresses: pod.addresses,
         outbound,
-        mesh,
+        mesh: vec![any(MESH_PORT)?],
         admin: Some(any(ADMIN_PORT)?),
         published: Vec::new(),
         captured: vec![any(INBOUND_PORT)?],
