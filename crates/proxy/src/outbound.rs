@@ -115,10 +115,13 @@ async fn begin(
 /// Who has the address; `None`: somebody outside of the mesh.
 async fn find(data: &Rc<Data>, caller: SocketAddr, destination: SocketAddr) -> Result<Option<Called>, Failure> {
     let ip = destination.ip();
-    if !range::is_mesh(ip) {
+    if !data.may_be_mesh(ip) {
         return Ok(None);
     }
     let Some(service) = data.records.by_address(ip).await? else {
+        if !range::is_mesh(ip) {
+            return Ok(None);
+        }
         let detail = format!("no workload or service has the address {ip}");
         return Err(Failure::outbound(Cause::UnknownAddress, detail));
     };

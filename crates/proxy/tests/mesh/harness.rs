@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey};
 use weft_mesh::record::{self, Destination, Endpoint, Inbound, Peer, PeerAuthentication, Policy, Trust, Undeclared};
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
+use weft_proxy::checks::Checks;
 use weft_proxy::config::{Config, OriginalDestination, OutboundListener, Program};
 use weft_proxy::data::{self, Channels};
 use weft_proxy::records::{Order, Update};
@@ -134,7 +135,7 @@ impl Proxy {
             workload: workload(name),
             addresses: vec![address],
             outbound: vec![OutboundListener { listener: outbound, original: OriginalDestination::Fixed(calls) }],
-            mesh: Some(mesh),
+            mesh: vec![mesh],
             admin: Some(admin),
             published: vec![(published, calls.port())],
             dns: vec![dns],
@@ -143,7 +144,9 @@ impl Proxy {
                 suffix: "svc.cluster.local".to_owned(),
                 upstream: vec![upstream()],
             }),
+            captured: Vec::new(),
             program: Program::Host(BTreeMap::new()),
+            checks: Checks::default(),
             ready: None,
             access: Some(Box::new(log)),
         };
