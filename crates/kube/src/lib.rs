@@ -2,3 +2,9 @@
 //! installation and checks.
 
 #![forbid(unsafe_code)]
+
+pub mod client;
+pub mod crds;
+pub mod install;
+pub mod names;
+pub mod uninstall;
