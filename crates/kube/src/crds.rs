@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::names::{MANAGED_BY, MANAGER};
 
 /// One definition to make, and what is known of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Definition {
     /// The name of the definition object.
     pub name: &'static str,

@@ -4,6 +4,7 @@
 //! which one `kubectl apply -f -` works, and applying them again changes nothing.
 
 mod controller;
+mod look;
 mod rbac;
 mod render;
 mod values;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::names::{MANAGED_BY, MANAGER, ROOT_NAMESPACE, VALUES_CONFIG};
 
+pub use look::{Present, definitions, present};
 pub use rbac::{cluster_rules, namespace_rules};
 pub use render::{Form, render};
 pub use values::{

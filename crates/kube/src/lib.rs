@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod crds;
+mod fetch;
 pub mod install;
 pub mod names;
 pub mod uninstall;

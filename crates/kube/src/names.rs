@@ -20,6 +20,8 @@ pub const ANCHORS_CONFIG: &str = "weft-anchors";
 pub const VALUES_CONFIG: &str = "weft-config";
 /// The init container by which a pod is known to be in the mesh.
 pub const PROXY_CONTAINER: &str = "weft-proxy";
+/// The label of injected pods, with the value `true`.
+pub const INJECTED: &str = "weft.io/injected";
 /// Istio's root namespace, where policies of the whole mesh stand.
 pub const ROOT_NAMESPACE: &str = "istio-system";
 /// Who made an object: this label with [`MANAGER`], so that nothing else is ever deleted.
@@ -39,4 +41,4 @@ pub const WEBHOOKS_PORT: u16 = 15017;
 pub const MESH_PORT: u16 = 15008;
 
 /// Namespaces that injection leaves alone, beside Weft's own.
-pub const NEVER_INJECTED: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+pub const NEVER_INJECTED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];

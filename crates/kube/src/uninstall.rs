@@ -1,11 +1,15 @@
 //! What `weft uninstall` prints: references to what Weft made, for `kubectl delete -f -`, in an order in
 //! which nothing waits for what is already gone.
 
+mod look;
+
 use serde_json::{Value, json};
 
 use crate::crds::{DEFINITIONS, Standing};
 use crate::install::{Plan, RootNamespace, Values, manifests};
 use crate::names::ROOT_NAMESPACE;
+
+pub use look::installed;
 
 /// What a cluster has of Weft.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -36,6 +36,11 @@ pub(crate) fn json(value: &impl Serialize) {
     line(&text);
 }
 
+/// Manifests on standard output, whole: each ends its own line.
+pub(crate) fn manifests(text: &str) {
+    let _ = write!(std::io::stdout(), "{text}");
+}
+
 /// A failure on standard error: what and why, then what to do.
 pub(crate) fn failure(failure: &Failure) {
     let red = paint(Stream::Err, "31", "error:");

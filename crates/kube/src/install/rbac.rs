@@ -50,6 +50,7 @@ pub(super) fn manifests(namespace: &str) -> Vec<Value> {
 pub fn cluster_rules() -> Value {
     json!([
         rule("", &["pods", "services", "namespaces"], READ),
+        rule("apps", &["deployments"], &["get"]),
         rule("discovery.k8s.io", &["endpointslices"], READ),
         rule("security.istio.io", &["peerauthentications", "authorizationpolicies"], READ),
         rule("security.istio.io", &["peerauthentications/status", "authorizationpolicies/status"], &["patch"]),

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::metadata;
 use crate::names::{CONTROLLER, INJECTOR, NEVER_INJECTED, PROXY_CONTAINER, VALIDATOR};
 
-/// A namespace that no list of meshed ones can hold: the first webhook's list may not be empty.
-pub const NO_NAMESPACE: &str = "kube-system";
+/// A name that no namespace has: the first webhook's list may not be empty.
+pub const NO_NAMESPACE: &str = "";
 
 /// Both configurations.
 pub(super) fn manifests(namespace: &str, meshed: &[String]) -> [Value; 2] {
@@ -38,6 +38,7 @@ fn injector(namespace: &str, meshed: &[String]) -> Value {
                 "resources": ["pods"],
                 "scope": "Namespaced",
             }],
+            "reinvocationPolicy": "Never",
             "sideEffects": "NoneOnDryRun",
             "timeoutSeconds": 10,
         })
@@ -64,7 +65,7 @@ fn validator(namespace: &str) -> Value {
         "kind": "ValidatingWebhookConfiguration",
         "metadata": metadata(VALIDATOR, None),
         "webhooks": [{
-            "name": "policy.validate.weft.io",
+            "name": "validate.weft.io",
             "admissionReviewVersions": ["v1"],
             "clientConfig": {"service": {"name": CONTROLLER, "namespace": namespace, "path": "/validate", "port": 443}},
             // A policy that can't be understood denies anyway, and its status says so.
