@@ -12,6 +12,7 @@ use kube::{Client, Config};
 
 pub use error::{ClientError, failed};
 pub use forward::{Forward, controller};
+pub(crate) use forward::{is_ready, what_hinders};
 
 /// What a user said about the cluster to use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,6 +16,14 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// What is being waited for, in a line on standard error that the next one is written over; on a
+/// terminal alone. `None` takes it away.
+pub(crate) fn progress(text: Option<&str>) {
+    if std::io::stderr().is_terminal() {
+        let _ = write!(std::io::stderr(), "\r\x1b[K{}", text.unwrap_or_default());
+    }
+}
+
 /// A line of a stream that nobody knows the end of.
 ///
 /// # Errors

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Edges(args) | Command::Viz(VizCommand::Edges(args)) => edges::run(&mesh()?, args),
         Command::Tap(args) | Command::Viz(VizCommand::Tap(args)) => tap::run(&mesh()?, args),
         Command::Certs(args) => certs::run(&mesh()?, args),
-        Command::Check(args) => check::run(&home()?, args),
+        Command::Check(args) => check::run(&arguments, args),
         Command::Install(args) => install::run(&access(), args),
         Command::Uninstall(args) => uninstall::run(&access(), args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
