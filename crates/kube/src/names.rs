@@ -41,4 +41,4 @@ pub const WEBHOOKS_PORT: u16 = 15017;
 pub const MESH_PORT: u16 = 15008;
 
 /// Namespaces that injection leaves alone, beside Weft's own.
-pub const NEVER_INJECTED: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+pub const NEVER_INJECTED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
