@@ -12,6 +12,7 @@ use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa,
 use zeroize::Zeroize;
 
 use self::signer::Signer;
+pub(crate) use self::signer::dated_params;
 use crate::certificate::{self, Certificate, Malformed};
 use crate::request::{Request, RequestError};
 use weft_mesh::{SpiffeId, TrustDomain};

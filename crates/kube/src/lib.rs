@@ -2,3 +2,8 @@
 //! installation and checks.
 
 #![forbid(unsafe_code)]
+
+mod events;
+pub mod inject;
+pub mod names;
+pub mod webhook;
