@@ -5,5 +5,6 @@
 
 mod events;
 pub mod inject;
+pub mod manifest;
 pub mod names;
 pub mod webhook;

@@ -31,8 +31,6 @@ pub struct Settings {
     pub namespace: String,
     /// Where they are served; port 15017 in the container.
     pub address: SocketAddr,
-    /// Further names under which the API server may call, beside the Service's own.
-    pub names: Vec<String>,
 }
 
 /// Serves until `shutdown` says true, or its sender is gone.

@@ -42,6 +42,18 @@ pub(super) fn settings(namespace: &NamespaceMarks, pod: &Marks, mode: Mode) -> S
     settings
 }
 
+/// Checks one of Linkerd's settings, as `weft inject` writes them.
+///
+/// # Errors
+/// What was expected and found, or why it has no effect.
+pub fn check_setting(key: &str, value: &str) -> Result<(), String> {
+    match linkerd::apply(&mut Settings::default(), key, value)? {
+        Effect::Taken => Ok(()),
+        Effect::Void(reason) => Err(reason),
+        Effect::Unknown | Effect::Foreign => Err("no such setting is known".to_owned()),
+    }
+}
+
 type Apply = fn(&mut Settings, &str, &str) -> Result<Effect, String>;
 
 fn take(settings: &mut Settings, annotations: &BTreeMap<String, String>, apply: Apply) {

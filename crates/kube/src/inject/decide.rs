@@ -178,17 +178,18 @@ fn unfit(pod: &Pod) -> Vec<Reason> {
     if spec.os.as_ref().is_some_and(|os| os.name == "windows") {
         reasons.push(Reason::Windows);
     }
-    if let Some(other) = spec.containers.iter().chain(init).find(|container| is_other_sidecar(container)) {
+    let is_other = |it: &&Container| is_other_sidecar(&it.name, it.image.as_deref().unwrap_or_default());
+    if let Some(other) = spec.containers.iter().chain(init).find(is_other) {
         reasons.push(Reason::OtherSidecar(other.name.clone()));
     }
     reasons
 }
 
-fn is_other_sidecar(container: &Container) -> bool {
-    OTHER_SIDECARS.contains(&container.name.as_str())
-        || container.image.as_deref().map(repository).is_some_and(|image| {
-            OTHER_IMAGES.iter().any(|other| image == *other || image.ends_with(&format!("/{other}")))
-        })
+/// Whether a container is another mesh's, by its name or its image.
+pub(crate) fn is_other_sidecar(name: &str, image: &str) -> bool {
+    let image = repository(image);
+    OTHER_SIDECARS.contains(&name)
+        || OTHER_IMAGES.iter().any(|other| image == *other || image.ends_with(&format!("/{other}")))
 }
 
 /// An image's name without tag and digest.
@@ -355,7 +356,9 @@ impl fmt::Display for Reason {
 /// Linkerd's annotation, on namespaces and pods.
 pub(crate) const LINKERD_INJECT: &str = "linkerd.io/inject";
 /// Weft's, a label or an annotation.
-pub(crate) const WEFT_INJECT: &str = "weft.io/inject";
+const WEFT_INJECT: &str = "weft.io/inject";
+/// The annotations that switch injection on or off.
+pub(crate) const INJECT_ANNOTATIONS: [&str; 2] = [LINKERD_INJECT, WEFT_INJECT];
 const ISTIO_INJECTION: &str = "istio-injection";
 const ISTIO_REVISION: &str = "istio.io/rev";
 pub(super) const ISTIO_INJECT: &str = "sidecar.istio.io/inject";

@@ -57,13 +57,12 @@ fn authorities(data: &Data) -> Vec<String> {
     parts.map(str::to_owned).collect()
 }
 
-/// A new certificate's data.
+/// A new certificate's data, for a server of this DNS name.
 ///
 /// # Errors
 /// When randomness or a name fails.
-pub(super) fn made(names: &[String], kept: &[String], now: SystemTime) -> Result<Data, weft_identity::AuthorityError> {
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let server = NamedServer::generate(&names, LIFETIME, now)?;
+pub(super) fn made(name: &str, kept: &[String], now: SystemTime) -> Result<Data, weft_identity::AuthorityError> {
+    let server = NamedServer::generate(&[name], LIFETIME, now)?;
     let bundle = server.authority_pem.clone() + &kept.concat();
     let entries =
         [(CERTIFICATE, server.certificate_pem.as_str()), (KEY, server.key_pem.as_str()), (AUTHORITY, &bundle)];
@@ -91,13 +90,13 @@ mod tests {
     #[test]
     fn a_certificate_is_made_used_and_renewed() {
         assert_eq!(judge(&Data::new(), now()), Judgement::Due(Vec::new()));
-        let data = made(&["a.svc".into()], &[], now()).unwrap();
+        let data = made("a.svc", &[], now()).unwrap();
         let Judgement::Serves(due) = judge(&data, now()) else { panic!("it doesn't serve") };
         let share = due.duration_since(now()).unwrap().as_secs_f64() / LIFETIME.as_secs_f64();
         assert!((share - 2.0 / 3.0).abs() < 0.01, "{share}");
         let Judgement::Due(kept) = judge(&data, due) else { panic!("it isn't due") };
         assert_eq!(kept.len(), 1);
-        let renewed = made(&["a.svc".into()], &kept, due).unwrap();
+        let renewed = made("a.svc", &kept, due).unwrap();
         assert!(matches!(judge(&renewed, due), Judgement::Serves(_)));
         assert_eq!(authorities(&renewed).len(), 2);
         assert_eq!(authorities(&renewed)[1], kept[0]);
@@ -107,8 +106,8 @@ mod tests {
 
     #[test]
     fn what_is_broken_is_made_anew() {
-        let good = made(&["a.svc".into()], &[], now()).unwrap();
-        let other = made(&["a.svc".into()], &[], now()).unwrap();
+        let good = made("a.svc", &[], now()).unwrap();
+        let other = made("a.svc", &[], now()).unwrap();
         for key in [CERTIFICATE, KEY, AUTHORITY] {
             let mut broken = good.clone();
             broken.remove(key);

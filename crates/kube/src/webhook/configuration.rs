@@ -72,8 +72,8 @@ fn changed_selector(found: &LabelSelector, meshed: &BTreeSet<String>) -> Option<
 const MESHED: &str = "meshed.";
 /// The label that each namespace has by itself.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
-/// A list can't be empty; this namespace is never meshed.
-const NO_NAMESPACE: &str = "kube-system";
+/// A list can't be empty, and no namespace has this name.
+const NO_NAMESPACE: &str = "";
 
 #[cfg(test)]
 mod tests {
@@ -117,6 +117,6 @@ mod tests {
             expressions[1]["values"].clone()
         };
         assert_eq!(list(&["a", "b"]), json!(["a", "b"]));
-        assert_eq!(list(&[]), json!(["kube-system"]));
+        assert_eq!(list(&[]), json!([""]));
     }
 }

@@ -51,8 +51,6 @@ impl Namespaces {
 pub(super) struct Keeper {
     client: Client,
     namespace: String,
-    /// DNS names of the certificate.
-    names: Vec<String>,
     namespaces: Namespaces,
     /// A list of namespaces that isn't complete yet.
     listing: BTreeMap<String, NamespaceMarks>,
@@ -76,11 +74,9 @@ impl Keeper {
     /// A keeper, and the TLS configuration that it finds.
     pub(super) fn new(client: Client, settings: &Settings) -> (Self, watch::Receiver<Option<Arc<ServerConfig>>>) {
         let (serving, tls) = watch::channel(None);
-        let service = format!("{CONTROLLER}.{}.svc", settings.namespace);
         let keeper = Self {
             client,
             namespace: settings.namespace.clone(),
-            names: [service].into_iter().chain(settings.names.iter().cloned()).collect(),
             namespaces: Namespaces::default(),
             listing: BTreeMap::new(),
             listed: false,
@@ -183,7 +179,7 @@ impl Keeper {
     }
 
     async fn renew(&mut self, kept: &[String], now: SystemTime) -> Result<(), Failed> {
-        let data = certificate::made(&self.names, kept, now).map_err(|error| Failed::Make(error.to_string()))?;
+        let data = certificate::made(&format!("{CONTROLLER}.{}.svc", self.namespace), kept, now).map_err(|error| Failed::Make(error.to_string()))?;
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
         let stored = match self.secret.clone().flatten() {
             None => {

@@ -176,7 +176,7 @@ mod tests {
     fn what_is_none_is_told_apart() {
         let said = |body: &str| read_review(body.as_bytes()).unwrap_err().to_string();
         assert!(said("").starts_with("expected an AdmissionReview in JSON, found EOF"));
-        assert!(said("[]").starts_with("expected an AdmissionReview in JSON"));
+        assert!(said("7").starts_with("expected an AdmissionReview in JSON"));
         assert_eq!(
             said(r#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":7}"#),
             "expected AdmissionReview of admission.k8s.io/v1, found AdmissionReview of admission.k8s.io/v1beta1"

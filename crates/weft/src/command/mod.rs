@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod down;
 mod edges;
+mod inject;
 mod ps;
 mod run;
 mod stat;
@@ -36,6 +37,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Tap(args) | Command::Viz(VizCommand::Tap(args)) => tap::run(&home()?, args),
         Command::Certs(args) => certs::run(&home()?, args),
         Command::Check(args) => check::run(&home()?, args),
+        Command::Inject(args) => inject::inject(args),
+        Command::Uninject(args) => inject::uninject(args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
     }
 }
