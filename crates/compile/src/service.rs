@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use weft_mesh::WorkloadId;
-use weft_mesh::record::{AppProtocol, Destination, Endpoint, EndpointPort, PortProtocol, ServicePort, Tunnel, Undeclared};
+use weft_mesh::record::{
+    AppProtocol, Destination, Endpoint, EndpointPort, PortProtocol, ServicePort, Tunnel, Undeclared,
+};
 
 use crate::settings::Settings;
 use crate::workload::Workload;

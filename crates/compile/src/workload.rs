@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use weft_mesh::record::{AppProtocol, Destination, Endpoint, Inbound, Peer, PortProtocol, ServicePort, Tunnel, Undeclared};
+use weft_mesh::record::{
+    AppProtocol, Destination, Endpoint, Inbound, Peer, PortProtocol, ServicePort, Tunnel, Undeclared,
+};
 use weft_mesh::{SpiffeId, WorkloadId};
 
 use crate::default_inbound::DefaultInbound;
@@ -61,7 +63,8 @@ pub struct Owner {
 /// say itself what is spoken on a port, they do.
 pub fn inbound(policies: &PolicySet, workload: &Workload, services: &[&Service]) -> Inbound {
     let (peer_authentication, selected) = policies.for_workload(workload.id.namespace(), &workload.labels);
-    let default = workload.default_inbound.and_then(|default| policies.default_inbound(default, workload.id.namespace()));
+    let default =
+        workload.default_inbound.and_then(|default| policies.default_inbound(default, workload.id.namespace()));
     Inbound {
         workload: workload.id.clone(),
         identity: workload.identity.clone(),

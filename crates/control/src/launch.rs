@@ -94,7 +94,8 @@ fn register(machine: &Machine, first: proto::LaunchRequest) -> Result<(LaunchId,
     let ask = LaunchAsk { workload, resume: first.resume, readiness };
     let (suffixes, token) = chance().map_err(|error| Status::internal(format!("no randomness: {error}")))?;
     let host = Host { suffixes: &suffixes, token, is_free: &is_free, now: seconds(SystemTime::now()) };
-    let (launch, workload) = machine.with(|plane, mesh| plane.launch(ask, &host, mesh)).map_err(|error| status(&error))?;
+    let (launch, workload) =
+        machine.with(|plane, mesh| plane.launch(ask, &host, mesh)).map_err(|error| status(&error))?;
     info!(workload = %workload.id, identity = %workload.identity, readiness = ?workload.readiness, "launched");
     Ok((launch, workload))
 }

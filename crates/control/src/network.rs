@@ -32,10 +32,7 @@ pub(crate) struct Secured {
 }
 
 /// Accepts, until the receiver is dropped.
-pub(crate) fn secured(
-    listener: TcpListener,
-    config: Config,
-) -> impl Stream<Item = Result<Secured, Infallible>> {
+pub(crate) fn secured(listener: TcpListener, config: Config) -> impl Stream<Item = Result<Secured, Infallible>> {
     let (connections, receiver) = mpsc::channel(MAX_WAITING);
     tokio::spawn(accept(listener, config, connections));
     ReceiverStream::new(receiver)

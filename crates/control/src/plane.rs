@@ -67,7 +67,12 @@ pub(crate) enum LaunchError {
 
 impl Plane {
     /// What the state folder kept; its workloads are nobody's until their launchers come back.
-    pub(crate) fn new(domain: TrustDomain, addresses: Addresses, workloads: Vec<Registration>, mesh: &mut Mesh) -> Self {
+    pub(crate) fn new(
+        domain: TrustDomain,
+        addresses: Addresses,
+        workloads: Vec<Registration>,
+        mesh: &mut Mesh,
+    ) -> Self {
         let (registry, services) = (Registry::default(), BTreeMap::new());
         let mut plane = Self { domain, registry, addresses, services, last_launch: 0, unsaved: false };
         for workload in workloads {

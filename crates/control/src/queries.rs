@@ -93,10 +93,7 @@ impl Control for Asked {
         Ok(Response::new(self.0.status()))
     }
 
-    async fn shutdown(
-        &self,
-        _: Request<proto::ShutdownRequest>,
-    ) -> Result<Response<proto::ShutdownResponse>, Status> {
+    async fn shutdown(&self, _: Request<proto::ShutdownRequest>) -> Result<Response<proto::ShutdownResponse>, Status> {
         Err(not_here())
     }
 }

@@ -201,8 +201,7 @@ async fn serve_socket(
     facts: Facts,
 ) -> Result<(), ControlError> {
     let launches = Launches { machine: machine.clone(), queries: services.queries(facts) };
-    let routes =
-        services.for_proxies().add_service(ControlServer::new(launches)).add_service(services.for_observers());
+    let routes = services.for_proxies().add_service(ControlServer::new(launches)).add_service(services.for_observers());
     services
         .server()
         .add_routes(routes)
@@ -279,8 +278,9 @@ async fn end_after_workloads(machine: Machine) {
     // The sender lives in `shared`: it can't be gone.
     let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
     let mut registrations = machine.registrations();
-    let gone =
-        async { while machine.with(|plane, _| plane.workloads().count() > 0) && registrations.changed().await.is_ok() {} };
+    let gone = async {
+        while machine.with(|plane, _| plane.workloads().count() > 0) && registrations.changed().await.is_ok() {}
+    };
     tokio::select! {
         _ = timeout(STOP_TIMEOUT, gone) => shared.enter(Phase::Ending),
         () = shared.ending() => {}

@@ -2,9 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use weft_mesh::record::{
-    AppProtocol, Destination, Endpoint, EndpointPort, Peer, ServicePort, Tunnel, Undeclared,
-};
+use weft_mesh::record::{AppProtocol, Destination, Endpoint, EndpointPort, Peer, ServicePort, Tunnel, Undeclared};
 
 use super::RecordError;
 use super::field::{Read, address, addresses, ascending, bytes, choice, list, name, port, text};

@@ -101,8 +101,7 @@ impl Record {
     /// each once.
     pub fn aliases(&self) -> Vec<String> {
         let Self::Destination(destination) = self else { return Vec::new() };
-        let mut aliases: Vec<String> =
-            destination.addresses.iter().map(|ip| ip.to_canonical().to_string()).collect();
+        let mut aliases: Vec<String> = destination.addresses.iter().map(|ip| ip.to_canonical().to_string()).collect();
         aliases.sort_unstable();
         aliases.dedup();
         aliases
