@@ -53,7 +53,7 @@ fn an_issuer_that_is_trusted_itself_needs_nobody_above() {
 
 #[test]
 fn what_doesn_t_fit_is_named() {
-    let leaf = sign(&brought(&[MID], MID_KEY, &[ROOT]).unwrap(), &csr(&id("a"))).unwrap().chain_pem[0].clone();
+    let leaf = sign(&brought(&[MID], MID_KEY, &[ROOT]).unwrap(), &csr(&id("checkout"))).unwrap().chain_pem[0].clone();
     let foreign = authority().to_pem().unwrap();
     assert_eq!(
         refused(&[MID], SUB_KEY, &[ROOT]),
