@@ -96,3 +96,6 @@ fn none_of<T>(values: Vec<T>) -> Matches<T> {
 }
 
 const ANNOTATION: &str = "config.linkerd.io/default-inbound-policy";
+
+#[cfg(test)]
+mod tests;

@@ -360,3 +360,6 @@ fn by_namespace(resources: &[Resource]) -> HashMap<Option<&str>, Vec<&Resource>>
     }
     groups
 }
+
+#[cfg(test)]
+mod tests;

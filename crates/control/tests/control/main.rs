@@ -3,6 +3,7 @@
 
 mod folder;
 mod harness;
+mod network;
 mod peers;
 mod telemetry;
 

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 use tower_service::Service;
-use weft_identity::{Credential, MeshTls, anonymous_client_config, server_name};
+use weft_identity::{Credential, MeshTls, client_config_without_identity, server_name};
 use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, WorkloadId};
 
@@ -60,7 +60,7 @@ impl Network {
 
     /// A connection on which it shows none.
     pub(super) fn first_channel(&self) -> Result<Channel, Status> {
-        let config = anonymous_client_config(&self.trust.borrow(), std::slice::from_ref(&self.to.identity), ALPN);
+        let config = client_config_without_identity(&self.trust.borrow(), std::slice::from_ref(&self.to.identity), ALPN);
         let config = config.map_err(|error| Status::internal(error.to_string()))?;
         Ok(channel(Connector { to: self.to.clone(), shown: Shown::Nothing(config) }))
     }
@@ -97,7 +97,7 @@ impl Network {
 
     /// Anchors that can't be used change nothing; the data thread says so.
     pub(super) fn trust(&self, trust: &Trust) {
-        if anonymous_client_config(trust, &[], ALPN).is_ok() {
+        if client_config_without_identity(trust, &[], ALPN).is_ok() {
             self.trust.send_replace(trust.clone());
         }
     }
