@@ -31,5 +31,7 @@ pub use provider::provider;
 pub use reason::{Reason, describe};
 pub use renewal::{LEAST_LIFETIME, renew_at, retry_after};
 pub use request::RequestError;
-pub use tls::{MeshTls, TlsSettings, TrustError, server_name};
+pub use tls::{
+    MeshTls, TlsSettings, TrustError, client_config_without_identity, server_config_for_anyone, server_name,
+};
 pub use verify::PeerError;
