@@ -104,13 +104,21 @@ fn accepted(subject: Subject<'_>) -> (Truth, &'static str, String) {
         return (Truth::True, "Understood", "all of it is understood".to_owned());
     }
     let message = problems.iter().map(|problem| words(problem)).collect::<Vec<_>>().join("; ");
-    let is_broken = subject.resources.iter().any(|resource| resource.defect().is_some());
+    let is_broken = subject.resources.iter().any(is_broken);
     match problems.iter().map(|problem| problem.severity).max() {
         _ if is_broken => (Truth::False, "NotUnderstood", message),
         Some(Severity::Error) => (Truth::False, "NotUnderstood", message),
         Some(Severity::Warning) => (Truth::True, "Warning", message),
         Some(Severity::Info) | None => (Truth::True, "Understood", message),
     }
+}
+
+fn is_broken(resource: &Resource) -> bool {
+    let in_a_rule = match resource {
+        Resource::AuthorizationPolicy(policy) => policy.rules.iter().any(|rule| rule.defect.is_some()),
+        Resource::PeerAuthentication(_) => false,
+    };
+    in_a_rule || resource.defect().is_some()
 }
 
 /// A problem without the name of the resource at which the reader looks.
