@@ -13,6 +13,7 @@ mod clock;
 mod credential;
 #[cfg(test)]
 mod fixtures;
+mod named;
 mod protection;
 mod provider;
 mod reason;
@@ -24,6 +25,7 @@ mod verify;
 pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, IssuerPem, SignedLeaf};
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
+pub use named::{NamedServer, NamedServerError};
 pub use protection::{
     LateMessage, Protection, RECORD_CONTENT_BYTES, RECORD_HEADER_BYTES, RECORD_OVERHEAD_BYTES, RecordHeader,
 };

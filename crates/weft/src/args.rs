@@ -12,6 +12,7 @@ use crate::home::STATE_VARIABLE;
 
 mod authz;
 mod controller;
+mod inject;
 mod observe;
 mod port;
 pub(crate) mod request;
@@ -19,6 +20,7 @@ mod target;
 
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
 pub(crate) use controller::ControllerArgs;
+pub(crate) use inject::{InjectArgs, UninjectArgs};
 pub(crate) use observe::{CheckArgs, EdgesArgs, StatArgs, TapArgs, VizCommand};
 pub(crate) use port::PortFlag;
 pub(crate) use target::{Target, UNNAMED};
@@ -79,6 +81,10 @@ Examples:
     Certs(ReadArgs),
     /// Check the running mesh and this machine; exit 0 when nothing fails.
     Check(CheckArgs),
+    /// Ask for a proxy in the pod templates of manifests, for Kubernetes.
+    Inject(InjectArgs),
+    /// Take out of manifests what `weft inject` put in.
+    Uninject(UninjectArgs),
     /// stat, tap and edges under the names that Linkerd's users know.
     #[command(subcommand, after_help = "Examples:\n  weft viz stat payments\n  weft viz tap --status 5xx")]
     Viz(VizCommand),

@@ -8,6 +8,7 @@ mod controller;
 mod demo;
 mod down;
 mod edges;
+mod inject;
 mod ps;
 mod run;
 mod stat;
@@ -38,6 +39,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Certs(args) => certs::run(&home()?, args),
         Command::Check(args) => check::run(&home()?, args),
         Command::Controller(args) => controller::run(args),
+        Command::Inject(args) => inject::inject(args),
+        Command::Uninject(args) => inject::uninject(args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
     }
 }
