@@ -7,6 +7,7 @@
 mod admin;
 mod follow;
 mod health;
+mod webhooks;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,11 +26,14 @@ use weft_identity::Authority;
 use weft_mesh::{NameError, SpiffeId, TrustDomain};
 
 use self::health::Health;
+use self::webhooks::Webhooks;
 use crate::identity::Reviewer;
+use crate::inject::Resources;
 use crate::issuer::{self, Keeper, Settled, Written};
 use crate::model::{Cluster, Defaults};
-use crate::names::{ADMIN_PORT, CONTROLLER, LOCAL_PORT, PROXIES_PORT};
+use crate::names::{ADMIN_PORT, CONTROLLER, LOCAL_PORT, PROXIES_PORT, WEBHOOKS_PORT};
 use crate::watched::Watched;
+use crate::webhook::Metrics;
 use crate::{status, watch as watches};
 
 /// How the control plane of a cluster is set up.
@@ -58,8 +62,8 @@ pub struct Proxies {
     pub image: String,
     /// When nodes pull it.
     pub image_pull_policy: String,
-    /// A container's `resources`.
-    pub resources: serde_json::Value,
+    /// What they ask of their nodes.
+    pub resources: Resources,
     /// What they log: a filter.
     pub log: String,
 }
@@ -73,6 +77,8 @@ pub struct Listen {
     pub command_line: SocketAddr,
     /// For readiness and metrics: plain HTTP.
     pub admin: SocketAddr,
+    /// For the API server: the webhooks' HTTPS.
+    pub webhooks: SocketAddr,
 }
 
 impl Default for Listen {
@@ -83,6 +89,7 @@ impl Default for Listen {
             proxies: everywhere(PROXIES_PORT),
             command_line: SocketAddr::from((Ipv4Addr::LOCALHOST, LOCAL_PORT)),
             admin: everywhere(ADMIN_PORT),
+            webhooks: everywhere(WEBHOOKS_PORT),
         }
     }
 }
@@ -171,7 +178,8 @@ impl Controller {
         let reviewer = Reviewer::new(self.client.clone(), self.watched.clone());
         let (shared, signing) = (self.shared.clone(), self.signing.subscribe());
         let services = Services::new(shared, Arc::new(reviewer), signing, self.config.cert_lifetime);
-        tasks.spawn(admin::serve(admin, self.health.clone(), services.clone()));
+        let metrics = Arc::new(Metrics::default());
+        tasks.spawn(admin::serve(admin, self.health.clone(), (services.clone(), Arc::clone(&metrics))));
         let (told, events) = mpsc::channel(MAX_TOLD);
         let watching = watches::all(&self.client, &told);
         let follower = follow::Follower {
@@ -182,7 +190,7 @@ impl Controller {
         tasks.spawn(follower.run(watching, events));
         let keeper = Keeper::new(self.client.clone(), &self.config.namespace, self.config.trust_domain.clone());
         tokio::join!(self.open_issuer(tasks, keeper), self.health.listed());
-        // The webhooks' server begins here: it needs the namespaces, and no mesh.
+        tasks.spawn(self.webhooks(metrics).run());
         let write = status::run(self.client.clone(), self.watched.clone(), self.shared.clone());
         tasks.spawn(write);
         info!(%identity, "the control plane serves");
@@ -198,6 +206,18 @@ impl Controller {
             ended = services.serve_command_line(command_line, facts) => ended?,
         }
         Ok(())
+    }
+
+    fn webhooks(&self, metrics: Arc<Metrics>) -> Webhooks {
+        Webhooks {
+            client: self.client.clone(),
+            config: self.config.clone(),
+            watched: self.watched.clone(),
+            shared: self.shared.clone(),
+            signing: self.signing.subscribe(),
+            health: self.health.clone(),
+            metrics,
+        }
     }
 
     /// Waits for an issuer that can sign, and follows it from then on.

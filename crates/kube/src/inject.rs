@@ -20,8 +20,8 @@ mod subnet;
 
 pub use annotations::{INHERITED_PREFIXES, check_setting};
 pub use config::Config;
-pub use decide::{Level, Mark, MarkKind, Reason, Verdict, decide, is_meshed};
 pub(crate) use decide::{INJECT_ANNOTATIONS, LINKERD_INJECT, is_other_sidecar};
+pub use decide::{Level, Mark, MarkKind, Reason, Verdict, decide, is_meshed};
 pub use marks::{Marks, NamespaceMarks};
 pub use patch::{Operation, Patch, patch};
 pub use ports::PortList;

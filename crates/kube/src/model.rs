@@ -53,7 +53,7 @@ impl fmt::Display for Name {
 #[derive(Debug)]
 pub(crate) enum Event {
     Namespace(Name, Option<Namespace>),
-    Pod(Name, Option<Pod>),
+    Pod(Name, Option<Box<Pod>>),
     Service(Name, Option<Service>),
     Slice(Name, Option<Slice>),
     Policy(PolicyKind, Name, Option<Policy>),
@@ -104,8 +104,6 @@ pub(crate) struct Changes {
     pub(crate) workloads: BTreeSet<WorkloadId>,
     pub(crate) services: BTreeSet<Name>,
     pub(crate) policies: bool,
-    /// Which namespaces are there, or what they say of themselves.
-    pub(crate) namespaces: bool,
 }
 
 /// What holds for every workload.
@@ -143,7 +141,7 @@ impl Cluster {
             Event::Pod(name, pod) => {
                 // A name that is no workload's can't come from an API server.
                 if let Ok(id) = WorkloadId::new(&name.namespace, &name.name) {
-                    self.put_pod(&id, pod);
+                    self.put_pod(&id, pod.map(|pod| *pod));
                 }
             }
             Event::Service(name, service) => self.put_service(name, service),
@@ -178,31 +176,14 @@ impl Cluster {
         pod.addresses().iter().copied().filter(|address| self.holders.of(*address) == Some(id))
     }
 
-    /// A namespace, as the watch has it.
-    pub(crate) fn namespace(&self, name: &str) -> Option<&Namespace> {
-        self.namespaces.get(name)
-    }
-
-    /// The namespaces, by name.
-    pub(crate) fn namespaces(&self) -> impl Iterator<Item = (&String, &Namespace)> {
-        self.namespaces.iter()
-    }
-
     /// The policies, by kind and name.
     pub(crate) fn policies(&self) -> impl Iterator<Item = (&(PolicyKind, Name), &Policy)> {
         self.policies.iter()
     }
 
     fn put_namespace(&mut self, name: String, namespace: Option<Namespace>) {
-        let inherited = |namespace: Option<&Namespace>| {
-            namespace.map(|namespace| (namespace.default_inbound.clone(), namespace.opaque_ports.clone()))
-        };
-        let old = self.namespaces.get(&name);
-        if old == namespace.as_ref() {
-            return;
-        }
-        self.changes.namespaces = true;
-        if inherited(old).unwrap_or_default() != inherited(namespace.as_ref()).unwrap_or_default() {
+        let said = |namespace: Option<&Namespace>| namespace.cloned().unwrap_or_default();
+        if said(self.namespaces.get(&name)) != said(namespace.as_ref()) {
             let pods = self.pods.keys().filter(|id| id.namespace() == name).cloned();
             self.changes.workloads.extend(pods);
             let services = self.services.keys().filter(|service| service.namespace == name).cloned();

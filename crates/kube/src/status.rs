@@ -48,6 +48,8 @@ pub(crate) enum Following {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'s> {
     pub(crate) generation: i64,
+    /// As it was read; several when nobody can tell which it is.
+    pub(crate) resources: &'s [Resource],
     /// Of the resource by itself, and beside others.
     pub(crate) problems: &'s [&'s Problem],
     /// The pods that it selects.
@@ -65,7 +67,7 @@ pub(crate) fn conditions(subject: Subject<'_>, was: &BTreeMap<String, Value>, no
         last_transition_time: since(was.get(kind), status).unwrap_or(now).to_owned(),
     };
     vec![
-        condition("Accepted", accepted(subject.problems)),
+        condition("Accepted", accepted(subject)),
         condition("Selected", selected(subject.selected)),
         condition("Enforced", enforced(subject.selected)),
     ]
@@ -96,16 +98,27 @@ fn selector(resource: &Resource) -> Option<&Selector> {
     }
 }
 
-fn accepted(problems: &[&Problem]) -> (Truth, &'static str, String) {
+fn accepted(subject: Subject<'_>) -> (Truth, &'static str, String) {
+    let problems = subject.problems;
     if problems.is_empty() {
         return (Truth::True, "Understood", "all of it is understood".to_owned());
     }
     let message = problems.iter().map(|problem| words(problem)).collect::<Vec<_>>().join("; ");
+    let is_broken = subject.resources.iter().any(is_broken);
     match problems.iter().map(|problem| problem.severity).max() {
+        _ if is_broken => (Truth::False, "NotUnderstood", message),
         Some(Severity::Error) => (Truth::False, "NotUnderstood", message),
         Some(Severity::Warning) => (Truth::True, "Warning", message),
         Some(Severity::Info) | None => (Truth::True, "Understood", message),
     }
+}
+
+fn is_broken(resource: &Resource) -> bool {
+    let in_a_rule = match resource {
+        Resource::AuthorizationPolicy(policy) => policy.rules.iter().any(|rule| rule.defect.is_some()),
+        Resource::PeerAuthentication(_) => false,
+    };
+    in_a_rule || resource.defect().is_some()
 }
 
 /// A problem without the name of the resource at which the reader looks.

@@ -48,7 +48,7 @@ pub(crate) fn all(client: &Client, told: &Sender<Told>) -> JoinSet<()> {
         Event::Namespace(name, found.as_ref().map(Namespace::read))
     }));
     tasks.spawn(to(Kind::Pod).follow(Api::all(client.clone()), |name, found: Option<core::Pod>| {
-        Event::Pod(name, found.as_ref().map(Pod::read))
+        Event::Pod(name, found.as_ref().map(|pod| Box::new(Pod::read(pod))))
     }));
     tasks.spawn(to(Kind::Service).follow(Api::all(client.clone()), |name, found: Option<core::Service>| {
         Event::Service(name, found.as_ref().map(Service::read))

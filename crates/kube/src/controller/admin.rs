@@ -18,9 +18,13 @@ use tracing::warn;
 use weft_control::Services;
 
 use super::health::Health;
+use crate::webhook::Metrics;
+
+/// Whose metrics are told.
+pub(crate) type Sources = (Services, Arc<Metrics>);
 
 /// Serves until the task is ended.
-pub(crate) async fn serve(listener: TcpListener, health: Health, services: Services) {
+pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Sources) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
@@ -32,10 +36,10 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, services: Servi
                 continue;
             }
         };
-        let (health, services) = (health.clone(), services.clone());
+        let (health, metrics) = (health.clone(), metrics.clone());
         tokio::spawn(async move {
             let answered = service_fn(move |request| {
-                let response = answer(&request, &health, &services);
+                let response = answer(&request, &health, &metrics);
                 async { Ok::<_, Infallible>(response) }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
@@ -47,14 +51,14 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, services: Servi
     }
 }
 
-fn answer(request: &Request<Incoming>, health: &Health, services: &Services) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, health: &Health, (services, webhooks): &Sources) -> Response<Full<Bytes>> {
     let (status, text) = match request.uri().path() {
         "/live" => (StatusCode::OK, "live\n".to_owned()),
         "/ready" => match health.ready() {
             Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
             Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         },
-        "/metrics" => (StatusCode::OK, services.metrics()),
+        "/metrics" => (StatusCode::OK, services.metrics() + &webhooks.render()),
         _ => (StatusCode::NOT_FOUND, "expected /ready, /live or /metrics\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));

@@ -22,23 +22,27 @@ impl Follower {
     /// Takes in what the watches tell, until everything ends.
     pub(crate) async fn run(self, watching: JoinSet<()>, mut events: Receiver<Told>) {
         let mut batch = Vec::new();
+        let mut news = self.health.news();
         loop {
             tokio::select! {
-                count = events.recv_many(&mut batch, MAX_BATCH) => if count == 0 { return },
+                count = events.recv_many(&mut batch, MAX_BATCH) => match count {
+                    0 => return,
+                    _ => self.take(&mut batch),
+                },
+                // Whoever asks what is wrong with the mesh is told of this, too. The sender lives in `self`.
+                _ = news.changed() => self.tell_problems(),
                 () = self.shared.ending() => return drop(watching),
             }
-            self.take(&mut batch);
         }
     }
 
     fn take(&self, batch: &mut Vec<Told>) {
-        let mut is_news = false;
         let (unlisted, changes) = self.watched.change(|cluster| {
             for told in batch.drain(..) {
                 match told {
                     Told::Event(event) => cluster.apply(event),
-                    Told::Broken(kind, reason) => is_news |= self.broken(&kind.to_string(), reason),
-                    Told::Mended(kind) => is_news |= self.mended(&kind.to_string()),
+                    Told::Broken(kind, reason) => self.broken(&kind.to_string(), reason),
+                    Told::Mended(kind) => self.mended(&kind.to_string()),
                 }
             }
             let unlisted = cluster.unlisted();
@@ -46,28 +50,30 @@ impl Follower {
             let changes = unlisted.is_empty().then(|| cluster.changes());
             (unlisted, changes)
         });
-        if let Some(mut changes) = changes {
-            changes.policies |= is_news;
+        if let Some(changes) = changes {
             self.watched.look(|cluster| self.shared.with(|mesh| publish(cluster, mesh, &changes, &self.health)));
         }
         let names: Vec<String> = unlisted.iter().map(ToString::to_string).collect();
         self.health.unlisted(Some(names.join(", ")).filter(|names| !names.is_empty()));
     }
 
-    fn broken(&self, what: &str, reason: String) -> bool {
-        let is_news = self.health.broken(what, reason.clone());
-        if is_news {
-            warn!(what, reason, "not followed now: what is known of them stands");
+    fn tell_problems(&self) {
+        if self.watched.look(|cluster| cluster.unlisted().is_empty()) {
+            let only = Changes { policies: true, ..Changes::default() };
+            self.watched.look(|cluster| self.shared.with(|mesh| publish(cluster, mesh, &only, &self.health)));
         }
-        is_news
     }
 
-    fn mended(&self, what: &str) -> bool {
-        let is_news = self.health.mended(what);
-        if is_news {
+    fn broken(&self, what: &str, reason: String) {
+        if self.health.broken(what, reason.clone()) {
+            warn!(what, reason, "not followed now: what is known of them stands");
+        }
+    }
+
+    fn mended(&self, what: &str) {
+        if self.health.mended(what) {
             info!(what, "followed again");
         }
-        is_news
     }
 }
 

@@ -3,7 +3,7 @@
 //! that isn't ready is one that no proxy reaches.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use weft_resources::{Problem, Severity};
@@ -16,7 +16,7 @@ pub(crate) struct Health(Arc<Inner>);
 struct Inner {
     stage: watch::Sender<Stage>,
     /// By what it concerns.
-    troubles: Mutex<BTreeMap<String, String>>,
+    troubles: watch::Sender<BTreeMap<String, String>>,
 }
 
 /// How far its start has come.
@@ -61,12 +61,21 @@ impl Health {
 
     /// Something doesn't work, whatever worked before; whether that is news.
     pub(crate) fn broken(&self, what: &str, reason: String) -> bool {
-        self.lock().insert(what.to_owned(), reason.clone()) != Some(reason)
+        self.0.troubles.send_if_modified(|troubles| {
+            let is_news = troubles.get(what) != Some(&reason);
+            troubles.insert(what.to_owned(), reason);
+            is_news
+        })
     }
 
     /// It works; whether that is news.
     pub(crate) fn mended(&self, what: &str) -> bool {
-        self.lock().remove(what).is_some()
+        self.0.troubles.send_if_modified(|troubles| troubles.remove(what).is_some())
+    }
+
+    /// Tells of news from now on.
+    pub(crate) fn news(&self) -> watch::Receiver<BTreeMap<String, String>> {
+        self.0.troubles.subscribe()
     }
 
     /// Whether proxies can be served.
@@ -79,8 +88,9 @@ impl Health {
             Stage::Listing(what) => format!("{what} to be listed"),
             Stage::Listed => "an issuer that can sign".to_owned(),
         };
-        let troubles: Vec<String> = self.lock().iter().map(|(what, reason)| format!("{what}: {reason}\n")).collect();
-        Err(format!("not ready: waits for {waits_for}\n{}", troubles.concat()))
+        let troubles = self.0.troubles.borrow();
+        let lines: Vec<String> = troubles.iter().map(|(what, reason)| format!("{what}: {reason}\n")).collect();
+        Err(format!("not ready: waits for {waits_for}\n{}", lines.concat()))
     }
 
     /// What is wrong, beside the problems of policies.
@@ -94,12 +104,7 @@ impl Health {
             resource: None,
             message: reason.clone(),
         };
-        self.lock().iter().map(problem).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        // Whole entries are put in or taken out.
-        self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.troubles.borrow().iter().map(problem).collect()
     }
 }
 

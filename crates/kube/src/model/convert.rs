@@ -69,6 +69,14 @@ impl Cluster {
         })
     }
 
+    /// The address at which a Service is called first.
+    pub(crate) fn service_address(&self, name: &Name) -> Option<IpAddr> {
+        match &self.services.get(name)?.kind {
+            service::Kind::Addresses(addresses) => addresses.first().copied(),
+            service::Kind::Headless | service::Kind::External => None,
+        }
+    }
+
     /// The identity of a pod's service account.
     pub(crate) fn identity(&self, id: &WorkloadId, pod: &Pod) -> Option<SpiffeId> {
         SpiffeId::new(&self.defaults.trust_domain, id.namespace(), &pod.service_account).ok()

@@ -29,7 +29,7 @@ pub(crate) fn pod(uid: &str, address: &str, created: &str) -> Value {
 
 pub(crate) fn put_pod(cluster: &mut Cluster, at: &str, pod: Value) {
     let pod = Pod::read(&serde_json::from_value(pod).unwrap());
-    cluster.apply(Event::Pod(name(at), Some(pod)));
+    cluster.apply(Event::Pod(name(at), Some(Box::new(pod))));
 }
 
 fn put_service(cluster: &mut Cluster, at: &str, spec: Value) {
@@ -237,7 +237,7 @@ fn namespaces_give_what_pods_and_services_do_not_say() {
     let (changes, workload, service) = annotate(json!({
         "config.linkerd.io/default-inbound-policy": "dney", "config.linkerd.io/opaque-ports": "80,http,9000",
     }));
-    assert!(changes.namespaces && changes.workloads.len() == 1 && changes.services.len() == 1);
+    assert_eq!((changes.workloads.len(), changes.services.len()), (1, 1));
     // What isn't understood closes.
     assert_eq!(workload.default_inbound, Some(DefaultInbound::Deny));
     let opaque = |port: u16| workload.ports.iter().find(|declared| declared.port == port).unwrap().protocol;
@@ -247,7 +247,7 @@ fn namespaces_give_what_pods_and_services_do_not_say() {
     let (changes, workload, _) = annotate(json!({"a": "b"}));
     assert_eq!((changes.workloads.len(), workload.default_inbound), (1, None));
     let (changes, ..) = annotate(json!({"a": "c"}));
-    assert_eq!((changes.namespaces, changes.workloads.len(), changes.services.len()), (true, 0, 0));
+    assert_eq!(changes, Changes::default());
 }
 
 fn policy(kind: PolicyKind, name: &str, generation: i64, spec: Value, status: Value) -> Policy {

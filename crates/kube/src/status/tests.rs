@@ -8,7 +8,7 @@ fn ids(count: usize) -> Vec<WorkloadId> {
 }
 
 fn told(problems: &[&Problem], pods: &[(&WorkloadId, Following)], was: &BTreeMap<String, Value>) -> Vec<Condition> {
-    conditions(Subject { generation: 3, problems, selected: pods }, was, NOW)
+    conditions(Subject { generation: 3, resources: &[], problems, selected: pods }, was, NOW)
 }
 
 #[test]
@@ -48,6 +48,15 @@ fn problems_are_told_in_their_own_words() {
     let accepted = &told(&problems, &[], &BTreeMap::new())[0];
     assert_eq!((accepted.status, accepted.reason), (Truth::False, "NotUnderstood"));
     assert!(accepted.message.starts_with("spec.action: expected ALLOW"), "{}", accepted.message);
+    // What is only warned of may break a policy, too.
+    let parsed = weft_resources::parse_object(
+        "AuthorizationPolicy shop/p",
+        r#"{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy",
+            "metadata":{"name":"p","namespace":"shop"},"spec":{"rules":[{"form":[]}]}}"#,
+    );
+    let problems: Vec<&Problem> = parsed.problems.iter().collect();
+    let subject = Subject { generation: 3, resources: &parsed.resources, problems: &problems, selected: &[] };
+    assert_eq!(conditions(subject, &BTreeMap::new(), NOW)[0].reason, "NotUnderstood");
     let accepted = &told(&[], &[], &BTreeMap::new())[0];
     assert_eq!((accepted.status, accepted.observed_generation), (Truth::True, 3));
 }

@@ -49,7 +49,8 @@ fn untold(cluster: &Cluster, mesh: &Mesh, now: &str) -> Vec<(Key, Vec<Condition>
         let origin = format!("{} {}", key.0.as_str(), key.1);
         let problems: Vec<&Problem> = mesh.policy_problems().iter().filter(|problem| problem.file == origin).collect();
         let selected = selected(policy, mesh, &mut following);
-        let subject = Subject { generation: policy.generation, problems: &problems, selected: &selected };
+        let (generation, resources) = (policy.generation, &*policy.parsed.resources);
+        let subject = Subject { generation, resources, problems: &problems, selected: &selected };
         let conditions = conditions(subject, &policy.conditions, now);
         (!is_told(&conditions, &policy.conditions)).then(|| (key.clone(), conditions))
     };

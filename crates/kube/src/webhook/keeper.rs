@@ -179,7 +179,8 @@ impl Keeper {
     }
 
     async fn renew(&mut self, kept: &[String], now: SystemTime) -> Result<(), Failed> {
-        let data = certificate::made(&format!("{CONTROLLER}.{}.svc", self.namespace), kept, now).map_err(|error| Failed::Make(error.to_string()))?;
+        let data = certificate::made(&format!("{CONTROLLER}.{}.svc", self.namespace), kept, now)
+            .map_err(|error| Failed::Make(error.to_string()))?;
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
         let stored = match self.secret.clone().flatten() {
             None => {

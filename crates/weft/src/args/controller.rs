@@ -1,10 +1,12 @@
 //! Arguments of the controller, whose command line a Deployment writes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 use weft_compile::DefaultInbound;
+use weft_kube::inject::Resources;
 use weft_mesh::TrustDomain;
 
 /// `weft controller`.
@@ -29,8 +31,8 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "WEFT_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     pub(crate) image_pull_policy: String,
     /// What they ask of their nodes: a container's `resources`, in JSON.
-    #[arg(long, env = "WEFT_PROXY_RESOURCES", value_name = "JSON", default_value = PROXY_RESOURCES)]
-    pub(crate) proxy_resources: serde_json::Value,
+    #[arg(long, env = "WEFT_PROXY_RESOURCES", value_name = "JSON", default_value = "{}", value_parser = resources)]
+    pub(crate) proxy_resources: Resources,
     /// What they log.
     #[arg(long, env = "WEFT_PROXY_LOG", value_name = "FILTER", default_value = "info")]
     pub(crate) proxy_log: String,
@@ -46,6 +48,9 @@ pub(crate) struct ControllerArgs {
     /// Where the command line is served: loopback.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15013", value_parser = loopback)]
     pub(crate) command_line_address: SocketAddr,
+    /// Where the webhooks are served.
+    #[arg(long, value_name = "ADDR", default_value = "[::]:15017")]
+    pub(crate) webhooks_address: SocketAddr,
     /// Where readiness and metrics are served.
     #[arg(long, value_name = "ADDR", default_value = "[::]:15014")]
     pub(crate) admin_address: SocketAddr,
@@ -59,4 +64,20 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-const PROXY_RESOURCES: &str = r#"{"requests":{"cpu":"10m","memory":"20Mi"}}"#;
+/// A container's `resources`; the usual ones where it says nothing.
+fn resources(text: &str) -> Result<Resources, String> {
+    let wrong = |error| format!("expected a container's resources in JSON, found {text:?} ({error})");
+    let written: Written = serde_json::from_str(text).map_err(wrong)?;
+    let usual = Resources::default();
+    Ok(Resources {
+        requests: written.requests.unwrap_or(usual.requests),
+        limits: written.limits.unwrap_or(usual.limits),
+    })
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    requests: Option<BTreeMap<String, String>>,
+    limits: Option<BTreeMap<String, String>>,
+}

@@ -27,6 +27,7 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<ExitCode, Failure> {
             proxies: args.proxies_address,
             command_line: args.command_line_address,
             admin: args.admin_address,
+            webhooks: args.webhooks_address,
         },
     };
     super::runtime()?.block_on(async {
