@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-mod events;
+pub mod events;
 pub mod inject;
 pub mod manifest;
 pub mod names;

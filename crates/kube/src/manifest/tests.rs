@@ -101,7 +101,8 @@ fn lists_documents_and_json_are_worked_on() {
 fn settings_are_written_and_quoted() {
     let settings = vec![("config.linkerd.io/skip-inbound-ports".to_owned(), "80,443".to_owned())];
     let annotations = Annotations { ingress: true, settings };
-    let edited = inject("kind: Pod\nmetadata:\n  annotations:\n    linkerd.io/inject: enabled\n", &annotations).unwrap();
+    let edited =
+        inject("kind: Pod\nmetadata:\n  annotations:\n    linkerd.io/inject: enabled\n", &annotations).unwrap();
     assert_eq!(
         edited.text,
         "kind: Pod\nmetadata:\n  annotations:\n    config.linkerd.io/skip-inbound-ports: \"80,443\"\n    linkerd.io/inject: ingress\n"

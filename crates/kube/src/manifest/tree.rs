@@ -100,14 +100,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Node>, ManifestError> {
     let mut builder = Builder { text, open: Vec::new(), documents: Vec::new() };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| ManifestError::Syntax {
-            line: error.marker().line(),
-            message: error.info().to_owned(),
-        })?;
-        builder.take(event, offsets.place(&span)).map_err(|message| ManifestError::Syntax {
-            line: span.start.line(),
-            message: message.to_owned(),
-        })?;
+        let (event, span) = event
+            .map_err(|error| ManifestError::Syntax { line: error.marker().line(), message: error.info().to_owned() })?;
+        builder
+            .take(event, offsets.place(&span))
+            .map_err(|message| ManifestError::Syntax { line: span.start.line(), message: message.to_owned() })?;
     }
     Ok(builder.documents)
 }
