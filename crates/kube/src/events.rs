@@ -14,7 +14,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 
-use crate::inject::Reason;
+use crate::inject::{Reason, Unmeshed};
 
 /// What is to be told.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -65,13 +65,13 @@ impl Notice {
     }
 
     /// A pod runs without the proxy that it should have.
-    pub(crate) fn missing(namespace: &str, name: &str, uid: Option<&str>) -> Self {
+    pub(crate) fn missing(pod: &Unmeshed) -> Self {
         let subject = Subject {
-            namespace: namespace.to_owned(),
+            namespace: pod.namespace.clone(),
             api_version: "v1".to_owned(),
             kind: "Pod".to_owned(),
-            name: name.to_owned(),
-            uid: uid.map(str::to_owned),
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
             deployment: None,
         };
         let note = "the pod should have a proxy and runs without one, outside the mesh: restart it, for example with \
@@ -127,15 +127,23 @@ impl What {
 
 /// The way to the poster.
 #[derive(Debug, Clone)]
-pub(crate) struct Events {
+pub struct Events {
     queue: mpsc::Sender<Notice>,
 }
 
 impl Events {
     /// The way to the poster, and the poster, which runs until every way to it is gone.
-    pub(crate) fn new(client: Client) -> (Self, impl Future<Output = ()> + Send) {
+    pub fn new(client: Client) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         (Self { queue }, post_all(client, waiting))
+    }
+
+    /// Tells that a pod runs without the proxy that it should have.
+    ///
+    /// # Errors
+    /// When too many events wait already: this one is dropped.
+    pub fn proxy_missing(&self, pod: &Unmeshed) -> Result<(), Dropped> {
+        self.post(Notice::missing(pod))
     }
 
     /// Hands in an event, and never waits.
@@ -147,9 +155,10 @@ impl Events {
     }
 }
 
-/// An event that will never be posted.
-#[derive(Debug)]
-pub(crate) struct Dropped;
+/// An event that will never be posted, since too many wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many events wait to be posted")]
+pub struct Dropped;
 
 async fn post_all(client: Client, mut waiting: mpsc::Receiver<Notice>) {
     let mut told = Told::default();

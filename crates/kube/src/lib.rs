@@ -7,7 +7,7 @@ pub mod check;
 pub mod client;
 pub mod controller;
 pub mod crds;
-mod events;
+pub mod events;
 mod fetch;
 mod identity;
 pub mod inject;

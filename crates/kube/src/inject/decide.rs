@@ -24,10 +24,7 @@ pub enum Verdict {
 /// Decides about a pod that is made in a namespace. `control_namespace` is the control plane's own.
 pub fn decide(namespace: &NamespaceMarks, pod: &Pod, control_namespace: &str) -> Verdict {
     let marks = Marks::of(&pod.metadata);
-    if let Some(reason) = never(namespace, &marks, control_namespace) {
-        return Verdict::Skip(vec![reason]);
-    }
-    let mode = match asked(namespace_says(&namespace.marks), pod_says(&namespace.marks, &marks)) {
+    let mode = match wants(namespace, &marks, control_namespace) {
         Ok(mode) => mode,
         Err(reason) => return Verdict::Skip(vec![reason]),
     };
@@ -60,6 +57,20 @@ enum Said {
     In(Mode),
     Out(Mark),
     Wrong(Reason),
+}
+
+/// Whether a pod with these marks should have a proxy, if it can.
+pub(super) fn wants(namespace: &NamespaceMarks, pod: &Marks, control_namespace: &str) -> Result<Mode, Reason> {
+    match never(namespace, pod, control_namespace) {
+        Some(reason) => Err(reason),
+        None => asked(namespace_says(&namespace.marks), pod_says(&namespace.marks, pod)),
+    }
+}
+
+/// Whether a key is one that decides about a pod.
+pub(super) fn is_deciding(key: &str) -> bool {
+    const KEYS: [&str; 5] = [LINKERD_INJECT, WEFT_INJECT, ISTIO_INJECT, ISTIO_REVISION, MIRROR_ANNOTATION];
+    KEYS.contains(&key) || CONTROL_PLANE_LABELS.contains(&key)
 }
 
 /// The table of precedence.
@@ -165,7 +176,7 @@ fn never(namespace: &NamespaceMarks, pod: &Marks, control_namespace: &str) -> Op
 }
 
 /// Why a pod that should get a proxy can't have one.
-fn unfit(pod: &Pod) -> Vec<Reason> {
+pub(super) fn unfit(pod: &Pod) -> Vec<Reason> {
     let Some(spec) = &pod.spec else { return vec![Reason::NoSpec] };
     let init = spec.init_containers.as_deref().unwrap_or_default();
     let mut reasons = Vec::new();

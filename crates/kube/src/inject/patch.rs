@@ -72,7 +72,7 @@ pub fn patch(pod: &Value, settings: &Settings, config: &Config) -> Patch {
     let proxy = sidecar::proxy(settings, config, &probes.handlers, endpoint);
     operations.extend(prepend(pod, "initContainers", [sidecar::init(settings, config), proxy]));
     operations.push(append(pod, "volumes", sidecar::volume()));
-    operations.extend(marks(pod, settings, config, endpoint.is_some()));
+    operations.extend(marks(pod, settings, config, endpoint));
     Patch { operations, remarks }
 }
 
@@ -96,13 +96,13 @@ fn append(pod: &Value, list: &str, item: Value) -> Operation {
 }
 
 /// Labels and annotations.
-fn marks(pod: &Value, settings: &Settings, config: &Config, scraped: bool) -> Vec<Operation> {
+fn marks(pod: &Value, settings: &Settings, config: &Config, endpoint: Option<&Value>) -> Vec<Operation> {
     let labels = [(INJECTED_LABEL, "true"), (CONTROL_PLANE_LABEL, &*config.namespace)];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let mut annotations: BTreeMap<String, String> = settings.inherited.clone();
     annotations.insert(VERSION_ANNOTATION.to_owned(), config.proxy_version().to_owned());
     annotations.insert(CREATED_BY_ANNOTATION.to_owned(), format!("weft {}", env!("CARGO_PKG_VERSION")));
-    if scraped {
+    if endpoint.is_some() {
         annotations.extend(scrape::annotations().map(|(key, value)| (key.to_owned(), value)));
     }
     let mut operations = Vec::new();
@@ -130,6 +130,7 @@ fn escape(key: &str) -> String {
 }
 
 /// Applies operations of this module to what they were made for.
+#[cfg(test)]
 pub(crate) fn apply(pod: &mut Value, operations: &[Operation]) {
     for Operation { path, value, .. } in operations {
         let (parent, last) = path.rsplit_once('/').unwrap_or_default();

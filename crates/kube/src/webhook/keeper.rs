@@ -173,7 +173,7 @@ impl Keeper {
             }
         };
         let trusted = self.mend_configurations(&data).await;
-        let early = self.serve(&data, trusted.is_ok())?;
+        let early = self.serve(&data, &trusted)?;
         trusted?;
         Ok(early.unwrap_or_else(|| due.duration_since(now).unwrap_or_default().min(AT_LEISURE)))
     }
@@ -227,13 +227,13 @@ impl Keeper {
 
     /// Takes a certificate into use. One that replaces another waits a little, until every API
     /// server has read the configurations; says how long.
-    fn serve(&mut self, data: &Data, trusted: bool) -> Result<Option<Duration>, Failed> {
+    fn serve(&mut self, data: &Data, trusted: &Result<(), Failed>) -> Result<Option<Duration>, Failed> {
         let (Some(leaf), Some(key)) = (data.get(CERTIFICATE), data.get(KEY)) else { return Ok(None) };
         if self.used.as_ref() == Some(leaf) {
             return Ok(None);
         }
         if self.used.is_some() {
-            if !trusted {
+            if trusted.is_err() {
                 return Ok(None);
             }
             let ripe = *self.ripening.get_or_insert_with(|| Instant::now() + RIPENING);
