@@ -21,7 +21,9 @@ mod request;
 mod tls;
 mod verify;
 
-pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, SignedLeaf};
+pub use authority::{
+    Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, IssuerPem, SignedLeaf,
+};
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
 pub use protection::{

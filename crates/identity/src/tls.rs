@@ -74,6 +74,14 @@ impl MeshTls {
         Arc::new(config)
     }
 
+    /// For an accepting side that also serves clients without an identity: one that shows a certificate
+    /// must prove an identity of the mesh's trust domains, and one that shows none is nobody.
+    pub fn server_config_for_anyone(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+        let mut config = self.server.clone();
+        config.alpn_protocols = owned(alpn);
+        Arc::new(config)
+    }
+
     /// For the connecting side: the server must be one of `expected`, and with none expected nobody is.
     ///
     /// Use [`server_name`] for the name that rustls asks for. A server that knows no ALPN agrees to
