@@ -3,7 +3,7 @@
 //! Resumption would skip the check of the chain. SNI is off, since names on the wire tell a
 //! listener who is called. Opens no connection: it makes configurations.
 
-mod anonymous;
+mod unverified;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::verify::{ClientVerifier, ServerVerifier};
 use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, TrustDomain};
 
-pub use anonymous::{anonymous_client_config, unverified_client_config};
+pub use unverified::unverified_client_config;
 
 /// A credential and a trust bundle, from which configurations are made; make a new one when either changes.
 ///

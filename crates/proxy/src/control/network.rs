@@ -20,8 +20,9 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 use tower_service::Service;
-use weft_identity::{Credential, MeshTls, anonymous_client_config, server_name};
+use weft_identity::{Credential, MeshTls, client_config_without_identity, server_name};
 use weft_mesh::record::Trust;
+use weft_wire::WORKLOAD_KEY;
 use weft_mesh::{SpiffeId, WorkloadId};
 
 use crate::config::NetworkControl;
@@ -60,7 +61,7 @@ impl Network {
 
     /// A connection on which it shows none.
     pub(super) fn first_channel(&self) -> Result<Channel, Status> {
-        let config = anonymous_client_config(&self.trust.borrow(), std::slice::from_ref(&self.to.identity), ALPN);
+        let config = client_config_without_identity(&self.trust.borrow(), std::slice::from_ref(&self.to.identity), ALPN);
         let config = config.map_err(|error| Status::internal(error.to_string()))?;
         Ok(channel(Connector { to: self.to.clone(), shown: Shown::Nothing(config) }))
     }
@@ -97,7 +98,7 @@ impl Network {
 
     /// Anchors that can't be used change nothing; the data thread says so.
     pub(super) fn trust(&self, trust: &Trust) {
-        if anonymous_client_config(trust, &[], ALPN).is_ok() {
+        if client_config_without_identity(trust, &[], ALPN).is_ok() {
             self.trust.send_replace(trust.clone());
         }
     }
@@ -166,6 +167,4 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// The name of a request's metadata that says which workload asks.
-const WORKLOAD_KEY: &str = "weft-workload";
 const ALPN: &[&[u8]] = &[b"h2"];

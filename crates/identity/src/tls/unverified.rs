@@ -1,5 +1,4 @@
-//! TLS of clients that show no certificate: of a proxy that asks for its first one, and of probes,
-//! which ask whether a program answers and not who it is.
+//! TLS of probes, which ask whether a program answers and not who it is. Nothing else may use it.
 
 use std::sync::Arc;
 
@@ -8,32 +7,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use weft_mesh::SpiffeId;
-use weft_mesh::record::Trust;
 
-use super::{TrustError, owned, roots, server_verifier};
-use crate::provider::provider;
-
-/// For a client without a certificate: the server must be one of `expected`.
-///
-/// # Errors
-/// As for [`super::MeshTls::new`].
-pub fn anonymous_client_config(
-    trust: &Trust,
-    expected: &[SpiffeId],
-    alpn: &[&[u8]],
-) -> Result<Arc<ClientConfig>, TrustError> {
-    let roots = Arc::new(roots(trust)?);
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(server_verifier(&roots, expected))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    config.enable_sni = false;
-    config.alpn_protocols = owned(alpn);
-    Ok(Arc::new(config))
-}
+use super::TrustError;
 
 /// For a client that takes whatever certificate the server shows, as the kubelet's HTTPS probes do.
 /// Nothing that such a server says may be believed, and nothing secret may be told to it.
