@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{info, warn};
-use weft_identity::{Authority, Credential, LeafKey, MeshTls};
+use weft_identity::{Authority, Credential, LeafKey, server_config_for_anyone};
 use weft_mesh::SpiffeId;
 use weft_mesh::record::Trust;
 
@@ -65,8 +65,7 @@ fn make(
     let credential = Credential::new(key, &leaf.chain_pem, now)?;
     let wait = credential.renew_at(0.5).duration_since(now).unwrap_or(RETRY).max(RETRY);
     let trust = Trust { domain: identity.trust_domain().parse()?, anchors: authority.anchors() };
-    let tls = MeshTls::new(Arc::new(credential), &trust)?;
-    Ok((tls.server_config_for_anyone(&[ALPN]), wait))
+    Ok((server_config_for_anyone(&credential, &trust, &[ALPN])?, wait))
 }
 
 /// gRPC's only protocol.

@@ -16,7 +16,10 @@ use zeroize::Zeroize;
 use self::link::Link;
 use self::signer::Signer;
 use crate::certificate::{self, Certificate, Malformed};
+use crate::credential::LeafKey;
 use crate::request::{Request, RequestError};
+use crate::tls;
+use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, TrustDomain};
 
 /// An issuer with its key, and the roots that vouch for it.
@@ -103,7 +106,9 @@ impl Authority {
         root.check_dates(now)?;
         let domain = issuer.domain();
         let issuer = Signer::with_key(issuer, &pem.key)?;
-        Ok(Self { issuer, above, root, anchors, root_key: None, domain })
+        let authority = Self { issuer, above, root, anchors, root_key: None, domain };
+        authority.try_out(now)?;
+        Ok(authority)
     }
 
     fn of(root: Signer, issuer: Signer) -> Self {
@@ -173,6 +178,18 @@ impl Authority {
         let above = self.chain().map(|link| link.pem().to_owned());
         let chain_pem = iter::once(certificate::to_pem(&leaf)).chain(above).collect();
         Ok(SignedLeaf { chain_pem, not_after: SystemTime::from(params.not_after) })
+    }
+
+    /// Signs a leaf and verifies it as a peer would: constraints that others wrote into certificates
+    /// can forbid what their signatures allow.
+    fn try_out(&self, now: SystemTime) -> Result<(), AuthorityError> {
+        let unaccepted = |error: &dyn fmt::Display| AuthorityError::Unaccepted { found: error.to_string() };
+        let domain = self.domain.clone().unwrap_or_default();
+        let id = SpiffeId::new(&domain, "weft", "probe").map_err(|error| unaccepted(&error))?;
+        let csr = LeafKey::generate().and_then(|key| key.csr_pem(&id)).map_err(|error| unaccepted(&error))?;
+        let leaf = self.sign(&csr, &id, Duration::from_secs(60), now)?;
+        let trust = Trust { domain, anchors: self.anchors() };
+        tls::accepts(&leaf.chain_pem, &trust, now).map_err(|error| unaccepted(&error))
     }
 
     /// From the issuer to its root, which may be one.
@@ -342,6 +359,12 @@ pub enum AuthorityError {
         role: String,
         /// From when on, RFC 3339.
         not_before: String,
+    },
+    /// Peers would refuse what the issuer signs.
+    #[error("issuer certificate: expected one whose leaves peers accept, found that they refuse them: {found}")]
+    Unaccepted {
+        /// Why they would.
+        found: String,
     },
     /// The identity belongs to another mesh.
     #[error("expected an identity of trust domain {expected}, found {found}")]

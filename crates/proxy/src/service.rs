@@ -92,12 +92,7 @@ impl Service {
     }
 
     /// The endpoint for a call to an address and a port, by load, other than those `tried`.
-    pub fn choose(
-        &self,
-        (ip, port): (IpAddr, ServicePort),
-        tried: &[Rc<Target>],
-        now: Instant,
-    ) -> Option<Rc<Target>> {
+    pub fn choose(&self, (ip, port): (IpAddr, ServicePort), tried: &[Rc<Target>], now: Instant) -> Option<Rc<Target>> {
         let targets = self.targets.borrow().clone();
         let family = if ip.to_canonical().is_ipv4() { &targets.v4 } else { &targets.v6 };
         if tried.is_empty() && targets.alike {
@@ -127,11 +122,7 @@ impl Targets {
         let alike = all.iter().all(|target| target.endpoint.ports.is_empty());
         let (v4, v6): (Vec<_>, Vec<_>) =
             all.iter().cloned().partition(|target| target.endpoint.address.to_canonical().is_ipv4());
-        Self {
-            v4: if v4.is_empty() { all.clone() } else { v4 },
-            v6: if v6.is_empty() { all } else { v6 },
-            alike,
-        }
+        Self { v4: if v4.is_empty() { all.clone() } else { v4 }, v6: if v6.is_empty() { all } else { v6 }, alike }
     }
 }
 

@@ -83,7 +83,8 @@ fn endpoints_are_reached_as_their_workloads_are() {
     let mut endpoints: Vec<_> = ends.into_iter().map(ready).collect();
     endpoints.push(endpoint(None, "192.0.2.1", &[(80, 80)], EndpointState::Ready));
     let record = compiled(&service(endpoints), &[listens.clone(), starts, plain, local]);
-    let peer = |address: &str| Tunnel::Mesh(Peer { address: address.parse().unwrap(), identity: listens.identity.clone() });
+    let peer =
+        |address: &str| Tunnel::Mesh(Peer { address: address.parse().unwrap(), identity: listens.identity.clone() });
     let found: Vec<_> = record.endpoints.iter().map(|e| (e.address, e.tunnel.clone())).collect();
     let expected = [
         (ip("192.0.2.1"), Tunnel::Plain),
@@ -107,7 +108,8 @@ fn an_endpoint_says_where_its_ports_differ() {
     );
     let ports: Vec<_> = record.ports.iter().map(|p| (p.port, p.target, p.protocol)).collect();
     assert_eq!(ports, [(80, 8080, HTTP), (443, 8443, AppProtocol::Tcp)]);
-    let own: Vec<Vec<_>> = record.endpoints.iter().map(|e| record.ports.iter().map(|p| e.target(*p)).collect::<Vec<_>>()).collect();
+    let own: Vec<Vec<_>> =
+        record.endpoints.iter().map(|e| record.ports.iter().map(|p| e.target(*p)).collect::<Vec<_>>()).collect();
     assert_eq!(own, [[Some(8080), Some(8443)], [Some(8081), Some(8443)], [Some(8080), None]]);
     assert_eq!(record.endpoints[0].ports, []);
     assert_eq!((record.host.as_str(), record.undeclared), ("web.shop.svc.cluster.local", Undeclared::Refuse));
@@ -128,7 +130,10 @@ fn a_workload_is_called_by_each_of_its_addresses() {
 #[test]
 fn services_say_what_their_workloads_speak() {
     let (policies, _) = PolicySet::new(&Settings::default(), &[]);
-    let own = Workload { ports: vec![port(9000, AppProtocol::Detect), port(25, AppProtocol::Tcp)], ..pod("a", "10.0.0.1", Proxy::Absent) };
+    let own = Workload {
+        ports: vec![port(9000, AppProtocol::Detect), port(25, AppProtocol::Tcp)],
+        ..pod("a", "10.0.0.1", Proxy::Absent)
+    };
     let service = |protocol, targets| Service {
         ports: vec![port(80, protocol)],
         ..service(vec![endpoint(Some("a"), "10.0.0.1", targets, EndpointState::Ready)])

@@ -124,7 +124,9 @@ impl Keeper {
                 let data = bytes(&secret);
                 let text = |key: &str| String::from_utf8(data.get(key)?.clone()).ok();
                 let (certificate, key) = text("ca.crt").zip(text("ca.key")).ok_or(KeepError::Root)?;
-                Authority::issue(&certificate, &key, &self.domain, now, lifetimes.issuer)?.to_pem().ok_or(KeepError::Root)?
+                Authority::issue(&certificate, &key, &self.domain, now, lifetimes.issuer)?
+                    .to_pem()
+                    .ok_or(KeepError::Root)?
             }
             None => {
                 let pem = Authority::generate(&self.domain, now, lifetimes)?.to_pem().ok_or(KeepError::Root)?;

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use weft_mesh::record::{
-    Destination, Endpoint, Inbound, MtlsMode, Peer, PeerAuthentication, PortProtocol, Scoped, ServicePort, Tunnel, Undeclared,
+    Destination, Endpoint, Inbound, MtlsMode, Peer, PeerAuthentication, PortProtocol, Scoped, ServicePort, Tunnel,
+    Undeclared,
 };
 use weft_mesh::{SpiffeId, WorkloadId};
 

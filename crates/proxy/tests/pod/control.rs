@@ -73,7 +73,7 @@ impl Control {
 
     /// The anchors as the injector writes them.
     pub(crate) fn anchors_pem(&self) -> String {
-        self.0.authority.to_pem().root_certificate.clone()
+        self.0.authority.to_pem().unwrap().root_certificate.clone()
     }
 
     /// Serves for as long as the test runs, in the namespace of this thread.
@@ -210,7 +210,7 @@ impl Control {
 }
 
 fn is_named(destination: &Destination, name: &str) -> bool {
-    let mut ips = destination.addresses.iter().chain(destination.endpoints.iter().map(|e| &e.address));
+    let mut ips = destination.addresses.iter();
     destination.host == name || ips.any(|ip| ip.to_string() == name)
 }
 

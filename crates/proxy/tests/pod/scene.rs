@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use weft_mesh::record::{
-    AppProtocol, Destination, Endpoint, Inbound, MtlsMode, PeerAuthentication, Scoped, ServicePort, Tunnel, Undeclared,
+    AppProtocol, Destination, Endpoint, Inbound, MtlsMode, Peer, PeerAuthentication, Scoped, ServicePort, Tunnel,
+    Undeclared,
 };
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 
@@ -429,20 +430,20 @@ fn pod(name: &str, at: usize) -> Destination {
         host: format!("default/{name}"),
         service: name.to_owned(),
         namespace: "default".to_owned(),
-        addresses: Vec::new(),
+        addresses: addresses(at).to_vec(),
         ports: Vec::new(),
         undeclared: Undeclared::Forward,
-        endpoints: addresses(at).iter().map(|ip| endpoint(name, *ip)).collect(),
+        endpoints: vec![endpoint(name, addresses(at)[0])],
     }
 }
 
 fn endpoint(name: &str, address: IpAddr) -> Endpoint {
     Endpoint {
-        workload: WorkloadId::new("default", name).unwrap(),
+        workload: Some(WorkloadId::new("default", name).unwrap()),
         address,
-        identity: id(name),
-        tunnel: Tunnel::Mesh(SocketAddr::new(address, 15008)),
+        tunnel: Tunnel::Mesh(Peer { address: SocketAddr::new(address, 15008), identity: id(name) }),
         weight: 1,
+        ports: Vec::new(),
     }
 }
 

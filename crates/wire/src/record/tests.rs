@@ -5,9 +5,9 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use weft_mesh::record::{
-    Action, AppProtocol, Cidr, Claim, Condition, Defect, Endpoint, EndpointPort, Enforcement, Matches, MtlsMode, Operation, Origin,
-    PathPattern, Pattern, Peer, PeerAuthentication, Policy, PortProtocol, Rule, Scoped, ServiceAccountRef, ServicePort,
-    Source, Tunnel, Undeclared,
+    Action, AppProtocol, Cidr, Claim, Condition, Defect, Endpoint, EndpointPort, Enforcement, Matches, MtlsMode,
+    Operation, Origin, PathPattern, Pattern, Peer, PeerAuthentication, Policy, PortProtocol, Rule, Scoped,
+    ServiceAccountRef, ServicePort, Source, Tunnel, Undeclared,
 };
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 
@@ -293,9 +293,8 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     let tunnel = prop_oneof![peer.clone().prop_map(Tunnel::Mesh), peer.prop_map(Tunnel::Hbone), Just(Tunnel::Plain)];
     let ports = btree_map(1..=u16::MAX, option::of(1..=u16::MAX), 0..3);
     let ports = ports.prop_map(|ports| ports.into_iter().map(|(port, target)| EndpointPort { port, target }).collect());
-    (option::of(workload()), any::<IpAddr>(), tunnel, 1..=u32::MAX, ports).prop_map(
-        |(workload, address, tunnel, weight, ports)| Endpoint { workload, address, tunnel, weight, ports },
-    )
+    (option::of(workload()), any::<IpAddr>(), tunnel, 1..=u32::MAX, ports)
+        .prop_map(|(workload, address, tunnel, weight, ports)| Endpoint { workload, address, tunnel, weight, ports })
 }
 
 fn workload() -> impl Strategy<Value = WorkloadId> {
