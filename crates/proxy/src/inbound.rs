@@ -84,7 +84,7 @@ pub(crate) async fn listen_captured(data: Rc<Data>, listener: TcpListener) {
             data.report.touch();
             match original::destination(&socket, OriginalDestination::Tracked) {
                 Ok(destination) => serve_plain(&data, socket, (from, destination)).await,
-                Err(error) => tracing::warn!(%from, %error, "a caller without its original destination"),
+                Err(error) => tracing::info!(%from, %error, "a caller without its original destination"),
             }
             drop((open, permit));
         });

@@ -1,4 +1,4 @@
-//! TLS of probes, which ask whether a program answers and not who it is.
+//! TLS of probes, which ask whether a program answers and not who it is. Nothing else may use it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,6 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::TrustError;
-use crate::provider::provider;
 
 /// For a client that takes whatever certificate the server shows, as the kubelet's HTTPS probes do.
 /// Nothing that such a server says may be believed, and nothing secret may be told to it.

@@ -23,6 +23,7 @@ use tower_service::Service;
 use weft_identity::{Credential, MeshTls, client_config_without_identity, server_name};
 use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, WorkloadId};
+use weft_wire::WORKLOAD_KEY;
 
 use crate::config::NetworkControl;
 use crate::limits::{CONTROL_CONNECT, CONTROL_PING, CONTROL_PING_WAIT};
@@ -60,7 +61,8 @@ impl Network {
 
     /// A connection on which it shows none.
     pub(super) fn first_channel(&self) -> Result<Channel, Status> {
-        let config = client_config_without_identity(&self.trust.borrow(), std::slice::from_ref(&self.to.identity), ALPN);
+        let config =
+            client_config_without_identity(&self.trust.borrow(), std::slice::from_ref(&self.to.identity), ALPN);
         let config = config.map_err(|error| Status::internal(error.to_string()))?;
         Ok(channel(Connector { to: self.to.clone(), shown: Shown::Nothing(config) }))
     }
@@ -166,6 +168,4 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// The name of a request's metadata that says which workload asks.
-const WORKLOAD_KEY: &str = "weft-workload";
 const ALPN: &[&[u8]] = &[b"h2"];

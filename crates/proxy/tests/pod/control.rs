@@ -26,7 +26,7 @@ use weft_mesh::record::{Destination, Inbound, Trust};
 use weft_mesh::{SpiffeId, TrustDomain};
 use weft_wire::proto::envoy::service::discovery::v3 as xds;
 use weft_wire::proto::istio::v1::auth as ca;
-use weft_wire::record::{INBOUND_TYPE, Record, TRUST_TYPE};
+use weft_wire::record::{DESTINATION_TYPE, INBOUND_TYPE, Record, TRUST_TYPE};
 use xds::aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer};
 
 type Responses = mpsc::Sender<Result<xds::DeltaDiscoveryResponse, Status>>;
@@ -41,7 +41,7 @@ struct State {
     /// Who has which token.
     tokens: HashMap<String, SpiffeId>,
     inbound: Mutex<Vec<Inbound>>,
-    destinations: Vec<Destination>,
+    destinations: Mutex<Vec<Destination>>,
     streams: Mutex<Vec<(String, Responses)>>,
     /// Who has opened a stream of records, by certificate.
     seen: Mutex<Vec<(SpiffeId, Vec<u8>)>>,
@@ -62,7 +62,8 @@ impl Control {
         let domain = TrustDomain::default();
         let authority = Authority::generate(&domain, SystemTime::now(), AuthorityLifetimes::default()).unwrap();
         let tokens = tokens.iter().map(|(token, id)| ((*token).to_owned(), id.clone())).collect();
-        let (inbound, streams, seen) = (Mutex::new(inbound), Mutex::default(), Mutex::default());
+        let (inbound, destinations) = (Mutex::new(inbound), Mutex::new(destinations));
+        let (streams, seen) = (Mutex::default(), Mutex::default());
         Self(Arc::new(State { authority, lifetime, tokens, inbound, destinations, streams, seen }))
     }
 
@@ -72,7 +73,7 @@ impl Control {
 
     /// The anchors as the injector writes them.
     pub(crate) fn anchors_pem(&self) -> String {
-        self.0.authority.to_pem().root_certificate.clone()
+        self.0.authority.to_pem().unwrap().root_certificate.clone()
     }
 
     /// Serves for as long as the test runs, in the namespace of this thread.
@@ -152,17 +153,24 @@ impl Control {
         }
     }
 
+    /// Changes a destination's record and sends it to those who talk to it.
+    pub(crate) fn replace(&self, destination: Destination, callers: &[&str]) {
+        let mut all = self.0.destinations.lock().unwrap();
+        all.retain(|other| other.host != destination.host);
+        all.push(destination.clone());
+        let response = response(DESTINATION_TYPE, &[Record::Destination(destination)], &[]);
+        for (_, stream) in self.0.streams.lock().unwrap().iter().filter(|(node, _)| callers.contains(&node.as_str())) {
+            // Former streams of the workload are closed.
+            let _closed = stream.blocking_send(Ok(response.clone()));
+        }
+    }
+
     /// How many different certificates of this identity have opened streams.
     pub(crate) fn certificates_of(&self, id: &SpiffeId) -> usize {
         let seen = self.0.seen.lock().unwrap();
         let mut certificates: Vec<&Vec<u8>> = seen.iter().filter(|(who, _)| who == id).map(|(_, der)| der).collect();
         certificates.dedup();
         certificates.len()
-    }
-
-    /// Ends all streams of records.
-    pub(crate) fn hang_up(&self) {
-        self.0.streams.lock().unwrap().clear();
     }
 
     fn answer(&self, request: &xds::DeltaDiscoveryRequest) -> Vec<xds::DeltaDiscoveryResponse> {
@@ -182,7 +190,15 @@ impl Control {
                     let all = self.0.inbound.lock().unwrap();
                     all.iter().find(|inbound| inbound.workload.as_str() == name).cloned().map(Record::Inbound)
                 }
-                _ => self.0.destinations.iter().find(|d| is_named(d, name)).cloned().map(Record::Destination),
+                _ => self
+                    .0
+                    .destinations
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .find(|d| is_named(d, name))
+                    .cloned()
+                    .map(Record::Destination),
             };
             match record {
                 Some(record) => records.push(record),
@@ -194,7 +210,7 @@ impl Control {
 }
 
 fn is_named(destination: &Destination, name: &str) -> bool {
-    let mut ips = destination.addresses.iter().chain(destination.endpoints.iter().map(|e| &e.address));
+    let mut ips = destination.addresses.iter();
     destination.host == name || ips.any(|ip| ip.to_string() == name)
 }
 
