@@ -1,5 +1,6 @@
 //! The harness of the end-to-end tests: the built binaries, and who runs them.
 
+pub mod cluster;
 pub mod load;
 pub mod mesh;
 

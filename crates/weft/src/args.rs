@@ -12,6 +12,7 @@ use crate::home::STATE_VARIABLE;
 
 mod authz;
 mod cluster;
+mod controller;
 mod observe;
 mod port;
 pub(crate) mod request;
@@ -19,6 +20,7 @@ mod target;
 
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
 pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
+pub(crate) use controller::ControllerArgs;
 pub(crate) use observe::{CheckArgs, CheckFormat, EdgesArgs, StatArgs, TapArgs, VizCommand};
 pub(crate) use port::PortFlag;
 pub(crate) use target::{Target, UNNAMED};
@@ -88,6 +90,9 @@ Examples:
     /// stat, tap and edges under the names that Linkerd's users know.
     #[command(subcommand, after_help = "Examples:\n  weft viz stat payments\n  weft viz tap --status 5xx")]
     Viz(VizCommand),
+    /// Run the control plane of a cluster, as its Deployment does.
+    #[command(hide = true)]
+    Controller(ControllerArgs),
     /// Print a shell's completions.
     #[command(after_help = "\
 Examples:

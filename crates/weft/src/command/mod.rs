@@ -4,6 +4,7 @@ mod authz;
 mod certs;
 mod check;
 mod completions;
+mod controller;
 mod demo;
 mod down;
 mod edges;
@@ -41,6 +42,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Tap(args) | Command::Viz(VizCommand::Tap(args)) => tap::run(&mesh()?, args),
         Command::Certs(args) => certs::run(&mesh()?, args),
         Command::Check(args) => check::run(&arguments, args),
+        Command::Controller(args) => controller::run(args),
         Command::Install(args) => install::run(&access(), args),
         Command::Uninstall(args) => uninstall::run(&access(), args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
@@ -50,6 +52,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 /// A runtime on this thread alone: commands wait for one thing at a time, and `run` must fork.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
+}
+
+/// What happens goes to standard error; `RUST_LOG` changes how much.
+fn start_log(usual: &str) {
+    let quiet = "h2=warn,tonic=warn,hyper=warn,hyper_util=warn,tower=warn,kube_client=warn,kube_runtime=error";
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{usual},{quiet}")));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 
 /// Seconds since the Unix epoch.
