@@ -15,6 +15,7 @@ use zeroize::Zeroize;
 
 use self::link::Link;
 use self::signer::Signer;
+pub(crate) use self::signer::dated_params;
 use crate::certificate::{self, Certificate, Malformed};
 use crate::request::{Request, RequestError};
 use weft_mesh::{SpiffeId, TrustDomain};

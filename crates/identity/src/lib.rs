@@ -13,6 +13,7 @@ mod clock;
 mod credential;
 #[cfg(test)]
 mod fixtures;
+mod named;
 mod protection;
 mod provider;
 mod reason;
@@ -26,6 +27,7 @@ pub use authority::{
 };
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
+pub use named::{NamedServer, NamedServerError};
 pub use protection::{
     LateMessage, Protection, RECORD_CONTENT_BYTES, RECORD_HEADER_BYTES, RECORD_OVERHEAD_BYTES, RecordHeader,
 };

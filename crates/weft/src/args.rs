@@ -13,6 +13,7 @@ use crate::home::STATE_VARIABLE;
 mod authz;
 mod cluster;
 mod controller;
+mod inject;
 mod observe;
 mod port;
 pub(crate) mod request;
@@ -21,6 +22,7 @@ mod target;
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
 pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
 pub(crate) use controller::ControllerArgs;
+pub(crate) use inject::{InjectArgs, UninjectArgs};
 pub(crate) use observe::{CheckArgs, CheckFormat, EdgesArgs, StatArgs, TapArgs, VizCommand};
 pub(crate) use port::PortFlag;
 pub(crate) use target::{Target, UNNAMED};
@@ -87,6 +89,10 @@ Examples:
     Install(InstallArgs),
     /// Print what Weft made in a cluster, for kubectl delete.
     Uninstall(UninstallArgs),
+    /// Ask for a proxy in the pod templates of manifests, for Kubernetes.
+    Inject(InjectArgs),
+    /// Take out of manifests what `weft inject` put in.
+    Uninject(UninjectArgs),
     /// stat, tap and edges under the names that Linkerd's users know.
     #[command(subcommand, after_help = "Examples:\n  weft viz stat payments\n  weft viz tap --status 5xx")]
     Viz(VizCommand),

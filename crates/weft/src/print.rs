@@ -11,6 +11,11 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Text on standard output as it is.
+pub(crate) fn raw(text: &str) {
+    let _ = write!(std::io::stdout(), "{text}");
+}
+
 /// A line on standard error.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");

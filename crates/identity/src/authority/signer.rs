@@ -93,7 +93,7 @@ pub(super) fn uri(text: &str) -> Result<SanType, AuthorityError> {
 }
 
 /// A serial number and the dates: from [`CLOCK_SKEW`] before `now`, for `lifetime`, not beyond `end`.
-pub(super) fn dated_params(
+pub(crate) fn dated_params(
     now: SystemTime,
     lifetime: Duration,
     end: Option<SystemTime>,

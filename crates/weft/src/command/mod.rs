@@ -8,6 +8,7 @@ mod controller;
 mod demo;
 mod down;
 mod edges;
+mod inject;
 mod install;
 mod ps;
 mod run;
@@ -45,6 +46,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Controller(args) => controller::run(args),
         Command::Install(args) => install::run(&access(), args),
         Command::Uninstall(args) => uninstall::run(&access(), args),
+        Command::Inject(args) => inject::inject(args),
+        Command::Uninject(args) => inject::uninject(args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
     }
 }
