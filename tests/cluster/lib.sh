@@ -57,7 +57,7 @@ obstacle() {
 	case $state in /run/* | /var/lib/* | /var/log/*) echo "nodes hide $state: choose another WEFT_CLUSTER_STATE" && return ;; esac
 
 	local need missing=()
-	for need in containerd=containerd runc=runc nft=nftables ip=iproute2 /usr/lib/cni/ptp=containernetworking-plugins; do
+	for need in containerd=containerd runc=runc nft=nftables ip=iproute2 tcpdump=tcpdump curl=curl /usr/lib/cni/ptp=containernetworking-plugins; do
 		command -v "${need%=*}" >/dev/null || missing+=("${need#*=}")
 	done
 	install_packages "${missing[@]}" || { echo "these Debian packages are needed and can't be installed: ${missing[*]}" && return; }
