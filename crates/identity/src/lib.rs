@@ -21,7 +21,9 @@ mod request;
 mod tls;
 mod verify;
 
-pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, SignedLeaf};
+pub use authority::{
+    Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, IssuerPem, SignedLeaf,
+};
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
 pub use protection::{
@@ -31,5 +33,5 @@ pub use provider::provider;
 pub use reason::{Reason, describe};
 pub use renewal::{LEAST_LIFETIME, renew_at, retry_after};
 pub use request::RequestError;
-pub use tls::{MeshTls, TlsSettings, TrustError, server_name};
+pub use tls::{MeshTls, TlsSettings, TrustError, anonymous_client_config, server_name, unverified_client_config};
 pub use verify::PeerError;

@@ -3,6 +3,8 @@
 //! Resumption would skip the check of the chain. SNI is off, since names on the wire tell a
 //! listener who is called. Opens no connection: it makes configurations.
 
+mod anonymous;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ use crate::provider::provider;
 use crate::verify::{ClientVerifier, ServerVerifier};
 use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, TrustDomain};
+
+pub use anonymous::{anonymous_client_config, unverified_client_config};
 
 /// A credential and a trust bundle, from which configurations are made; make a new one when either changes.
 ///
@@ -65,6 +69,14 @@ impl MeshTls {
 
     /// For the accepting side: every client must prove an identity of the mesh's trust domains.
     pub fn server_config(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+        let mut config = self.server.clone();
+        config.alpn_protocols = owned(alpn);
+        Arc::new(config)
+    }
+
+    /// For an accepting side that also serves clients without an identity: one that shows a certificate
+    /// must prove an identity of the mesh's trust domains, and one that shows none is nobody.
+    pub fn server_config_for_anyone(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
         let mut config = self.server.clone();
         config.alpn_protocols = owned(alpn);
         Arc::new(config)

@@ -1,0 +1,328 @@
+//! What must hold in pods: who is captured, what is encrypted, who is refused, what goes on working.
+
+use std::net::{IpAddr, SocketAddr};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use weft_mesh::record::{
+    AppProtocol, Destination, Endpoint, Inbound, MtlsMode, PeerAuthentication, Scoped, ServicePort, Tunnel, Undeclared,
+};
+use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
+
+use crate::control::Control;
+use crate::net::{NODE, Node, PROXY_UID, Place, addresses, page, skipped, wait};
+
+const WEB: Place = Place::Pod(0);
+const API: Place = Place::Pod(1);
+const OUTSIDER: Place = Place::Pod(2);
+/// The ClusterIPs of the service `api`.
+const SERVICE: [&str; 2] = ["10.96.0.20", "fd77:96::20"];
+/// The service's port, and the program's.
+const PORT: u16 = 80;
+const TARGET: u16 = 8080;
+
+struct Scene {
+    node: Node,
+    control: Control,
+    folder: tempfile::TempDir,
+    proxies: [u32; 2],
+}
+
+impl Scene {
+    /// The pods `web` and `api`, each with its proxy, and one without.
+    fn new(lifetime: Duration) -> Self {
+        let node = Node::new(&["web", "api", "outsider"]);
+        let inbounds = vec![inbound("web", 0), inbound("api", 1)];
+        let destinations = vec![service(), pod("web", 0), pod("api", 1)];
+        let tokens = [("token-of-web", id("web")), ("token-of-api", id("api"))];
+        let control = Control::new(&tokens, lifetime, (inbounds, destinations));
+        let at = SocketAddr::new(NODE[0].parse().unwrap(), 15012);
+        node.inside(Place::Node, || control.serve(at));
+        let folder = tempfile::Builder::new().prefix("weft-pod-").tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut scene = Self { node, control, folder, proxies: [0; 2] };
+        scene.proxies = [("web", 0), ("api", 1)].map(|(name, at)| scene.start_pod(name, at));
+        for (pod, at) in [(WEB, 0), (API, 1)] {
+            let admin = SocketAddr::new(addresses(at)[0], 15020);
+            scene.node.wait_listening(pod, admin);
+            scene.node.inside(pod, || wait("a proxy that is ready", || page(admin, "/ready").contains(" 200 ")));
+        }
+        scene
+    }
+
+    fn start_pod(&mut self, name: &str, at: usize) -> u32 {
+        let arguments = ["--proxy-uid=2102", "--outbound-port=15001", "--inbound-port=15006"].map(str::to_owned);
+        let rules = weft_capture::pod::parse(&arguments).unwrap();
+        self.node.inside(Place::Pod(at), || weft_capture::pod::capture(&rules).unwrap());
+        self.start_proxy(name, at)
+    }
+
+    fn start_proxy(&mut self, name: &str, at: usize) -> u32 {
+        let token = self.folder.path().join(name);
+        std::fs::write(&token, format!("token-of-{name}\n")).unwrap();
+        let uid = PROXY_UID.to_string();
+        let mut command = self.node.command(Place::Pod(at), "setpriv");
+        command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "--bounding-set=-all"]);
+        command.args([env!("CARGO_BIN_EXE_weft-proxy"), "--kubernetes"]).env_clear().envs([
+            ("WEFT_POD_NAME", name),
+            ("WEFT_POD_NAMESPACE", "default"),
+            ("WEFT_SERVICE_ACCOUNT", name),
+            ("WEFT_TRUST_DOMAIN", "cluster.local"),
+            ("WEFT_CONTROL_ADDRESS", "10.77.0.1:15012"),
+            ("WEFT_CONTROL_IDENTITY", Control::identity().as_str()),
+            ("WEFT_TRUST_ANCHORS", &self.control.anchors_pem()),
+            ("WEFT_TOKEN_FILE", token.to_str().unwrap()),
+            ("WEFT_POD_IPS", &addresses(at).map(|ip| ip.to_string()).join(",")),
+            ("WEFT_PROBES", r#"{"/app-health/app/readyz":{"httpGet":{"port":8080,"path":"/"}}}"#),
+            ("WEFT_SCRAPE", r#"{"port":8080,"path":"/metrics"}"#),
+            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        ]);
+        let log = std::fs::File::create(self.folder.path().join(format!("{name}.log"))).unwrap();
+        self.node.start(command.stderr(log))
+    }
+
+    /// A program that serves the file `index.html` with these contents, and one of metrics.
+    fn serve(&mut self, place: Place, address: &str, contents: &str) {
+        let folder = self.folder.path().join(contents);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("index.html"), contents).unwrap();
+        std::fs::write(folder.join("metrics"), "own_metric 7\n").unwrap();
+        let mut command = self.node.command(place, "python3");
+        let port = TARGET.to_string();
+        command.args(["-m", "http.server", &port, "--protocol", "HTTP/1.1", "--bind", address, "--directory"]);
+        self.node.start(command.arg(&folder).stdout(Stdio::null()).stderr(Stdio::null()));
+        let at = if address == "::" { "::1" } else { address };
+        self.node.wait_listening(place, SocketAddr::new(at.parse().unwrap(), TARGET));
+    }
+
+    fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap()
+    }
+
+    fn strict(&self) {
+        self.control.change("default/api", |inbound| {
+            inbound.peer_authentication.default = Scoped { mode: MtlsMode::Strict, origin: None };
+        });
+    }
+}
+
+#[test]
+fn programs_in_pods_talk_by_way_of_their_proxies() {
+    if skipped() {
+        return;
+    }
+    let mut scene = Scene::new(Duration::from_secs(3600));
+    scene.serve(API, "::", "hello from api");
+    for service in SERVICE.map(bracketed) {
+        let (code, said) = scene.node.curl(WEB, &["-i", &format!("http://{service}/")]);
+        assert_eq!(code, Some(0), "{said}\n{}", scene.log("web"));
+        assert!(said.contains("hello from api"), "{said}");
+    }
+    wait("the caller's proved identity in the log", || {
+        scene.log("api").contains("spiffe://cluster.local/ns/default/sa/web")
+    });
+
+    for ip in addresses(1).map(|ip| bracketed(&ip.to_string())) {
+        let (_, said) = scene.node.curl(WEB, &[&format!("http://{ip}:{TARGET}/")]);
+        assert!(said.contains("hello from api"), "a pod by its own address: {said}");
+        let (_, said) = scene.node.curl(API, &[&format!("http://{ip}:{TARGET}/")]);
+        assert!(said.contains("hello from api"), "the pod's own address, from inside: {said}");
+        let (_, said) = scene.node.curl(OUTSIDER, &[&format!("http://{ip}:{TARGET}/")]);
+        assert!(said.contains("hello from api"), "a plain caller, while that is permitted: {said}");
+    }
+    let (_, said) = scene.node.curl(API, &[&format!("http://{}/", SERVICE[0])]);
+    assert!(said.contains("hello from api"), "the pod's own service, from inside: {said}");
+}
+
+#[test]
+fn under_strict_only_the_mesh_and_the_kubelet_get_an_answer() {
+    if skipped() {
+        return;
+    }
+    let mut scene = Scene::new(Duration::from_secs(3600));
+    scene.serve(API, "0.0.0.0", "strictly");
+    scene.strict();
+    let plain = format!("http://{}:{TARGET}/", addresses(1)[0]);
+    wait("a refusal", || scene.node.curl(OUTSIDER, &[&plain]).0 != Some(0));
+    let (code, said) = scene.node.curl(OUTSIDER, &[&plain]);
+    assert!(matches!(code, Some(7 | 52 | 56)) && !said.contains("strictly"), "{code:?} {said}");
+    let (_, said) = scene.node.curl(WEB, &[&format!("http://{}/", SERVICE[0])]);
+    assert!(said.contains("strictly"), "{said}\n{}", scene.log("web"));
+
+    let admin = format!("http://{}:15020", addresses(1)[0]);
+    let (_, said) = scene.node.curl(Place::Node, &["-i", &format!("{admin}/app-health/app/readyz")]);
+    assert!(said.starts_with("HTTP/1.1 200 ") && !said.contains("strictly"), "{said}");
+    let (_, said) = scene.node.curl(Place::Node, &["-i", &format!("{admin}/app-health/app/livez")]);
+    assert!(said.starts_with("HTTP/1.1 404 "), "{said}");
+    let (_, said) = scene.node.curl(Place::Node, &[&format!("{admin}/metrics")]);
+    assert!(said.contains("own_metric 7") && said.contains("weft_"), "{said}");
+
+    // The proxy's own ports lead nowhere, and never in a circle.
+    for port in [15001, 15006] {
+        let (code, _) = scene.node.curl(OUTSIDER, &[&format!("http://{}:{port}/", addresses(1)[0])]);
+        assert!(matches!(code, Some(7 | 52 | 56)), "{port}: {code:?}");
+        let (code, _) = scene.node.curl(API, &[&format!("http://127.0.0.1:{port}/")]);
+        assert!(matches!(code, Some(7 | 52 | 56)), "{port}: {code:?}");
+    }
+}
+
+#[test]
+fn what_is_said_between_pods_is_encrypted_and_what_is_outside_passes() {
+    if skipped() {
+        return;
+    }
+    let mut scene = Scene::new(Duration::from_secs(3600));
+    scene.serve(API, "0.0.0.0", "nobody-overhears-this");
+    scene.serve(Place::Node, NODE[0], "from-outside");
+    scene.serve(OUTSIDER, "0.0.0.0", "from-a-pod-without-a-proxy");
+    let wire = Wire::tap(&mut scene);
+    let (_, said) = scene.node.curl(WEB, &[&format!("http://{}/", SERVICE[0])]);
+    assert!(said.contains("nobody-overhears-this"), "{said}");
+    for (place, expected) in [(NODE[0].to_owned(), "from-outside"), (addresses(2)[0].to_string(), "from-a-pod-with")] {
+        let (_, said) = scene.node.curl(WEB, &[&format!("http://{place}:{TARGET}/")]);
+        assert!(said.contains(expected), "{said}\n{}", scene.log("web"));
+    }
+    let heard = wire.heard(&mut scene, b"from-a-pod-without-a-proxy");
+    let hears = |word: &str| heard.windows(word.len()).any(|bytes| bytes == word.as_bytes());
+    assert!(hears("from-outside"), "the tap hears what is plain");
+    assert!(!hears("nobody-overhears-this"), "it was heard");
+}
+
+#[test]
+fn what_listens_on_loopback_alone_stays_the_pods_own() {
+    if skipped() {
+        return;
+    }
+    let mut scene = Scene::new(Duration::from_secs(3600));
+    scene.serve(API, "127.0.0.1", "private");
+    let (_, said) = scene.node.curl(API, &[&format!("http://127.0.0.1:{TARGET}/")]);
+    assert!(said.contains("private"), "{said}");
+    for (place, url) in
+        [(WEB, format!("http://{}/", SERVICE[0])), (OUTSIDER, format!("http://{}:{TARGET}/", addresses(1)[0]))]
+    {
+        let (_, said) = scene.node.curl(place, &[&url]);
+        assert!(!said.contains("private"), "{said}");
+    }
+}
+
+#[test]
+fn certificates_are_renewed_and_streams_begun_with_the_newest() {
+    if skipped() {
+        return;
+    }
+    let mut scene = Scene::new(Duration::from_secs(6));
+    scene.serve(API, "0.0.0.0", "still here");
+    let before = scene.control.certificates_of(&id("web"));
+    assert_eq!(before, 1);
+    wait("a stream with a newer certificate", || {
+        scene.control.hang_up();
+        std::thread::sleep(Duration::from_millis(300));
+        let (_, said) = scene.node.curl(WEB, &[&format!("http://{}/", SERVICE[0])]);
+        assert!(said.contains("still here"), "{said}\n{}", scene.log("web"));
+        scene.control.certificates_of(&id("web")) > 1
+    });
+}
+
+#[test]
+fn a_proxy_ends_when_it_is_told_to() {
+    if skipped() {
+        return;
+    }
+    let mut scene = Scene::new(Duration::from_secs(3600));
+    let [web, _] = scene.proxies;
+    let begun = std::time::Instant::now();
+    terminate(web);
+    assert!(scene.node.ended(web), "{}", scene.log("web"));
+    assert!(begun.elapsed() < Duration::from_secs(5), "nothing was open, and it took {:?}", begun.elapsed());
+}
+
+/// Everything that passes on the node's links.
+struct Wire {
+    tap: u32,
+    file: std::path::PathBuf,
+}
+
+impl Wire {
+    fn tap(scene: &mut Scene) -> Self {
+        let file = scene.folder.path().join("wire");
+        let code = "import socket,sys\n\
+                    s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(3))\n\
+                    f=open(sys.argv[1],'wb',0)\n\
+                    f.write(b'listening')\n\
+                    while True: f.write(s.recv(65535))\n";
+        let mut command = scene.node.command(Place::Node, "python3");
+        let tap = scene.node.start(command.args(["-c", code]).arg(&file));
+        wait("the tap", || std::fs::read(&file).is_ok_and(|heard| heard.starts_with(b"listening")));
+        Self { tap, file }
+    }
+
+    /// What was heard, once `last` was.
+    fn heard(&self, scene: &mut Scene, last: &[u8]) -> Vec<u8> {
+        wait("the last word on the wire", || {
+            std::fs::read(&self.file).unwrap().windows(last.len()).any(|bytes| bytes == last)
+        });
+        terminate(self.tap);
+        scene.node.ended(self.tap);
+        std::fs::read(&self.file).unwrap()
+    }
+}
+
+fn terminate(id: u32) {
+    let sent = Command::new("kill").arg(id.to_string()).status().unwrap();
+    assert!(sent.success());
+}
+
+fn id(account: &str) -> SpiffeId {
+    SpiffeId::new(&TrustDomain::default(), "default", account).unwrap()
+}
+
+fn inbound(name: &str, at: usize) -> Inbound {
+    Inbound {
+        workload: WorkloadId::new("default", name).unwrap(),
+        identity: id(name),
+        service: name.to_owned(),
+        addresses: addresses(at).to_vec(),
+        ports: Vec::new(),
+        peer_authentication: PeerAuthentication::default(),
+        policies: Vec::new(),
+    }
+}
+
+fn service() -> Destination {
+    Destination {
+        host: "api.default.svc.cluster.local".to_owned(),
+        service: "api".to_owned(),
+        namespace: "default".to_owned(),
+        addresses: SERVICE.iter().map(|ip| ip.parse().unwrap()).collect(),
+        ports: vec![ServicePort { port: PORT, target: TARGET, protocol: AppProtocol::Detect }],
+        undeclared: Undeclared::Refuse,
+        endpoints: vec![endpoint("api", addresses(1)[0])],
+    }
+}
+
+/// A pod as it is called by its own addresses.
+fn pod(name: &str, at: usize) -> Destination {
+    Destination {
+        host: format!("default/{name}"),
+        service: name.to_owned(),
+        namespace: "default".to_owned(),
+        addresses: Vec::new(),
+        ports: Vec::new(),
+        undeclared: Undeclared::Forward,
+        endpoints: addresses(at).iter().map(|ip| endpoint(name, *ip)).collect(),
+    }
+}
+
+fn endpoint(name: &str, address: IpAddr) -> Endpoint {
+    Endpoint {
+        workload: WorkloadId::new("default", name).unwrap(),
+        address,
+        identity: id(name),
+        tunnel: Tunnel::Mesh(SocketAddr::new(address, 15008)),
+        weight: 1,
+    }
+}
+
+fn bracketed(ip: &str) -> String {
+    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
+}
