@@ -4,7 +4,7 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${WEFT_CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weft-cluster}
 state=${WEFT_CLUSTER_STATE:-/var/tmp/weft-cluster} # a folder of its own, which `down` removes
-number=${WEFT_CLUSTER_NUMBER:-91}                  # two clusters at once differ in this, and in their state
+number=${WEFT_CLUSTER_NUMBER:-91}                  # two clusters at once differ in this and in their state; the later ends first
 nodes=${WEFT_CLUSTER_NODES:-2}
 grace=${WEFT_NODE_GRACE:-50s} # how long a node that says nothing counts as ready
 patience=${WEFT_CLUSTER_PATIENCE:-180}
@@ -43,10 +43,16 @@ find_go() {
 	return 1
 }
 
-# install PACKAGE...: from Debian.
+# From Debian's packages.
 install_packages() {
 	[ $# -gt 0 ] || return 0
 	{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@"; } >/dev/null 2>&1
+}
+# Go of 1.21 and later fetches the version that a module asks for.
+install_go() {
+	local offered
+	offered=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/ *Candidate: //p')
+	dpkg --compare-versions "${offered:-0}" ge 2:1.21 && install_packages golang-go && find_go >/dev/null
 }
 
 # Why there can be no cluster on this machine, if so. Installs what Debian's packages can mend.
@@ -57,22 +63,23 @@ obstacle() {
 	case $state in /run/* | /var/lib/* | /var/log/*) echo "nodes hide $state: choose another WEFT_CLUSTER_STATE" && return ;; esac
 
 	local need missing=()
-	for need in containerd=containerd runc=runc nft=nftables ip=iproute2 /usr/lib/cni/ptp=containernetworking-plugins; do
+	for need in containerd=containerd runc=runc nft=nftables ip=iproute2 tcpdump=tcpdump curl=curl /usr/lib/cni/ptp=containernetworking-plugins; do
 		command -v "${need%=*}" >/dev/null || missing+=("${need#*=}")
 	done
 	install_packages "${missing[@]}" || { echo "these Debian packages are needed and can't be installed: ${missing[*]}" && return; }
-	[ ! -e "$cache/$(built)/images" ] && ! find_go >/dev/null || return 0
-	# Go of 1.21 and later fetches the version that a module asks for.
-	local offered
-	offered=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/ *Candidate: //p')
-	! dpkg --compare-versions "${offered:-0}" ge 2:1.21 || install_packages golang-go || true
-	find_go >/dev/null || echo "Go 1.25 or later is needed, in PATH or /usr/local/go: https://go.dev/dl"
+	[ -e "$cache/$(built)/images" ] || find_go >/dev/null || install_go ||
+		echo "Go 1.25 or later is needed, in PATH or /usr/local/go: https://go.dev/dl"
 }
 
 # A process is remembered as pid and start time, so that a number which was given to another process
 # since is never killed.
-started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+started() { sed 's/.*) //; /^Z/d' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 remember() { echo "$2 $(started "$2")" >"$state/pids/$1"; }
+start() { # NAME COMMAND...
+	setsid "${@:2}" >>"$state/log/$1.log" 2>&1 </dev/null &
+	remember "$1" $!
+	disown
+}
 # Prints the pid of a remembered process that still runs.
 running() {
 	local pid start
@@ -102,7 +109,7 @@ until_true() {
 	local what=$1 said end=$((SECONDS + patience))
 	shift
 	until said=$("$@" 2>&1); do
-		[ $SECONDS -lt $end ] || die "$what: not within $patience s: $(tail -n 3 <<<"$said"); logs are in $state/log"
+		[ $SECONDS -lt $end ] || die "$what: not within $patience s: $(tail -n 3 <<<"$said" | cut -c1-500)"
 		sleep 0.2
 	done
 }

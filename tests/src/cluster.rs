@@ -2,11 +2,16 @@
 //! in namespaces of its own. Knows nothing of Weft.
 
 use std::env;
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::mesh::told;
 
@@ -38,11 +43,11 @@ impl Cluster {
 
     /// kubectl, as the cluster's administrator.
     pub fn kubectl(&self) -> Command {
-        self.command(&self.state.join("kubectl"))
+        self.command(self.state.join("kubectl"))
     }
 
     /// Any program that finds the cluster as a user's does.
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", self.state.join("pki/admin.kubeconfig")).stdin(Stdio::null());
         command
@@ -79,11 +84,49 @@ impl Cluster {
         Namespace { cluster: self, name }
     }
 
+    /// Stops a program of the control plane (`apiserver`, `controller-manager`) where it stands, until
+    /// what this returns is dropped.
+    ///
+    /// # Panics
+    /// When it doesn't run.
+    pub fn freeze(&self, program: &str) -> Frozen {
+        let remembered = fs::read_to_string(self.state.join("pids").join(program)).unwrap_or_default();
+        let pid = remembered.split(' ').next().unwrap_or_default().parse();
+        let frozen =
+            Frozen(Pid::from_raw(pid.unwrap_or_else(|_| panic!("{program} isn't remembered: {remembered:?}"))));
+        kill(frozen.0, Signal::SIGSTOP).unwrap_or_else(|error| panic!("{program}: {error}"));
+        frozen
+    }
+
+    /// Changes how long a node that says nothing counts as ready, as `tests/cluster/grace` does.
+    ///
+    /// # Panics
+    /// When it can't be changed.
+    pub fn node_grace(&self, grace: &str) {
+        succeeded(self.script("grace").arg(grace), &["grace", grace]);
+    }
+
     /// A command inside a node, which is a number from 1: in its network, mounts and processes.
     pub fn node(&self, node: u32) -> Command {
-        let mut command = self.command(concat!(env!("CARGO_MANIFEST_DIR"), "/cluster/node"));
-        command.env("WEFT_CLUSTER_STATE", &self.state).arg(node.to_string());
+        let mut command = self.script("node");
+        command.arg(node.to_string());
         command
+    }
+
+    fn script(&self, name: &str) -> Command {
+        let mut command = self.command(Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster").join(name));
+        command.env("WEFT_CLUSTER_STATE", &self.state);
+        command
+    }
+}
+
+/// A program that is stopped, and goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen(Pid);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
     }
 }
 

@@ -15,6 +15,8 @@
 //! launcher dies, however it dies, the others follow. Rules and addresses are the network
 //! namespace's own; `nsenter -t PID -n nft list ruleset`, as root, shows them in a table `weft` with a
 //! comment for each rule.
+//!
+//! [`pod`] is the other home's way: inside a Kubernetes pod, where the namespaces are there already.
 
 mod capability;
 mod channel;
@@ -30,6 +32,7 @@ mod namespace;
 mod netlink;
 mod network;
 mod plan;
+pub mod pod;
 mod probe;
 mod program;
 mod resolv;

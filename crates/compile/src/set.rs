@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use weft_mesh::record::{PeerAuthentication, Policy};
+use weft_mesh::record::{Cidr, PeerAuthentication, Policy};
 use weft_resources::{Problem, Resource, ResourceRef, Severity};
 
 use crate::authorization::{Selected, compile_policy};
+use crate::default_inbound::DefaultInbound;
 use crate::peer::Peers;
 use crate::settings::Settings;
 use crate::trust_domain::Domains;
@@ -15,6 +16,7 @@ use crate::trust_domain::Domains;
 pub struct PolicySet {
     policies: Vec<Selected>,
     peers: Peers,
+    cluster_networks: Vec<Cidr>,
 }
 
 impl PolicySet {
@@ -24,7 +26,7 @@ impl PolicySet {
     /// repeated): duplicates, what is refused, what is without effect, and what a broken policy
     /// closes until it is mended.
     pub fn new(settings: &Settings, resources: &[Resource]) -> (Self, Vec<Problem>) {
-        let mut set = Self::default();
+        let mut set = Self { cluster_networks: settings.cluster_networks.clone(), ..Self::default() };
         let mut problems = Vec::new();
         let domains = Domains::new(settings);
         let root = settings.root_namespace.as_str();
@@ -50,6 +52,11 @@ impl PolicySet {
     ) -> (PeerAuthentication, Vec<Policy>) {
         let selected = self.policies.iter().filter(|selected| selected.reach.includes(namespace, labels));
         (self.peers.of(namespace, labels), selected.map(|selected| selected.policy.clone()).collect())
+    }
+
+    /// The policy that a default inbound policy comes to, for a workload of `namespace`.
+    pub(crate) fn default_inbound(&self, default: DefaultInbound, namespace: &str) -> Option<Policy> {
+        default.policy(namespace, &self.cluster_networks)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn open(store: &Store, domain: &TrustDomain, now: SystemTime) -> Resu
 fn make(store: &Store, domain: &TrustDomain, now: SystemTime) -> Result<Authority, StoreError> {
     let authority = Authority::generate(domain, now, AuthorityLifetimes::default())
         .map_err(|error| broken(store, FOLDER, error))?;
-    let pem = authority.to_pem();
+    let pem = authority.to_pem().ok_or_else(|| broken(store, FOLDER, "the root's key is missing"))?;
     let parts = [&pem.root_certificate, &pem.root_key, &pem.issuer_certificate, &pem.issuer_key];
     // A crash on the way leaves no half of an authority where it would be looked for.
     for (name, part) in PARTS.iter().zip(parts) {

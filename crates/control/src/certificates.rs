@@ -1,21 +1,25 @@
-//! The certificate service: a proxy's token says who it is, and only that identity is certified.
+//! The certificate service: the authenticator says who asks, and only that identity is certified.
 //! Nothing of the request but its key counts, and nothing of it is logged.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use tracing::{debug, warn};
 use weft_identity::Authority;
 use weft_wire::proto::istio::v1::auth::istio_certificate_service_server::IstioCertificateService;
 use weft_wire::proto::istio::v1::auth::{IstioCertificateRequest, IstioCertificateResponse};
 
-use crate::shared::Shared;
+use crate::authenticate::{Authenticator, Claim};
 
-/// Certifies the keys of registered workloads.
+/// The authority that signs at a time, as its owner changes it; `None` while there is none that can.
+pub type Signing = watch::Receiver<Option<Arc<Authority>>>;
+
+/// Certifies the keys of workloads.
 pub(crate) struct Certificates {
-    pub(crate) shared: Shared,
-    pub(crate) authority: Arc<Authority>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) signing: Signing,
     /// The longest life of a leaf, and that of one which asks for none.
     pub(crate) lifetime: Duration,
 }
@@ -26,19 +30,22 @@ impl IstioCertificateService for Certificates {
         &self,
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
-        let workload = self.shared.authenticate(request.metadata())?;
+        let caller = self.authenticator.certifies(&Claim::of(request.metadata(), request.extensions())).await?;
         let message = request.into_inner();
         let lifetime = match u64::try_from(message.validity_duration) {
             Ok(seconds) if seconds > 0 => Duration::from_secs(seconds).min(self.lifetime),
             _ => self.lifetime,
         };
-        match self.authority.sign(&message.csr, &workload.identity, lifetime, SystemTime::now()) {
+        let Some(authority) = self.signing.borrow().clone() else {
+            return Err(Status::unavailable("expected an issuer that can sign, found none: see weft check"));
+        };
+        match authority.sign(&message.csr, &caller.identity, lifetime, SystemTime::now()) {
             Ok(leaf) => {
-                debug!(workload = %workload.id, identity = %workload.identity, "certified");
+                debug!(workload = %caller.workload, identity = %caller.identity, "certified");
                 Ok(Response::new(IstioCertificateResponse { cert_chain: leaf.chain_pem }))
             }
             Err(error) => {
-                warn!(workload = %workload.id, %error, "a certificate was refused");
+                warn!(workload = %caller.workload, %error, "a certificate was refused");
                 Err(Status::invalid_argument(error.to_string()))
             }
         }

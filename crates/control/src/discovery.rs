@@ -13,12 +13,14 @@ use weft_mesh::WorkloadId;
 use weft_wire::proto::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryService;
 use weft_wire::proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 
+use crate::authenticate::{Authenticator, Claim};
 use crate::distribute::{Next, RequestError, SubscriberId};
 use crate::shared::Shared;
 
 /// Sends records to proxies.
 pub(crate) struct Discovery {
     pub(crate) shared: Shared,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
 }
 
 type Responses = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
@@ -31,7 +33,8 @@ impl AggregatedDiscoveryService for Discovery {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let workload = self.shared.authenticate(request.metadata())?.id;
+        let claim = Claim::of(request.metadata(), request.extensions());
+        let workload = self.authenticator.admits(&claim).await?.workload;
         let subscription = Subscription::new(&self.shared, workload)?;
         let (responses, receiver) = mpsc::channel(MAX_QUEUED);
         // It ends with its stream, with its workload, or with the control plane.
@@ -60,7 +63,7 @@ struct Subscription {
 
 impl Subscription {
     fn new(shared: &Shared, workload: WorkloadId) -> Result<Self, Status> {
-        let id = shared.with(|plane| plane.subscribe(workload.clone())).map_err(|error| status(&error))?;
+        let id = shared.with(|mesh| mesh.subscribe(workload.clone())).map_err(|error| status(&error))?;
         debug!(%workload, "a proxy subscribes");
         Ok(Self { shared: shared.clone(), workload, id, bell: shared.hang_bell(id) })
     }
@@ -84,7 +87,7 @@ impl Subscription {
     async fn send_one(&self, responses: &Responses) -> Result<bool, Status> {
         // With room first: until then changes merge.
         let Ok(room) = responses.reserve().await else { return Ok(false) };
-        match self.shared.with(|plane| plane.next(self.id)) {
+        match self.shared.with(|mesh| mesh.next(self.id)) {
             Next::Send(response) => {
                 room.send(Ok(response));
                 Ok(true)
@@ -98,7 +101,7 @@ impl Subscription {
         if let Some(refusal) = &request.error_detail {
             warn!(workload = %self.workload, kind = request.type_url, reason = refusal.message, "a record was refused");
         }
-        self.shared.with(|plane| plane.request(self.id, request)).map_err(|error| {
+        self.shared.with(|mesh| mesh.request(self.id, request)).map_err(|error| {
             warn!(workload = %self.workload, %error, "a stream is ended");
             status(&error)
         })
@@ -108,7 +111,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.shared.take_bell(self.id);
-        self.shared.with(|plane| plane.unsubscribe(self.id));
+        self.shared.with(|mesh| mesh.unsubscribe(self.id));
     }
 }
 

@@ -6,7 +6,7 @@
 //! with `removed_resources`, and sent when it appears. A name is given up in the words in which it
 //! was asked for. There are no wildcards. This module knows no socket, no clock and no policy.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use weft_mesh::WorkloadId;
@@ -65,24 +65,24 @@ pub(crate) enum RequestError {
 
 /// A record that a proxy refused and holds no newer one of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// Whose proxy.
-    pub(crate) workload: WorkloadId,
+    pub workload: WorkloadId,
     /// The record's name.
-    pub(crate) record: String,
+    pub record: String,
     /// What the proxy said.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// How far a workload's proxy follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub struct Standing {
     /// Its streams.
-    pub(crate) streams: u32,
+    pub streams: u32,
     /// Responses on them that it hasn't answered.
-    pub(crate) unacknowledged: u32,
+    pub unacknowledged: u32,
     /// The version of the inbound record that is published for it; empty when there is none.
-    pub(crate) inbound_version: String,
+    pub inbound_version: String,
 }
 
 /// The kinds of records, in the order in which they are sent.
@@ -97,7 +97,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Default)]
 struct Catalog {
     records: HashMap<(Kind, String), Arc<Published>>,
-    /// An endpoint's address can belong to several services: the first by name is meant.
+    /// Two can have an address while one of them is about to lose it: the first by name is meant.
     aliases: HashMap<(Kind, String), BTreeSet<String>>,
 }
 
@@ -132,22 +132,6 @@ impl Distribution {
         let Some(old) = self.catalog.records.get(&key).cloned() else { return BTreeSet::new() };
         self.catalog.replace(key, Some(&old), None);
         self.changed(kind, [Some(old), None])
-    }
-
-    /// Publishes all records of one kind, and withdraws those that aren't among them.
-    pub(crate) fn publish_all(&mut self, kind: Kind, records: &[Record]) -> BTreeSet<SubscriberId> {
-        let names: HashSet<&str> = records.iter().map(Record::name).collect();
-        let known = self.catalog.records.keys().filter(|(other, _)| *other == kind);
-        let gone: Vec<String> =
-            known.filter(|(_, name)| !names.contains(name.as_str())).map(|(_, name)| name.clone()).collect();
-        let mut wake = BTreeSet::new();
-        for name in gone {
-            wake.extend(self.withdraw(kind, &name));
-        }
-        for record in records {
-            wake.extend(self.publish(record));
-        }
-        wake
     }
 
     /// A new stream of the workload's proxy.

@@ -2,7 +2,6 @@
 //! stream; when the control plane itself ends, it stays in the state folder.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -14,27 +13,17 @@ use weft_wire::proto::weft::v1 as proto;
 use weft_wire::proto::weft::v1::control_server::Control;
 use weft_wire::proto::weft::v1::launch_event::Event;
 
+use crate::machine::Machine;
 use crate::messages;
 use crate::plane::{Host, LaunchAsk, LaunchError};
+use crate::queries::Queries;
 use crate::registry::{LaunchId, Readiness, Registration, Token};
-use crate::shared::{Phase, Shared, seconds};
+use crate::shared::{Phase, seconds};
 
 /// Registers workloads, and tells of them.
 pub(crate) struct Launches {
-    pub(crate) shared: Shared,
-    pub(crate) facts: Facts,
-}
-
-/// What never changes while the control plane runs.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    pub(crate) trust_domain: String,
-    pub(crate) folder: Option<PathBuf>,
-    pub(crate) started_at: SystemTime,
-    pub(crate) issuer_not_after: SystemTime,
-    pub(crate) root_not_after: SystemTime,
-    /// Where the whole mesh's metrics are; empty when nobody serves them.
-    pub(crate) metrics: String,
+    pub(crate) machine: Machine,
+    pub(crate) queries: Queries,
 }
 
 type Events = mpsc::Sender<Result<proto::LaunchEvent, Status>>;
@@ -51,11 +40,11 @@ impl Control for Launches {
         let first = timeout(FIRST_REQUEST, requests.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("expected a first request, found none"))??;
         // Taken first: no change of phase after it can be missed.
-        let phase = self.shared.phase();
-        let (launch, workload) = register(&self.shared, first.unwrap_or_default())?;
+        let phase = self.machine.shared().phase();
+        let (launch, workload) = register(&self.machine, first.unwrap_or_default())?;
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
         let assigned = Event::Assigned(messages::assigned(&workload));
-        let kept = Launched { shared: self.shared.clone(), workload, launch };
+        let kept = Launched { machine: self.machine.clone(), workload, launch };
         // The channel is new and has room.
         let _ = events.try_send(Ok(proto::LaunchEvent { event: Some(assigned) }));
         // It ends with its stream, or with the control plane.
@@ -67,7 +56,7 @@ impl Control for Launches {
         &self,
         _: Request<proto::ListWorkloadsRequest>,
     ) -> Result<Response<proto::ListWorkloadsResponse>, Status> {
-        let workloads = self.shared.with(|plane| plane.workloads().map(messages::listed).collect());
+        let workloads = self.machine.with(|plane, _| plane.workloads().map(messages::listed).collect());
         Ok(Response::new(proto::ListWorkloadsResponse { workloads }))
     }
 
@@ -75,24 +64,11 @@ impl Control for Launches {
         &self,
         request: Request<proto::GetInboundRequest>,
     ) -> Result<Response<proto::GetInboundResponse>, Status> {
-        let records = self.shared.with(|plane| plane.inbounds(&request.into_inner().target));
-        let records = records.map_err(|error| Status::not_found(error.to_string()))?;
-        Ok(Response::new(proto::GetInboundResponse { records: records.iter().map(proto::Inbound::from).collect() }))
+        self.queries.inbounds(request.get_ref()).map(Response::new)
     }
 
     async fn status(&self, _: Request<proto::StatusRequest>) -> Result<Response<proto::StatusResponse>, Status> {
-        let folder = self.facts.folder.as_ref().map(|folder| folder.display().to_string());
-        Ok(Response::new(proto::StatusResponse {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            trust_domain: self.facts.trust_domain.clone(),
-            folder: folder.unwrap_or_default(),
-            started_at: seconds(self.facts.started_at),
-            issuer_not_after: seconds(self.facts.issuer_not_after),
-            root_not_after: seconds(self.facts.root_not_after),
-            problems: self.shared.with(|plane| plane.problems()),
-            pid: std::process::id(),
-            metrics_address: self.facts.metrics.clone(),
-        }))
+        Ok(Response::new(self.queries.status()))
     }
 
     async fn shutdown(
@@ -104,13 +80,13 @@ impl Control for Launches {
             false => Phase::Ending,
         };
         info!(?phase, "asked to end");
-        self.shared.enter(phase);
+        self.machine.shared().enter(phase);
         Ok(Response::new(proto::ShutdownResponse {}))
     }
 }
 
-fn register(shared: &Shared, first: proto::LaunchRequest) -> Result<(LaunchId, Registration), Status> {
-    if *shared.phase().borrow() != Phase::Running {
+fn register(machine: &Machine, first: proto::LaunchRequest) -> Result<(LaunchId, Registration), Status> {
+    if *machine.shared().phase().borrow() != Phase::Running {
         return Err(Status::unavailable("the control plane ends"));
     }
     let workload = first.workload.ok_or_else(|| Status::invalid_argument("expected a workload first, found none"))?;
@@ -118,13 +94,14 @@ fn register(shared: &Shared, first: proto::LaunchRequest) -> Result<(LaunchId, R
     let ask = LaunchAsk { workload, resume: first.resume, readiness };
     let (suffixes, token) = chance().map_err(|error| Status::internal(format!("no randomness: {error}")))?;
     let host = Host { suffixes: &suffixes, token, is_free: &is_free, now: seconds(SystemTime::now()) };
-    let (launch, workload) = shared.with(|plane| plane.launch(ask, &host)).map_err(|error| status(&error))?;
+    let (launch, workload) =
+        machine.with(|plane, mesh| plane.launch(ask, &host, mesh)).map_err(|error| status(&error))?;
     info!(workload = %workload.id, identity = %workload.identity, readiness = ?workload.readiness, "launched");
     Ok((launch, workload))
 }
 
 struct Launched {
-    shared: Shared,
+    machine: Machine,
     workload: Registration,
     launch: LaunchId,
 }
@@ -154,12 +131,12 @@ impl Launched {
             }
         }
         info!(workload = %self.workload.id, "its launcher has gone");
-        self.shared.with(|plane| plane.end(&self.workload.id, self.launch));
+        self.machine.with(|plane, mesh| plane.end(&self.workload.id, self.launch, mesh));
     }
 
     fn ready(&self) {
         info!(workload = %self.workload.id, "ready");
-        self.shared.with(|plane| plane.ready(&self.workload.id, self.launch));
+        self.machine.with(|plane, mesh| plane.ready(&self.workload.id, self.launch, mesh));
     }
 
     fn stop(&self, events: &Events) {

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod authenticate;
 mod authority;
 mod certificates;
 mod discovery;
@@ -23,18 +24,31 @@ mod distribute;
 mod folder;
 mod hash;
 mod launch;
+mod machine;
+mod mesh;
 mod messages;
+mod network;
+mod own;
 mod persist;
 mod plane;
+mod queries;
 mod records;
 mod registry;
 mod serve;
+mod services;
 mod shared;
 mod socket;
 mod store;
 mod telemetry;
 
+pub use authenticate::{Authenticator, Caller, Claim, Client};
+pub use certificates::Signing;
+pub use distribute::{Refusal, Standing};
 pub use folder::Manifests;
+pub use mesh::{Mesh, ServiceName, TargetError};
+pub use queries::Facts;
 pub use serve::{Config, ControlError, ControlPlane, serve};
+pub use services::Services;
+pub use shared::Shared;
 pub use socket::SocketError;
 pub use store::{StoreError, is_held};

@@ -8,9 +8,9 @@ use tracing::{error, warn};
 use weft_wire::proto::weft::v1::ListWorkloadsResponse;
 
 use crate::addresses::Addresses;
+use crate::machine::Machine;
 use crate::messages;
 use crate::registry::Registration;
-use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 
 /// Addresses of services, JSON.
@@ -43,21 +43,21 @@ pub(crate) fn load(store: &Store) -> Result<(Addresses, Vec<Registration>), Stor
 }
 
 /// Writes after every change, until everything ends.
-pub(crate) async fn run(shared: Shared, store: Arc<Store>) {
-    let mut registrations = shared.registrations();
+pub(crate) async fn run(machine: Machine, store: Arc<Store>) {
+    let mut registrations = machine.registrations();
     loop {
         tokio::select! {
-            // The sender lives in `shared`: it can't be gone.
-            _ = registrations.changed() => save(&shared, &store).await,
-            () = shared.ending() => return,
+            // The sender lives in `machine`: it can't be gone.
+            _ = registrations.changed() => save(&machine, &store).await,
+            () = machine.shared().ending() => return,
         }
     }
 }
 
 /// Writes what is now.
-pub(crate) async fn save(shared: &Shared, store: &Arc<Store>) {
+pub(crate) async fn save(machine: &Machine, store: &Arc<Store>) {
     let (addresses, workloads) =
-        shared.with(|plane| (plane.addresses().clone(), plane.workloads().map(messages::stored).collect()));
+        machine.with(|plane, _| (plane.addresses().clone(), plane.workloads().map(messages::stored).collect()));
     let store = Arc::clone(store);
     let written = spawn_blocking(move || write(&store, &addresses, ListWorkloadsResponse { workloads })).await;
     match written {

@@ -1,27 +1,20 @@
-//! The state of one machine's mesh: who runs, which policies are in force, and which records
-//! follow from both. Pure: chance, time and what the host says are passed in.
+//! What one machine adds to a mesh: who was launched, and at which addresses. Each change of it
+//! becomes one of the mesh that is passed in. Pure: chance, time and what the host says are passed in.
 
-mod target;
-
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::mem;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use weft_compile::ServiceAddresses;
-use weft_mesh::record::Trust;
 use weft_mesh::{TrustDomain, WorkloadId};
-use weft_resources::{Problem, Resource};
-use weft_wire::proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use weft_wire::proto::weft::v1 as proto;
-use weft_wire::record::Record;
 
 use crate::addresses::{AddressPair, Addresses, NoAddress};
-use crate::distribute::{Distribution, Kind, Next, RequestError, Standing, SubscriberId};
-use crate::messages::{Kept, NAME_SUFFIX};
-use crate::records::Compiler;
+use crate::mesh::{Mesh, ServiceName};
+use crate::messages::Kept;
+use crate::records;
 use crate::registry::{LaunchId, Readiness, Registration, Registry, Spec, SpecError, Token};
 
-/// The mesh of one machine.
+/// The workloads of one machine.
 #[derive(Debug)]
 pub(crate) struct Plane {
     domain: TrustDomain,
@@ -29,22 +22,10 @@ pub(crate) struct Plane {
     addresses: Addresses,
     /// Services that have or had workloads since the control plane began. One whose last workload
     /// has ended stays known: its callers are told that nobody serves it, not that it is unknown.
-    services: ServiceAddresses,
-    compiler: Compiler,
-    distribution: Distribution,
-    /// What is wrong with files, and with resources beside each other.
-    problems: Vec<Problem>,
+    services: BTreeMap<ServiceName, Vec<IpAddr>>,
     last_launch: u64,
-    changes: Changes,
-}
-
-/// What the plane's owner must do after a change.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
-    /// Streams that have something to send.
-    pub(crate) wake: BTreeSet<SubscriberId>,
     /// What the state folder keeps is no longer what is.
-    pub(crate) unsaved: bool,
+    unsaved: bool,
 }
 
 /// What a launcher asks for.
@@ -85,49 +66,42 @@ pub(crate) enum LaunchError {
 }
 
 impl Plane {
-    /// A mesh with what the state folder kept; its workloads are nobody's until their launchers
-    /// come back.
-    pub(crate) fn new(trust: Trust, addresses: Addresses, workloads: Vec<Registration>) -> Self {
-        let mut plane = Self {
-            domain: trust.domain.clone(),
-            registry: Registry::default(),
-            addresses,
-            services: ServiceAddresses::new(),
-            compiler: Compiler::new(&trust.domain),
-            distribution: Distribution::default(),
-            problems: Vec::new(),
-            last_launch: 0,
-            changes: Changes::default(),
-        };
+    /// What the state folder kept; its workloads are nobody's until their launchers come back.
+    pub(crate) fn new(
+        domain: TrustDomain,
+        addresses: Addresses,
+        workloads: Vec<Registration>,
+        mesh: &mut Mesh,
+    ) -> Self {
+        let (registry, services) = (Registry::default(), BTreeMap::new());
+        let mut plane = Self { domain, registry, addresses, services, last_launch: 0, unsaved: false };
         for workload in workloads {
             // Both come from one folder, so that nobody else has them; if not, the workload goes.
             let kept = plane.addresses.keep(&workload.id, workload.addresses.v4, workload.host);
             if kept.and_then(|()| plane.know_service(&workload.spec)).is_ok() {
+                mesh.put_workload(records::workload(&workload));
                 plane.registry.insert(workload);
             }
         }
-        plane.distribution.publish(&Record::Trust(trust));
-        plane.publish_all();
+        plane.services.keys().for_each(|name| plane.publish_service(name, mesh));
         plane
     }
 
-    /// What is to be done since the last call.
-    pub(crate) fn changes(&mut self) -> Changes {
-        mem::take(&mut self.changes)
-    }
-
-    /// Puts other resources in force. `problems` are those of their files.
-    pub(crate) fn replace_resources(&mut self, resources: &[Resource], problems: Vec<Problem>) {
-        self.problems = problems;
-        self.problems.extend(self.compiler.replace(resources));
-        self.publish_all();
+    /// Whether what the state folder keeps has changed since the last call.
+    pub(crate) fn unsaved(&mut self) -> bool {
+        mem::take(&mut self.unsaved)
     }
 
     /// Registers a workload for the stream whose id is returned.
     ///
     /// # Errors
     /// [`LaunchError`]; no workload has changed then.
-    pub(crate) fn launch(&mut self, ask: LaunchAsk, host: &Host<'_>) -> Result<(LaunchId, Registration), LaunchError> {
+    pub(crate) fn launch(
+        &mut self,
+        ask: LaunchAsk,
+        host: &Host<'_>,
+        mesh: &mut Mesh,
+    ) -> Result<(LaunchId, Registration), LaunchError> {
         let spec = Spec::read(ask.workload)?;
         self.know_service(&spec)?;
         let launch = LaunchId(self.last_launch + 1);
@@ -139,32 +113,30 @@ impl Plane {
         workload.launch = Some(launch);
         workload.readiness = ask.readiness.unwrap_or(workload.readiness);
         self.registry.insert(workload.clone());
-        self.changes.unsaved = true;
-        self.publish(&workload);
+        self.publish(&workload, mesh);
         Ok((launch, workload))
     }
 
     /// The workload is an endpoint from now on. A stream that no longer keeps it changes nothing.
-    pub(crate) fn ready(&mut self, id: &WorkloadId, launch: LaunchId) {
+    pub(crate) fn ready(&mut self, id: &WorkloadId, launch: LaunchId, mesh: &mut Mesh) {
         if let Some(workload) = self.registry.kept_by(id, launch) {
             workload.readiness = Readiness::Ready;
             let workload = workload.clone();
-            self.changes.unsaved = true;
-            self.publish(&workload);
+            self.publish(&workload, mesh);
         }
     }
 
     /// The stream has ended, and with it the workload that it keeps.
-    pub(crate) fn end(&mut self, id: &WorkloadId, launch: LaunchId) {
+    pub(crate) fn end(&mut self, id: &WorkloadId, launch: LaunchId, mesh: &mut Mesh) {
         if self.registry.kept_by(id, launch).is_some() {
-            self.remove(id);
+            self.remove(id, mesh);
         }
     }
 
     /// Removes the workloads whose launchers didn't come back, and says which.
-    pub(crate) fn end_grace(&mut self) -> Vec<WorkloadId> {
+    pub(crate) fn end_grace(&mut self, mesh: &mut Mesh) -> Vec<WorkloadId> {
         let gone = self.registry.unconfirmed();
-        gone.iter().for_each(|id| self.remove(id));
+        gone.iter().for_each(|id| self.remove(id, mesh));
         gone
     }
 
@@ -183,76 +155,9 @@ impl Plane {
         &self.addresses
     }
 
-    /// What is wrong: in files, among resources, and what proxies refused.
-    pub(crate) fn problems(&self) -> Vec<String> {
-        let refusals = self.distribution.refusals().into_iter().map(|refusal| {
-            format!("the proxy of {} refused the record {}: {}", refusal.workload, refusal.record, refusal.reason)
-        });
-        self.problems.iter().map(ToString::to_string).chain(refusals).collect()
-    }
-
-    /// The workloads as far as their proxies follow records; what they say of themselves is added
-    /// by others.
-    pub(crate) fn proxies(&self) -> Vec<proto::ProxyState> {
-        let refusals = self.distribution.refusals();
-        let state = |workload: &Registration| {
-            let Standing { streams, unacknowledged, inbound_version } = self.distribution.standing(&workload.id);
-            let refused = refusals.iter().filter(|refusal| refusal.workload == workload.id);
-            proto::ProxyState {
-                workload: workload.id.to_string(),
-                identity: workload.identity.to_string(),
-                record_streams: streams,
-                unacknowledged,
-                refused: refused.map(|refusal| format!("{}: {}", refusal.record, refusal.reason)).collect(),
-                inbound_version,
-                ..proto::ProxyState::default()
-            }
-        };
-        self.workloads().map(state).collect()
-    }
-
-    /// The services that have workloads, each once.
-    pub(crate) fn running_services(&self) -> Vec<proto::ServiceName> {
-        let mut names: Vec<_> = self.workloads().map(|w| (&*w.spec.namespace, &*w.spec.name)).collect();
-        names.sort_unstable();
-        names.dedup();
-        let name = |(namespace, name): (&str, &str)| proto::ServiceName {
-            host: format!("{name}.{namespace}.{NAME_SUFFIX}"),
-            name: name.to_owned(),
-            namespace: namespace.to_owned(),
-        };
-        names.into_iter().map(name).collect()
-    }
-
-    /// A new stream of a workload's proxy.
-    ///
-    /// # Errors
-    /// [`RequestError::Streams`].
-    pub(crate) fn subscribe(&mut self, workload: WorkloadId) -> Result<SubscriberId, RequestError> {
-        self.distribution.subscribe(workload)
-    }
-
-    /// A request on a stream.
-    ///
-    /// # Errors
-    /// [`RequestError`]: the stream is to be ended.
-    pub(crate) fn request(&mut self, id: SubscriberId, request: DeltaDiscoveryRequest) -> Result<(), RequestError> {
-        self.distribution.request(id, request)
-    }
-
-    /// What a stream does next.
-    pub(crate) fn next(&mut self, id: SubscriberId) -> Next {
-        self.distribution.next(id)
-    }
-
-    /// A stream has ended.
-    pub(crate) fn unsubscribe(&mut self, id: SubscriberId) {
-        self.distribution.unsubscribe(id);
-    }
-
     fn know_service(&mut self, spec: &Spec) -> Result<(), NoAddress> {
         let pair = self.addresses.service(&spec.namespace, &spec.name)?;
-        self.services.insert((spec.namespace.clone(), spec.name.clone()), pair.to_vec());
+        self.services.insert(service_name(spec), pair.to_vec());
         Ok(())
     }
 
@@ -296,33 +201,31 @@ impl Plane {
         Ok(Registration { id, spec, identity, addresses, host, token, readiness, launch: None, started_at })
     }
 
-    fn remove(&mut self, id: &WorkloadId) {
-        self.registry.remove(id);
+    fn remove(&mut self, id: &WorkloadId, mesh: &mut Mesh) {
         self.addresses.release(id);
-        self.changes.unsaved = true;
-        self.changes.wake.extend(self.distribution.end(id));
-        self.changes.wake.extend(self.distribution.withdraw(Kind::Inbound, id.as_str()));
-        self.publish_destinations();
+        self.unsaved = true;
+        mesh.remove_workload(id);
+        if let Some(workload) = self.registry.remove(id) {
+            self.publish_service(&service_name(&workload.spec), mesh);
+        }
     }
 
-    /// What one workload's change leads to: its own record, and those of services.
-    fn publish(&mut self, workload: &Registration) {
-        let inbound = Record::Inbound(self.compiler.inbound(workload));
-        self.changes.wake.extend(self.distribution.publish(&inbound));
-        self.publish_destinations();
+    fn publish(&mut self, workload: &Registration, mesh: &mut Mesh) {
+        self.unsaved = true;
+        mesh.put_workload(records::workload(workload));
+        self.publish_service(&service_name(&workload.spec), mesh);
     }
 
-    fn publish_all(&mut self) {
-        let inbounds: Vec<Record> =
-            self.registry.iter().map(|workload| Record::Inbound(self.compiler.inbound(workload))).collect();
-        self.changes.wake.extend(self.distribution.publish_all(Kind::Inbound, &inbounds));
-        self.publish_destinations();
+    fn publish_service(&self, name: &ServiceName, mesh: &mut Mesh) {
+        let replicas: Vec<&Registration> =
+            self.registry.iter().filter(|workload| service_name(&workload.spec) == *name).collect();
+        let addresses = self.services.get(name).map(Vec::as_slice).unwrap_or_default();
+        mesh.put_service(records::service(name, addresses, &replicas));
     }
+}
 
-    fn publish_destinations(&mut self) {
-        let records = self.compiler.destinations(&self.registry, &self.services);
-        self.changes.wake.extend(self.distribution.publish_all(Kind::Destination, &records));
-    }
+fn service_name(spec: &Spec) -> ServiceName {
+    (spec.namespace.clone(), spec.name.clone())
 }
 
 #[cfg(test)]

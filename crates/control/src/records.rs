@@ -1,63 +1,72 @@
-//! Where this room meets the compiler: registrations go in, records come out.
+//! Registrations as the compiler takes them: a workload each, and a service for those of one name.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use weft_compile::{PolicySet, ServiceAddresses, Settings, Workload};
-use weft_mesh::TrustDomain;
-use weft_mesh::record::Inbound;
-use weft_resources::{Problem, Resource};
-use weft_wire::record::Record;
+use weft_compile::{EndpointPortPair, EndpointState, Proxy, Service, ServiceEndpoint, Workload};
+use weft_mesh::record::{AppProtocol, PortProtocol, Undeclared};
 
-use crate::registry::{Readiness, Registration, Registry};
+use crate::registry::{Readiness, Registration};
 
 /// The mesh protocol's port at each proxy's host address.
 const MESH_PORT: u16 = 15008;
 
-/// The policies in force.
-#[derive(Debug)]
-pub(crate) struct Compiler {
-    settings: Settings,
-    policies: PolicySet,
-}
-
-impl Compiler {
-    /// No policy at all yet.
-    pub(crate) fn new(domain: &TrustDomain) -> Self {
-        let settings = Settings { trust_domain: domain.clone(), ..Settings::default() };
-        let (policies, _) = PolicySet::new(&settings, &[]);
-        Self { settings, policies }
-    }
-
-    /// Puts other resources in force; what is wrong with them beside each other is returned.
-    pub(crate) fn replace(&mut self, resources: &[Resource]) -> Vec<Problem> {
-        let (policies, problems) = PolicySet::new(&self.settings, resources);
-        self.policies = policies;
-        problems
-    }
-
-    /// The workload's own record.
-    pub(crate) fn inbound(&self, workload: &Registration) -> Inbound {
-        weft_compile::inbound(&self.policies, &input(workload))
-    }
-
-    /// The record of every service that has workloads or an address.
-    pub(crate) fn destinations(&self, registry: &Registry, services: &ServiceAddresses) -> Vec<Record> {
-        let workloads: Vec<Workload> = registry.iter().map(input).collect();
-        let destinations = weft_compile::destinations(&self.settings, &workloads, services);
-        destinations.into_iter().map(Record::Destination).collect()
-    }
-}
-
-fn input(workload: &Registration) -> Workload {
+/// The workload that is registered. Its proxy listens from when it is ready.
+pub(crate) fn workload(registration: &Registration) -> Workload {
+    let proxy = match registration.readiness {
+        Readiness::Starting => Proxy::Starting,
+        Readiness::Ready => Proxy::At(SocketAddr::from((registration.host, MESH_PORT))),
+    };
     Workload {
-        id: workload.id.clone(),
-        identity: workload.identity.clone(),
-        service: workload.spec.name.clone(),
-        namespace: workload.spec.namespace.clone(),
-        labels: workload.spec.labels.clone(),
-        addresses: workload.addresses.to_vec(),
-        mesh_address: Some(SocketAddr::from((workload.host, MESH_PORT))),
-        ports: workload.spec.ports.clone(),
-        ready: workload.readiness == Readiness::Ready,
+        id: registration.id.clone(),
+        identity: registration.identity.clone(),
+        service: registration.spec.name.clone(),
+        labels: registration.spec.labels.clone(),
+        addresses: registration.addresses.to_vec(),
+        proxy,
+        ports: registration.spec.ports.clone(),
+        default_inbound: None,
+        owner: None,
+        node: None,
     }
+}
+
+/// A service of one machine: every replica takes calls to each port that any of them declares, and to
+/// any other.
+pub(crate) fn service(
+    (namespace, name): &(String, String),
+    addresses: &[IpAddr],
+    replicas: &[&Registration],
+) -> Service {
+    let ports = ports(replicas);
+    let pairs: Arc<[EndpointPortPair]> =
+        ports.iter().map(|port| EndpointPortPair { port: port.port, target: port.port }).collect();
+    let endpoint = |replica: &&Registration| ServiceEndpoint {
+        address: replica.addresses.v4.into(),
+        workload: Some(replica.id.clone()),
+        ports: Arc::clone(&pairs),
+        state: EndpointState::Ready,
+    };
+    Service {
+        namespace: namespace.clone(),
+        name: name.clone(),
+        addresses: addresses.to_vec(),
+        endpoints: replicas.iter().map(endpoint).collect(),
+        ports,
+        undeclared: Undeclared::Forward,
+    }
+}
+
+/// The declared ports of all replicas, ascending. Where they disagree about a protocol, the first
+/// bytes tell.
+fn ports(replicas: &[&Registration]) -> Vec<PortProtocol> {
+    let mut protocols: BTreeMap<u16, AppProtocol> = BTreeMap::new();
+    for declared in replicas.iter().flat_map(|replica| &replica.spec.ports) {
+        let agreed = protocols.entry(declared.port).or_insert(declared.protocol);
+        if *agreed != declared.protocol {
+            *agreed = AppProtocol::Detect;
+        }
+    }
+    protocols.into_iter().map(|(port, protocol)| PortProtocol { port, name: None, protocol }).collect()
 }

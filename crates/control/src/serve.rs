@@ -12,28 +12,27 @@ use std::time::{Duration, SystemTime};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
-use tonic::transport::Server;
 use tracing::{error, info, warn};
+use weft_compile::Settings;
 use weft_identity::Authority;
 use weft_mesh::TrustDomain;
 use weft_mesh::record::Trust;
-use weft_wire::proto::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer;
-use weft_wire::proto::istio::v1::auth::istio_certificate_service_server::IstioCertificateServiceServer;
 use weft_wire::proto::weft::v1::control_server::ControlServer;
-use weft_wire::proto::weft::v1::observe_server::ObserveServer;
-use weft_wire::proto::weft::v1::telemetry_server::TelemetryServer;
 
-use crate::certificates::Certificates;
-use crate::discovery::Discovery;
 use crate::folder::Source;
-use crate::launch::{Facts, Launches};
+use crate::launch::Launches;
+use crate::machine::Machine;
+use crate::mesh::Mesh;
 use crate::plane::Plane;
+use crate::queries::Facts;
+use crate::services::Services;
 use crate::shared::{Phase, Shared};
 use crate::socket::{SocketError, admit, listen};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{self, Hub, Observer, Reports, Scrape};
+use crate::telemetry::{self, Scrape};
 use crate::{authority, persist};
 
 /// How one machine's control plane is set up.
@@ -85,7 +84,7 @@ pub struct ControlPlane {
     source: Option<Source>,
     listener: UnixListener,
     metrics: Option<TcpListener>,
-    shared: Shared,
+    machine: Machine,
 }
 
 /// Runs the control plane until `shutdown` is ready or somebody asks it to end.
@@ -122,23 +121,26 @@ impl ControlPlane {
         let authority = authority::open(&store, &config.trust_domain, SystemTime::now())?;
         let (addresses, workloads) = persist::load(&store)?;
         let trust = Trust { domain: config.trust_domain.clone(), anchors: authority.anchors() };
-        let mut plane = Plane::new(trust, addresses, workloads);
+        let mut mesh = Mesh::new(Settings { trust_domain: config.trust_domain.clone(), ..Settings::default() });
+        mesh.set_trust(trust);
         let open =
             |path: &PathBuf| Source::open(path).map_err(|cause| ControlError::Folder { path: path.clone(), cause });
         let source = config.folder.as_ref().map(open).transpose()?;
         if let Some(source) = &source {
-            plane.replace_resources(&source.folder().resources(), source.folder().problems());
+            mesh.replace_policies(source.folder().resources(), source.folder().problems());
         }
-        plane.problems().iter().for_each(|problem| warn!("{problem}"));
+        let plane = Plane::new(config.trust_domain.clone(), addresses, workloads, &mut mesh);
+        mesh.problems().iter().for_each(|problem| warn!("{problem}"));
         let listener = listen(&config.socket)?;
         let metrics = config.metrics.and_then(telemetry::bind);
         let (store, authority) = (Arc::new(store), Arc::new(authority));
-        Ok(Self { config, store, authority, source, listener, metrics, shared: Shared::new(plane) })
+        let machine = Machine::new(plane, Shared::new(mesh));
+        Ok(Self { config, store, authority, source, listener, metrics, machine })
     }
 
     /// What is wrong with the folder's files, a line each.
     pub fn problems(&self) -> Vec<String> {
-        self.shared.with(|plane| plane.problems())
+        self.machine.shared().with(|mesh| mesh.problems())
     }
 
     /// Serves until `shutdown` is ready or somebody asks it to end; then streams end, the state is
@@ -147,22 +149,24 @@ impl ControlPlane {
     /// # Errors
     /// [`ControlError::Server`].
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ControlError> {
-        let Self { config, store, authority, source, listener, metrics, shared } = self;
+        let Self { config, store, authority, source, listener, metrics, machine } = self;
+        let shared = machine.shared().clone();
+        // The sender may go: the authority of one machine never changes while it runs.
+        let (_, signing) = watch::channel(Some(authority));
+        let services = Services::new(shared.clone(), Arc::new(machine.clone()), signing, config.cert_lifetime);
+        let facts = facts(&config, metrics.as_ref());
         let mut tasks = JoinSet::new();
-        let hub = Hub::new();
-        let facts = facts(&config, &authority, metrics.as_ref());
         if let Some(listener) = metrics {
-            tasks.spawn(Scrape { listener, hub: hub.clone() }.run(shared.clone()));
+            tasks.spawn(Scrape { listener, hub: services.hub().clone() }.run(shared.clone()));
         }
-        tasks.spawn(persist::run(shared.clone(), Arc::clone(&store)));
-        tasks.spawn(end_grace(shared.clone(), config.resume_grace));
-        tasks.spawn(end_after_workloads(shared.clone()));
+        tasks.spawn(persist::run(machine.clone(), Arc::clone(&store)));
+        tasks.spawn(end_grace(machine.clone(), config.resume_grace));
+        tasks.spawn(end_after_workloads(machine.clone()));
         if let Some(source) = source {
             tasks.spawn(follow(shared.clone(), source));
         }
         info!(socket = %config.socket.display(), metrics = facts.metrics, "the control plane serves");
-        let signer = (authority, config.cert_lifetime);
-        let served = serve_socket(listener, (&shared, hub), facts, signer);
+        let served = serve_socket(listener, &machine, services, facts);
         let result = tokio::select! {
             result = served => result,
             () = end_on(&shared, shutdown) => Ok(()),
@@ -170,7 +174,7 @@ impl ControlPlane {
         shared.enter(Phase::Ending);
         // What doesn't end by itself is ended when `tasks` goes.
         let _ = timeout(END_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
-        persist::save(&shared, &store).await;
+        persist::save(&machine, &store).await;
         // Still under the lock: it can't be another's socket.
         if let Err(error) = std::fs::remove_file(&config.socket) {
             warn!(%error, "the socket stays behind");
@@ -180,34 +184,28 @@ impl ControlPlane {
 }
 
 /// What is known of this control plane as long as it runs.
-fn facts(config: &Config, authority: &Authority, metrics: Option<&TcpListener>) -> Facts {
+fn facts(config: &Config, metrics: Option<&TcpListener>) -> Facts {
     let address = metrics.and_then(|listener| listener.local_addr().ok());
     Facts {
         trust_domain: config.trust_domain.to_string(),
         folder: config.folder.clone(),
         started_at: SystemTime::now(),
-        issuer_not_after: authority.issuer().not_after,
-        root_not_after: authority.root().not_after,
         metrics: address.map(|address| address.to_string()).unwrap_or_default(),
     }
 }
 
 async fn serve_socket(
     listener: UnixListener,
-    (shared, hub): (&Shared, Hub),
+    machine: &Machine,
+    services: Services,
     facts: Facts,
-    (authority, lifetime): (Arc<Authority>, Duration),
 ) -> Result<(), ControlError> {
-    let observer = Observer { shared: shared.clone(), hub: hub.clone(), authority: authority.clone() };
-    let certificates = Certificates { shared: shared.clone(), authority, lifetime };
-    Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .add_service(ControlServer::new(Launches { shared: shared.clone(), facts }))
-        .add_service(IstioCertificateServiceServer::new(certificates))
-        .add_service(AggregatedDiscoveryServiceServer::new(Discovery { shared: shared.clone() }))
-        .add_service(TelemetryServer::new(Reports { shared: shared.clone(), hub }))
-        .add_service(ObserveServer::new(observer))
-        .serve_with_incoming_shutdown(admitted(listener), shared.ending())
+    let launches = Launches { machine: machine.clone(), queries: services.queries(facts) };
+    let routes = services.for_proxies().add_service(ControlServer::new(launches)).add_service(services.for_observers());
+    services
+        .server()
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(admitted(listener), machine.shared().ending())
         .await
         .map_err(|error| ControlError::Server(error.to_string()))
 }
@@ -257,38 +255,38 @@ async fn follow(shared: Shared, mut source: Source) {
         if changed {
             let (resources, problems) = (source.folder().resources(), source.folder().problems());
             info!(folder = %source.root().display(), resources = resources.len(), "the folder has changed");
-            shared.with(|plane| plane.replace_resources(&resources, problems));
-            shared.with(|plane| plane.problems()).iter().for_each(|problem| warn!("{problem}"));
+            shared.with(|mesh| mesh.replace_policies(resources, problems));
+            shared.with(|mesh| mesh.problems()).iter().for_each(|problem| warn!("{problem}"));
         }
     }
 }
 
-async fn end_grace(shared: Shared, grace: Duration) {
+async fn end_grace(machine: Machine, grace: Duration) {
     tokio::select! {
         () = sleep(grace) => {}
-        () = shared.ending() => return,
+        () = machine.shared().ending() => return,
     }
-    for id in shared.with(|plane| plane.end_grace()) {
+    for id in machine.with(|plane, mesh| plane.end_grace(mesh)) {
         warn!(workload = %id, "its launcher didn't come back");
     }
 }
 
 /// After the workloads were asked to stop, ends everything once they have.
-async fn end_after_workloads(shared: Shared) {
+async fn end_after_workloads(machine: Machine) {
+    let shared = machine.shared();
     let mut phase = shared.phase();
     // The sender lives in `shared`: it can't be gone.
     let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
-    let mut registrations = shared.registrations();
-    let gone =
-        async { while shared.with(|plane| plane.workloads().count() > 0) && registrations.changed().await.is_ok() {} };
+    let mut registrations = machine.registrations();
+    let gone = async {
+        while machine.with(|plane, _| plane.workloads().count() > 0) && registrations.changed().await.is_ok() {}
+    };
     tokio::select! {
         _ = timeout(STOP_TIMEOUT, gone) => shared.enter(Phase::Ending),
         () = shared.ending() => {}
     }
 }
 
-/// Calls at once on one connection; a launcher has one, a proxy three.
-const MAX_STREAMS: u32 = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long streams and tasks may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,33 +1,28 @@
-//! The plane as its tasks share it: one lock, held for a change and never across a wait, and the
-//! bells that tell others of changes.
+//! The mesh as its tasks share it: one lock, held for a change and never across a wait, and the
+//! bells that tell streams of changes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, watch};
-use tonic::Status;
-use tonic::metadata::MetadataMap;
 
 use crate::distribute::SubscriberId;
-use crate::plane::Plane;
-use crate::registry::Registration;
+use crate::mesh::Mesh;
 
-/// Handed to every task; cheap to clone.
+/// A mesh, handed to every task; cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared(Arc<Inner>);
+pub struct Shared(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
-    /// Rings when workloads or addresses have changed.
-    registrations: watch::Sender<()>,
     phase: watch::Sender<Phase>,
 }
 
 #[derive(Debug)]
 struct State {
-    plane: Plane,
+    mesh: Mesh,
     bells: HashMap<SubscriberId, Arc<Notify>>,
 }
 
@@ -43,24 +38,31 @@ pub(crate) enum Phase {
 }
 
 impl Shared {
-    pub(crate) fn new(plane: Plane) -> Self {
-        let state = Mutex::new(State { plane, bells: HashMap::new() });
-        let phase = watch::Sender::new(Phase::Running);
-        Self(Arc::new(Inner { state, registrations: watch::Sender::default(), phase }))
+    /// Shares a mesh.
+    pub fn new(mesh: Mesh) -> Self {
+        let state = Mutex::new(State { mesh, bells: HashMap::new() });
+        Self(Arc::new(Inner { state, phase: watch::Sender::new(Phase::Running) }))
     }
 
-    /// Looks at the plane or changes it, and tells those whom a change concerns.
-    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Plane) -> R) -> R {
+    /// Looks at the mesh or changes it, and tells those whom a change concerns. It must not wait.
+    pub fn with<R>(&self, work: impl FnOnce(&mut Mesh) -> R) -> R {
         let mut state = self.lock();
-        let result = work(&mut state.plane);
-        let changes = state.plane.changes();
-        for bell in changes.wake.iter().filter_map(|id| state.bells.get(id)) {
+        let result = work(&mut state.mesh);
+        for bell in state.mesh.woken().iter().filter_map(|id| state.bells.get(id)) {
             bell.notify_one();
         }
-        if changes.unsaved {
-            self.0.registrations.send_replace(());
-        }
         result
+    }
+
+    /// Ends all that serves: streams, then their servers.
+    pub fn end(&self) {
+        self.enter(Phase::Ending);
+    }
+
+    /// Waits until everything ends.
+    pub async fn ending(&self) {
+        // The sender lives in `self`: it can't be gone.
+        let _ = self.phase().wait_for(|phase| *phase == Phase::Ending).await;
     }
 
     /// Gives a subscriber's stream its bell.
@@ -75,21 +77,6 @@ impl Shared {
         self.lock().bells.remove(&id);
     }
 
-    /// The workload whose proxy sends this `authorization: Bearer …`.
-    ///
-    /// # Errors
-    /// Status `UNAUTHENTICATED`, which doesn't say what was wrong.
-    pub(crate) fn authenticate(&self, metadata: &MetadataMap) -> Result<Registration, Status> {
-        let token = metadata.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        let known = token.and_then(|token| self.with(|plane| plane.by_token(token).cloned()));
-        known.ok_or_else(|| Status::unauthenticated("expected the token of a running workload"))
-    }
-
-    /// Tells when workloads or addresses change from now on.
-    pub(crate) fn registrations(&self) -> watch::Receiver<()> {
-        self.0.registrations.subscribe()
-    }
-
     pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
         self.0.phase.subscribe()
     }
@@ -102,12 +89,6 @@ impl Shared {
                 true
             }
         });
-    }
-
-    /// Waits until everything ends.
-    pub(crate) async fn ending(&self) {
-        // The sender lives in `self`: it can't be gone.
-        let _ = self.phase().wait_for(|phase| *phase == Phase::Ending).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -3,25 +3,38 @@
 //! It signs whatever identity it is told to: who may ask for which is the caller's question. It
 //! writes no file; [`AuthorityPem`] is what the caller keeps.
 
+mod link;
 mod signer;
 
 use std::fmt;
+use std::iter;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use zeroize::Zeroize;
 
+use self::link::Link;
 use self::signer::Signer;
+pub(crate) use self::signer::dated_params;
 use crate::certificate::{self, Certificate, Malformed};
+use crate::credential::LeafKey;
 use crate::request::{Request, RequestError};
+use crate::tls;
+use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, TrustDomain};
 
-/// A root, the issuer that it signed, and both private keys.
+/// An issuer with its key, and the roots that vouch for it.
 ///
 /// The anchors are a list everywhere, so that a second root can stand beside the first.
 pub struct Authority {
-    root: Signer,
     issuer: Signer,
+    /// Between the issuer and its root, each signed by the next.
+    above: Vec<Link>,
+    /// The one of the anchors that vouches for the issuer.
+    root: Link,
+    anchors: Vec<Link>,
+    /// The root's key, where it is here and not in a safer place.
+    root_key: Option<Signer>,
     domain: Option<TrustDomain>,
 }
 
@@ -37,7 +50,7 @@ impl Authority {
     ) -> Result<Self, AuthorityError> {
         let root = Signer::root(domain, now, lifetimes.root)?;
         let issuer = Signer::issuer(&root, domain, now, lifetimes.issuer)?;
-        Ok(Self { root, issuer, domain: Some(domain.clone()) })
+        Ok(Self::of(root, issuer))
     }
 
     /// Takes up an authority that was kept, and checks that it can still sign at `now`.
@@ -45,26 +58,80 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError`] says which of the four texts can't be used, and why.
     pub fn from_pem(pem: AuthorityPem, now: SystemTime) -> Result<Self, AuthorityError> {
-        let root = Signer::from_pem(Role::Root, &pem.root_certificate, &pem.root_key, now)?;
-        let issuer = Signer::from_pem(Role::Issuer, &pem.issuer_certificate, &pem.issuer_key, now)?;
-        issuer.check_signed_by(&root)?;
-        let domain = issuer.domain();
-        Ok(Self { root, issuer, domain })
+        let root = Signer::with_key(one(Role::Root, &pem.root_certificate)?, &pem.root_key)?;
+        root.link().check_dates(now)?;
+        let issuer = Signer::with_key(one(Role::Issuer, &pem.issuer_certificate)?, &pem.issuer_key)?;
+        issuer.link().check_dates(now)?;
+        issuer.link().check_signed_by(root.link())?;
+        Ok(Self::of(root, issuer))
     }
 
-    /// What must be kept so that [`Authority::from_pem`] makes the same authority again.
-    pub fn to_pem(&self) -> AuthorityPem {
-        AuthorityPem {
-            root_certificate: self.root.pem().to_owned(),
-            root_key: self.root.key_pem(),
-            issuer_certificate: self.issuer.pem().to_owned(),
-            issuer_key: self.issuer.key_pem(),
+    /// A new issuer, signed by a root that was kept.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], when the root can't be used or `lifetime` reaches beyond what a certificate can say.
+    pub fn issue(
+        root_certificate: &str,
+        root_key: &str,
+        domain: &TrustDomain,
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<Self, AuthorityError> {
+        let root = Signer::with_key(one(Role::Root, root_certificate)?, root_key)?;
+        root.link().check_dates(now)?;
+        let issuer = Signer::issuer(&root, domain, now, lifetime)?;
+        Ok(Self::of(root, issuer))
+    }
+
+    /// Takes up an issuer whose root's key is elsewhere, and checks that it can sign at `now`, and that
+    /// one of the anchors vouches for it.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] says which of the three texts can't be used, and why.
+    pub fn from_issuer(pem: &IssuerPem, now: SystemTime) -> Result<Self, AuthorityError> {
+        let anchors = Link::all(Role::Root, &pem.anchors)?;
+        let mut chain = Link::all(Role::Issuer, &pem.certificate)?;
+        // A root at the end stands among the anchors, or nobody trusts it.
+        if chain.len() > 1 {
+            chain.pop_if(|last| last.certificate().subject == last.certificate().issuer);
         }
+        chain.iter().try_for_each(|link| link.check_dates(now))?;
+        chain.windows(2).try_for_each(|pair| pair[0].check_signed_by(&pair[1]))?;
+        let vouches = |top: &Link, anchor: &Link| top.der() == anchor.der() || top.check_signed_by(anchor).is_ok();
+        let mut chain = chain.into_iter();
+        let no_issuer = || AuthorityError::Pem { role: Role::Issuer.to_string(), found: "none".to_owned() };
+        let issuer = chain.next().ok_or_else(no_issuer)?;
+        let above: Vec<Link> = chain.collect();
+        let top = above.last().unwrap_or(&issuer);
+        let root = anchors.iter().find(|anchor| vouches(top, anchor)).ok_or_else(|| top.unsigned())?.clone();
+        root.check_dates(now)?;
+        let domain = issuer.domain();
+        let issuer = Signer::with_key(issuer, &pem.key)?;
+        let authority = Self { issuer, above, root, anchors, root_key: None, domain };
+        authority.try_out(now)?;
+        Ok(authority)
+    }
+
+    fn of(root: Signer, issuer: Signer) -> Self {
+        let (link, domain) = (root.link().clone(), issuer.link().domain());
+        Self { issuer, above: Vec::new(), anchors: vec![link.clone()], root: link, root_key: Some(root), domain }
+    }
+
+    /// What must be kept so that [`Authority::from_pem`] makes the same authority again; `None` when
+    /// the root's key isn't here.
+    pub fn to_pem(&self) -> Option<AuthorityPem> {
+        let root_key = self.root_key.as_ref()?.key_pem();
+        Some(AuthorityPem {
+            root_certificate: self.root.pem().to_owned(),
+            root_key,
+            issuer_certificate: self.issuer.link().pem().to_owned(),
+            issuer_key: self.issuer.key_pem(),
+        })
     }
 
     /// The roots that vouch for what this authority signs, DER.
     pub fn anchors(&self) -> Vec<Vec<u8>> {
-        vec![self.root.der().to_vec()]
+        self.anchors.iter().map(|anchor| anchor.der().to_vec()).collect()
     }
 
     /// What the root says of itself.
@@ -74,7 +141,7 @@ impl Authority {
 
     /// What the issuer says of itself.
     pub fn issuer(&self) -> &Certificate {
-        self.issuer.certificate()
+        self.issuer.link().certificate()
     }
 
     /// Certifies the key of a request as `id`, for `lifetime` or for as long as the issuer itself lives.
@@ -96,10 +163,9 @@ impl Authority {
             return Err(AuthorityError::TrustDomain { expected: domain.clone(), found: id.clone() });
         }
         let request = Request::parse(csr_pem, id)?;
-        self.root.check_dates(now)?;
-        self.issuer.check_dates(now)?;
-        let end = self.root.certificate().not_after.min(self.issuer.certificate().not_after);
-        let mut params = signer::dated_params(now, lifetime, Some(end))?;
+        self.chain().try_for_each(|link| link.check_dates(now))?;
+        let end = self.chain().map(|link| link.certificate().not_after).min();
+        let mut params = signer::dated_params(now, lifetime, end)?;
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = vec![signer::uri(id.as_str())?];
         params.is_ca = IsCa::ExplicitNoCa;
@@ -110,8 +176,28 @@ impl Authority {
 
     fn signed_leaf(&self, params: &CertificateParams, request: &Request) -> Result<SignedLeaf, AuthorityError> {
         let leaf = self.issuer.sign(params, &request.key)?;
-        let chain_pem = vec![certificate::to_pem(&leaf), self.issuer.pem().to_owned(), self.root.pem().to_owned()];
+        let above = self.chain().map(|link| link.pem().to_owned());
+        let chain_pem = iter::once(certificate::to_pem(&leaf)).chain(above).collect();
         Ok(SignedLeaf { chain_pem, not_after: SystemTime::from(params.not_after) })
+    }
+
+    /// Signs a leaf and verifies it as a peer would: constraints that others wrote into certificates
+    /// can forbid what their signatures allow.
+    fn try_out(&self, now: SystemTime) -> Result<(), AuthorityError> {
+        let unaccepted = |error: &dyn fmt::Display| AuthorityError::Unaccepted { found: error.to_string() };
+        let domain = self.domain.clone().unwrap_or_default();
+        let id = SpiffeId::new(&domain, "weft", "probe").map_err(|error| unaccepted(&error))?;
+        let csr = LeafKey::generate().and_then(|key| key.csr_pem(&id)).map_err(|error| unaccepted(&error))?;
+        let leaf = self.sign(&csr, &id, Duration::from_secs(60), now)?;
+        let trust = Trust { domain, anchors: self.anchors() };
+        tls::accepts(&leaf.chain_pem, &trust, now).map_err(|error| unaccepted(&error))
+    }
+
+    /// From the issuer to its root, which may be one.
+    fn chain(&self) -> impl Iterator<Item = &Link> {
+        let issuer = self.issuer.link();
+        let root = Some(&self.root).filter(|root| root.der() != issuer.der());
+        iter::once(issuer).chain(&self.above).chain(root)
     }
 }
 
@@ -165,10 +251,34 @@ impl Drop for AuthorityPem {
     }
 }
 
+/// An issuer as it is brought: by cert-manager, or by a user whose root's key is in a safe place. The
+/// key is wiped from memory when this is dropped.
+pub struct IssuerPem {
+    /// The issuer's certificate (`tls.crt`), and after it those between it and its root, if any.
+    pub certificate: String,
+    /// The issuer's private key (`tls.key`): secret.
+    pub key: String,
+    /// The roots that are trusted, one at least.
+    pub anchors: String,
+}
+
+impl fmt::Debug for IssuerPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (certificate, anchors) = (&self.certificate, &self.anchors);
+        f.debug_struct("IssuerPem").field("certificate", certificate).field("anchors", anchors).finish_non_exhaustive()
+    }
+}
+
+impl Drop for IssuerPem {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
 /// A certificate as it goes to the workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedLeaf {
-    /// Leaf, issuer, root: PEM, one certificate each.
+    /// Leaf, issuer, root, and what is between them: PEM, one certificate each.
     pub chain_pem: Vec<String>,
     /// The last second at which the leaf holds.
     pub not_after: SystemTime,
@@ -251,6 +361,12 @@ pub enum AuthorityError {
         /// From when on, RFC 3339.
         not_before: String,
     },
+    /// Peers would refuse what the issuer signs.
+    #[error("issuer certificate: expected one whose leaves peers accept, found that they refuse them: {found}")]
+    Unaccepted {
+        /// Why they would.
+        found: String,
+    },
     /// The identity belongs to another mesh.
     #[error("expected an identity of trust domain {expected}, found {found}")]
     TrustDomain {
@@ -281,6 +397,15 @@ pub enum AuthorityError {
 impl From<rcgen::Error> for AuthorityError {
     fn from(error: rcgen::Error) -> Self {
         Self::Signing(error.to_string())
+    }
+}
+
+/// The one certificate of a text.
+fn one(role: Role, text: &str) -> Result<Link, AuthorityError> {
+    let mut links = Link::all(role, text)?;
+    match (links.pop(), links.len()) {
+        (Some(link), 0) => Ok(link),
+        (_, more) => Err(AuthorityError::Pem { role: role.to_string(), found: format!("{} of them", more + 1) }),
     }
 }
 

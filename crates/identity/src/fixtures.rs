@@ -51,7 +51,7 @@ pub(crate) fn leaf_params(uris: &[&str]) -> CertificateParams {
 
 /// A leaf of `params` under the authority's issuer: chain and private key.
 pub(crate) fn forged(authority: &Authority, params: &CertificateParams) -> (Vec<CertificateDer<'static>>, KeyPair) {
-    let pem = authority.to_pem();
+    let pem = authority.to_pem().unwrap();
     let issuer_der = pem::parse(&pem.issuer_certificate).unwrap().into_contents();
     let signer =
         Issuer::from_ca_cert_pem(&pem.issuer_certificate, KeyPair::from_pem(&pem.issuer_key).unwrap()).unwrap();

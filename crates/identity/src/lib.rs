@@ -13,6 +13,7 @@ mod clock;
 mod credential;
 #[cfg(test)]
 mod fixtures;
+mod named;
 mod protection;
 mod provider;
 mod reason;
@@ -21,9 +22,10 @@ mod request;
 mod tls;
 mod verify;
 
-pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, SignedLeaf};
+pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, IssuerPem, SignedLeaf};
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
+pub use named::{NamedServer, NamedServerError};
 pub use protection::{
     LateMessage, Protection, RECORD_CONTENT_BYTES, RECORD_HEADER_BYTES, RECORD_OVERHEAD_BYTES, RecordHeader,
 };
@@ -31,5 +33,8 @@ pub use provider::provider;
 pub use reason::{Reason, describe};
 pub use renewal::{LEAST_LIFETIME, renew_at, retry_after};
 pub use request::RequestError;
-pub use tls::{MeshTls, TlsSettings, TrustError, server_name};
+pub use tls::{
+    MeshTls, TlsSettings, TrustError, client_config_without_identity, server_config_for_anyone, server_name,
+    unverified_client_config,
+};
 pub use verify::PeerError;

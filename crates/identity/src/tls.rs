@@ -3,22 +3,29 @@
 //! Resumption would skip the check of the chain. SNI is off, since names on the wire tell a
 //! listener who is called. Opens no connection: it makes configurations.
 
+mod unverified;
+
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::client::Resumption;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use crate::certificate;
 use crate::credential::Credential;
 use crate::provider::provider;
-use crate::verify::{ClientVerifier, ServerVerifier};
+use crate::verify::{ClientVerifier, Proof, ServerVerifier};
 use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, TrustDomain};
+
+pub use unverified::unverified_client_config;
 
 /// A credential and a trust bundle, from which configurations are made; make a new one when either changes.
 ///
@@ -53,7 +60,7 @@ impl MeshTls {
         let roots = Arc::new(roots(trust)?);
         let identity = Arc::new(SingleCertAndKey::from(Arc::clone(credential.certified())));
         let domains = std::iter::once(&trust.domain).chain(&settings.aliases).cloned().collect();
-        let server = server_base(client_verifier(&roots, domains)?, &identity, &settings)?;
+        let server = server_base(client_verifier(&roots, (domains, Proof::Required))?, &identity, &settings)?;
         let client = client_base(server_verifier(&roots, &[]), &identity, &settings)?;
         Ok(Self { credential, roots, server, client })
     }
@@ -80,6 +87,59 @@ impl MeshTls {
         config.alpn_protocols = owned(alpn);
         Arc::new(config)
     }
+}
+
+/// For an accepting side that also serves clients who have no identity yet: one that shows a certificate
+/// must prove an identity of the trust domain, and one that shows none is nobody.
+///
+/// # Errors
+/// As for [`MeshTls::new`].
+pub fn server_config_for_anyone(
+    credential: &Credential,
+    trust: &Trust,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, TrustError> {
+    let roots = Arc::new(roots(trust)?);
+    let verifier = client_verifier(&roots, ([trust.domain.clone()].into(), Proof::Optional))?;
+    let identity = Arc::new(SingleCertAndKey::from(Arc::clone(credential.certified())));
+    let mut config = server_base(verifier, &identity, &TlsSettings::default())?;
+    config.alpn_protocols = owned(alpn);
+    Ok(Arc::new(config))
+}
+
+/// For a connecting side that has no identity yet: it shows no certificate. The server must be one of
+/// `expected`.
+///
+/// # Errors
+/// As for [`MeshTls::new`].
+pub fn client_config_without_identity(
+    trust: &Trust,
+    expected: &[SpiffeId],
+    alpn: &[&[u8]],
+) -> Result<Arc<ClientConfig>, TrustError> {
+    let verifier = server_verifier(&Arc::new(roots(trust)?), expected);
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?;
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    config.alpn_protocols = owned(alpn);
+    Ok(Arc::new(config))
+}
+
+/// Whether peers who trust this accept a chain (PEM, leaf first) at `now`.
+///
+/// # Errors
+/// Why they don't.
+pub(crate) fn accepts(chain_pem: &[String], trust: &Trust, now: SystemTime) -> Result<(), String> {
+    let text = |error: &dyn fmt::Display| error.to_string();
+    let roots = roots(trust).map_err(|error| text(&error))?;
+    let ders = certificate::ders(&chain_pem.concat())?;
+    let (leaf, rest) = ders.split_first().ok_or("no certificate")?;
+    let leaf = ParsedCertificate::try_from(leaf).map_err(|error| text(&error))?;
+    let since = now.duration_since(UNIX_EPOCH).map_err(|error| text(&error))?;
+    let algorithms = provider().signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(&leaf, &roots, rest, UnixTime::since_unix_epoch(since), algorithms)
+        .map_err(|error| text(&error))
 }
 
 /// What can be chosen about the mesh's TLS.
@@ -152,11 +212,14 @@ fn server_base(
     Ok(config)
 }
 
-fn client_verifier(roots: &Arc<RootCertStore>, domains: Arc<[TrustDomain]>) -> Result<Arc<ClientVerifier>, TrustError> {
+fn client_verifier(
+    roots: &Arc<RootCertStore>,
+    (domains, proof): (Arc<[TrustDomain]>, Proof),
+) -> Result<Arc<ClientVerifier>, TrustError> {
     let chain = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider())
         .build()
         .map_err(|error| TrustError::Rejected(error.to_string()))?;
-    Ok(Arc::new(ClientVerifier { chain, domains }))
+    Ok(Arc::new(ClientVerifier { chain, domains, proof }))
 }
 
 fn client_base(

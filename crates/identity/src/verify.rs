@@ -104,15 +104,27 @@ impl fmt::Debug for ServerVerifier {
     }
 }
 
+/// Whether a client must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Required,
+    Optional,
+}
+
 /// Verifies clients, for a server that serves every workload of its trust domains.
 #[derive(Debug)]
 pub(crate) struct ClientVerifier {
-    /// rustls's own, for the chain; it makes the certificate mandatory.
+    /// rustls's own, for the chain.
     pub(crate) chain: Arc<dyn ClientCertVerifier>,
     pub(crate) domains: Arc<[TrustDomain]>,
+    pub(crate) proof: Proof,
 }
 
 impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.proof == Proof::Required
+    }
+
     /// None: a peer has one certificate, and a list of roots would only make the handshake longer.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]

@@ -2,3 +2,22 @@
 //! installation and checks.
 
 #![forbid(unsafe_code)]
+
+pub mod check;
+pub mod client;
+pub mod controller;
+pub mod crds;
+pub mod events;
+mod fetch;
+mod identity;
+pub mod inject;
+pub mod install;
+mod issuer;
+pub mod manifest;
+mod model;
+pub mod names;
+mod status;
+pub mod uninstall;
+mod watch;
+mod watched;
+pub mod webhook;

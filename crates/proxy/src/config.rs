@@ -6,10 +6,13 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
+use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, WorkloadId};
-use weft_wire::bootstrap::{Bootstrap, ControlAddress, Names, Published, Redirection};
+use weft_wire::bootstrap::{self, Bootstrap, Names, Published, Redirection};
 
+use crate::checks::Checks;
 use crate::fds;
 
 /// The data thread's configuration. Its sockets are non-blocking and not yet watched.
@@ -21,17 +24,21 @@ pub struct Config {
     /// Where the program's connections arrive.
     pub outbound: Vec<OutboundListener>,
     /// Where other proxies call.
-    pub mesh: Option<TcpListener>,
+    pub mesh: Vec<TcpListener>,
     /// Where metrics are read.
     pub admin: Option<TcpListener>,
     /// Where callers outside the mesh arrive, and at which of the workload's ports they are meant.
     pub published: Vec<(TcpListener, u16)>,
+    /// Where plain callers' connections arrive that were redirected (a pod).
+    pub captured: Vec<TcpListener>,
     /// Where DNS questions arrive, each with the address that was asked.
     pub dns: Vec<UdpSocket>,
     /// How names are resolved.
     pub names: Option<Names>,
     /// Where the program is.
     pub program: Program,
+    /// What is asked of the program for others, at the port of metrics.
+    pub checks: Checks,
     /// Gets one byte when the proxy serves.
     pub ready: Option<OwnedFd>,
     /// Gets the access log.
@@ -45,6 +52,8 @@ pub enum Program {
     Inside(OwnedFd),
     /// On the host: at these addresses by the workload's port, else on loopback at that port.
     Host(BTreeMap<u16, SocketAddr>),
+    /// Beside the proxy, in one pod. Any address may be of the mesh, then, and not only its own ranges.
+    Pod,
 }
 
 /// A listener of the program's connections.
@@ -77,6 +86,29 @@ pub struct ControlConfig {
     pub identity: SpiffeId,
 }
 
+/// Where the control plane answers, and with what the proxy proves itself there.
+#[derive(Debug, Clone)]
+pub enum ControlAddress {
+    /// A Unix socket (one machine), and the bearer token that the launcher was given.
+    Socket(bootstrap::ControlAddress),
+    /// A server of the mesh's own TLS (Kubernetes).
+    Network(NetworkControl),
+}
+
+/// A control plane that is reached over TLS. A first certificate is asked for with a token, and
+/// everything else by that certificate.
+#[derive(Debug, Clone)]
+pub struct NetworkControl {
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// Who must answer there.
+    pub identity: SpiffeId,
+    /// Whom to trust until its own record of trust comes.
+    pub trust: Trust,
+    /// The file with the service account's token. It is read anew each time, for it is renewed.
+    pub token_file: PathBuf,
+}
+
 /// Why a bootstrap is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -89,6 +121,9 @@ pub enum ConfigError {
     /// A socket in it can't be used.
     #[error("{0}: {1}")]
     Socket(&'static str, io::Error),
+    /// The environment of a pod doesn't tell enough; every mistake in it.
+    #[error("the environment that the injector writes is wrong: {}", .0.join("; "))]
+    Environment(Vec<String>),
 }
 
 /// Reads a bootstrap and takes the sockets that it names.
@@ -110,18 +145,21 @@ pub fn from_bootstrap(bootstrap: Bootstrap) -> Result<(Config, ControlConfig), C
         outbound: (sockets.outbound.iter())
             .map(|number| Ok(OutboundListener { listener: take(*number)?.into(), original }))
             .collect::<Result<_, ConfigError>>()?,
-        mesh: Some(listen(SocketAddr::new(bootstrap.host_address, MESH_PORT))?),
+        mesh: vec![listen(SocketAddr::new(bootstrap.host_address, MESH_PORT))?],
         admin: Some(listen(SocketAddr::new(bootstrap.host_address, ADMIN_PORT))?),
         published: (bootstrap.publish.iter())
             .map(|Published { listen: at, port }| Ok((listen(*at)?, *port)))
             .collect::<Result<_, ConfigError>>()?,
         dns: sockets.dns.iter().map(|number| Ok(take(*number)?.into())).collect::<Result<_, ConfigError>>()?,
         names: Some(bootstrap.names),
+        captured: Vec::new(),
         program: Program::Inside(take(sockets.maker)?),
+        checks: Checks::default(),
         ready: Some(take(sockets.ready)?),
         access: Some(Box::new(io::stderr())),
     };
-    Ok((config, ControlConfig { address: bootstrap.control, workload, identity }))
+    let address = ControlAddress::Socket(bootstrap.control);
+    Ok((config, ControlConfig { address, workload, identity }))
 }
 
 /// Reads the bootstrap's JSON from an inherited descriptor.
@@ -142,7 +180,11 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ConfigError> {
     bound.map_err(|e| ConfigError::Socket("listener", io::Error::new(e.kind(), format!("{address}: {e}"))))
 }
 
+/// Where a pod's own connections arrive.
+pub(crate) const OUTBOUND_PORT: u16 = 15001;
+/// Where plain callers of a pod arrive.
+pub(crate) const INBOUND_PORT: u16 = 15006;
 /// The mesh protocol's port.
-const MESH_PORT: u16 = 15008;
+pub(crate) const MESH_PORT: u16 = 15008;
 /// The port of metrics and readiness.
-const ADMIN_PORT: u16 = 15020;
+pub(crate) const ADMIN_PORT: u16 = 15020;

@@ -29,7 +29,7 @@ use crate::report::{self, Reporter};
 use crate::request::Flows;
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
-use crate::{admin, dns, inbound, outbound};
+use crate::{admin, dns, inbound, outbound, range};
 
 /// What the tasks of one data thread share.
 pub(crate) struct Data {
@@ -91,6 +91,11 @@ impl Data {
         let party = Party { workload: name, namespace, app, principal: Some(inbound.identity.clone()) };
         self.own.replace(Some(party.clone()));
         party
+    }
+
+    /// Whether somebody in the mesh may have an address.
+    pub(crate) fn may_be_mesh(&self, ip: IpAddr) -> bool {
+        matches!(self.sockets, SocketSource::Pod) || range::is_mesh(ip)
     }
 
     /// Brings counters up to date that others keep.
@@ -172,6 +177,7 @@ fn start(
     let sockets = match config.program {
         Program::Inside(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
         Program::Host(programs) => SocketSource::Host(programs),
+        Program::Pod => SocketSource::Pod,
     };
     let data = Rc::new(Data {
         workload: config.workload,
@@ -200,14 +206,17 @@ fn start(
         let listener = watched(outbound.listener)?;
         spawn_local(outbound::listen(data.clone(), listener, outbound.original));
     }
-    if let Some(mesh) = config.mesh {
+    for mesh in config.mesh {
         spawn_local(inbound::listen(data.clone(), watched(mesh)?));
+    }
+    for listener in config.captured {
+        spawn_local(inbound::listen_captured(data.clone(), watched(listener)?));
     }
     for (listener, port) in config.published {
         spawn_local(inbound::listen_published(data.clone(), watched(listener)?, port));
     }
     if let Some(admin) = config.admin {
-        spawn_local(admin::listen(data.clone(), watched(admin)?));
+        spawn_local(admin::listen(data.clone(), watched(admin)?, Rc::new(config.checks)));
     }
     for socket in config.dns {
         socket.set_nonblocking(true)?;

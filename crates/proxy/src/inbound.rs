@@ -1,5 +1,6 @@
 //! Others call the workload: who they are is proved by TLS, whether they may is decided here, and
-//! only then does the program see a connection. Plaintext callers come in at published ports only.
+//! only then does the program see a connection. Plaintext callers come in at published ports, and in a
+//! pod where they were redirected from.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use weft_mesh::record::{Inbound, MtlsMode};
 use weft_wire::head::{self, Answer, Head, Kind, Refusal};
 
 use crate::accept::Carrying;
+use crate::config::OriginalDestination;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
 use crate::data::Data;
@@ -30,7 +32,7 @@ use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
-use crate::{accept, http1, http2};
+use crate::{accept, http1, http2, original};
 
 /// Serves the mesh's port until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
@@ -62,13 +64,38 @@ pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
             data.report.touch();
-            if let Some(carrying) = Box::pin(begin_plain(&data, socket, from, port)).await {
-                carrying.await;
+            let of_family = data.addresses.iter().find(|ip| ip.is_ipv4() == from.is_ipv4());
+            if let Some(ip) = of_family.or(data.addresses.first()) {
+                serve_plain(&data, socket, (from, SocketAddr::new(*ip, port))).await;
             }
             drop((open, permit));
         });
     })
     .await;
+}
+
+/// Serves callers of a pod who prove nothing and meant any of its ports, until the proxy drains.
+pub(crate) async fn listen_captured(data: Rc<Data>, listener: TcpListener) {
+    let permits = data.inbound_permits.clone();
+    accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
+        let data = data.clone();
+        tokio::task::spawn_local(async move {
+            let open = data.drain.open();
+            data.report.touch();
+            match original::destination(&socket, OriginalDestination::Tracked) {
+                Ok(destination) => serve_plain(&data, socket, (from, destination)).await,
+                Err(error) => tracing::info!(%from, %error, "a caller without its original destination"),
+            }
+            drop((open, permit));
+        });
+    })
+    .await;
+}
+
+async fn serve_plain(data: &Rc<Data>, socket: TcpStream, ends: (SocketAddr, SocketAddr)) {
+    if let Some(carrying) = Box::pin(begin_plain(data, socket, ends)).await {
+        carrying.await;
+    }
 }
 
 async fn handshake(data: &Data, socket: TcpStream) -> Result<(Box<TlsStream>, SpiffeId), Failure> {
@@ -248,12 +275,14 @@ fn asks_for_name(data: &Data, inbound: &Inbound, facts: &Facts) -> bool {
     data.addresses.contains(&facts.destination.ip()) && hangs_on_sni(inbound, &facts.connection(&Hello::Unseen))
 }
 
-/// A caller of a published port: what it speaks is told as for the program's own calls. `None` when
-/// it was refused, or has gone.
-async fn begin_plain(data: &Rc<Data>, socket: TcpStream, from: SocketAddr, port: u16) -> Option<Carrying<'_>> {
-    let of_family = data.addresses.iter().find(|ip| ip.is_ipv4() == from.is_ipv4());
-    let ip = of_family.or(data.addresses.first())?;
-    let destination = SocketAddr::new(*ip, port);
+/// A caller who proves nothing: what it speaks is told as for the program's own calls. `None` when it
+/// was refused, or has gone.
+async fn begin_plain(
+    data: &Rc<Data>,
+    socket: TcpStream,
+    (from, destination): (SocketAddr, SocketAddr),
+) -> Option<Carrying<'_>> {
+    let port = destination.port();
     let mut account = account(data, from, destination, (Party::unknown(), "none"));
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
     let mut caller = Side::plain(socket);
@@ -357,7 +386,7 @@ async fn open_named(
     let Some(admitted) = admitted else {
         return Err(Failure::inbound(Cause::Policy, reason));
     };
-    let connecting = data.sockets.connect(&data.addresses, destination.port(), caller.ip());
+    let connecting = data.sockets.connect(&data.addresses, destination, caller.ip());
     let program = connecting.await.map_err(|e| {
         Failure::inbound(Cause::Connect, format!("{} at port {}: {e}", data.workload, destination.port()))
     })?;

@@ -8,6 +8,7 @@
 mod accept;
 pub mod access;
 mod admin;
+pub mod checks;
 pub mod config;
 mod connection;
 pub mod control;
@@ -28,6 +29,7 @@ mod live;
 pub mod metrics;
 mod original;
 mod outbound;
+pub mod pod;
 mod random;
 mod range;
 pub mod records;

@@ -49,6 +49,10 @@ pub const DNS_SHORT_NAME_WAIT: Duration = Duration::from_millis(250);
 pub const DNS_CLIENT_IDLE: Duration = Duration::from_secs(10);
 /// How long a slow client of the metrics page may take.
 pub const ADMIN_WAIT: Duration = Duration::from_secs(5);
+/// How long the program may take to tell its own metrics.
+pub const SCRAPE_WAIT: Duration = Duration::from_secs(5);
+/// The most bytes that they may be.
+pub const SCRAPE_BYTES: u64 = 16 << 20;
 /// How long an accept loop rests after an error such as "too many open files".
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -137,8 +141,9 @@ pub const ACCESS_DELAY: Duration = Duration::from_millis(100);
 /// Series of metrics; beyond, calls are counted under one series whose labels are `other`. As many
 /// labels of requests are shared by connections.
 pub const METRIC_SERIES: usize = 2_000;
-/// Clients of the metrics page at once.
-pub const ADMIN_CLIENTS: usize = 16;
+/// Clients of the metrics page at once. In a pod the kubelet is among them, and must not have to wait
+/// for others.
+pub const ADMIN_CLIENTS: usize = 256;
 /// The longest head of a request to the metrics page.
 pub const ADMIN_HEAD_BYTES: usize = 8 << 10;
 /// Updates from the control thread that wait for the data thread; the stream's own flow control
@@ -256,6 +261,18 @@ pub const H2_PREFACE_WAIT: Duration = Duration::from_secs(10);
 
 /// How long one request for a certificate may take; `weft_identity::retry_after` counts on it.
 pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(2);
+/// The same over the network, where the token is reviewed by another server. A certificate there lives
+/// for hours.
+pub const CERTIFICATE_WAIT_NETWORK: Duration = Duration::from_secs(15);
+/// How long connecting to the control plane may take over the network, TLS included.
+pub const CONTROL_CONNECT: Duration = Duration::from_secs(10);
+/// How often the control plane is asked over the network whether it is still there.
+pub const CONTROL_PING: Duration = Duration::from_secs(15);
+/// How long it may take to answer.
+pub const CONTROL_PING_WAIT: Duration = Duration::from_secs(10);
+/// The time over which proxies that have lost the control plane come back to it. Shorter than
+/// [`RECORD_WAIT`], so that nothing new fails where it was away for a moment.
+pub const RECONNECT_SPREAD: Duration = Duration::from_secs(4);
 /// How often counters are told while anything happens, until the control plane asks for another pace.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// The fastest pace that it may ask for: what a report costs is then still below a hundredth of the time.

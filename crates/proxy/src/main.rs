@@ -1,5 +1,5 @@
-//! One workload's proxy. `--bootstrap-fd N` is how a launcher starts it; `--records FILE` runs it
-//! from a file, without control plane.
+//! One workload's proxy. `--bootstrap-fd N` is how a launcher starts it, `--kubernetes` how a pod does;
+//! `--records FILE` runs it from a file, without control plane.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
-use weft_proxy::config::{self, ConfigError};
+use weft_proxy::config::{self, Config, ConfigError, ControlConfig};
 use weft_proxy::data::{self, Channels};
 use weft_proxy::file::{self, FileError, Loaded};
-use weft_proxy::{control, limits, report};
+use weft_proxy::{control, limits, pod, report};
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter()).init();
@@ -19,9 +19,12 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--bootstrap-fd", number] => match number.parse() {
-            Ok(number) => ended(run_bootstrap(number)),
+            Ok(number) => ended(config::read_bootstrap(number).and_then(config::from_bootstrap).and_then(run)),
             Err(_) => usage(),
         },
+        ["--kubernetes"] => {
+            ended(pod::from_environment(|name| std::env::var(name).ok()).and_then(pod::config).and_then(run))
+        }
         ["--records", path] => run_file(Path::new(path)),
         ["--help" | "-h"] => print(HELP),
         ["--version" | "-V"] => print(concat!("weft-proxy ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -29,8 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_bootstrap(number: i32) -> Result<(), ConfigError> {
-    let (config, control) = config::from_bootstrap(config::read_bootstrap(number)?)?;
+fn run((config, control): (Config, ControlConfig)) -> Result<(), ConfigError> {
     let (told, updates) = mpsc::channel(limits::UPDATES);
     let (orders, asked) = mpsc::unbounded_channel();
     let (reports, signals) = report::channel();
@@ -93,7 +95,9 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    say(format_args!("expected --records FILE or --bootstrap-fd NUMBER; weft-proxy --help has an example"));
+    say(format_args!(
+        "expected --kubernetes, --records FILE or --bootstrap-fd NUMBER; weft-proxy --help has an example"
+    ));
     ExitCode::from(BAD_USE)
 }
 
@@ -115,6 +119,7 @@ const HELP: &str = r#"weft-proxy: the proxy beside one workload of a Weft mesh
 
   weft-proxy --records FILE        run from a file, without control plane: to try or to race a pair on loopback
   weft-proxy --bootstrap-fd N      started by `weft run`: told what it is on an inherited descriptor
+  weft-proxy --kubernetes          in an injected pod: told what it is by its environment
 
 A FILE for the calling side; docs/records-file.md describes every field:
 

@@ -115,14 +115,17 @@ async fn begin(
 /// Who has the address; `None`: somebody outside of the mesh.
 async fn find(data: &Rc<Data>, caller: SocketAddr, destination: SocketAddr) -> Result<Option<Called>, Failure> {
     let ip = destination.ip();
-    if !range::is_mesh(ip) {
+    if !data.may_be_mesh(ip) {
         return Ok(None);
     }
     let Some(service) = data.records.by_address(ip).await? else {
+        if !range::is_mesh(ip) {
+            return Ok(None);
+        }
         let detail = format!("no workload or service has the address {ip}");
         return Err(Failure::outbound(Cause::UnknownAddress, detail));
     };
-    let Some(port) = service.port(ip, destination.port()) else {
+    let Some(port) = service.port(destination.port()) else {
         let detail = format!("{} has no port {}", service.record().host, destination.port());
         return Err(Failure::outbound(Cause::UnknownPort, detail));
     };
@@ -165,12 +168,11 @@ async fn open_tcp(data: &Rc<Data>, account: &mut Account, called: &Called) -> Op
 
 /// Tries endpoints until one accepts. Nothing was said to those that didn't.
 async fn try_endpoints(data: &Rc<Data>, account: &mut Account, called: &Called) -> Opened {
-    let Called { service, destination, .. } = called;
-    let record = service.record();
+    let record = called.service.record();
     let mut tried: Vec<Rc<Target>> = Vec::new();
     let mut last = None;
     while tried.len() < ENDPOINT_TRIES {
-        let Some(target) = service.choose(destination.ip(), &tried, Instant::now()) else { break };
+        let Some(target) = called.choose(&tried, Instant::now()) else { break };
         account.labels.destination = target.party.clone();
         let (underway, began) = (target.begin(), Instant::now());
         match tunnel::open(data, &target.endpoint, called.asked(&record, &target, Kind::Tcp)).await {
@@ -190,15 +192,25 @@ async fn try_endpoints(data: &Rc<Data>, account: &mut Account, called: &Called) 
 }
 
 impl Called {
+    /// An endpoint for it, other than those `tried`.
+    pub(crate) fn choose(&self, tried: &[Rc<Target>], now: Instant) -> Option<Rc<Target>> {
+        self.service.choose((self.destination.ip(), self.port), tried, now)
+    }
+
+    /// The endpoint's own address and port for it.
+    pub(crate) fn to(&self, target: &Target) -> SocketAddr {
+        let port = target.endpoint.target(self.port).unwrap_or(self.port.target);
+        SocketAddr::new(target.endpoint.address, port)
+    }
+
     /// What is said to an endpoint's proxy before an exchange.
     pub(crate) fn head(&self, target: &Target, kind: Kind) -> Head {
-        let destination = SocketAddr::new(target.endpoint.address, self.port.target);
-        Head { kind, destination, source: self.caller, trace: None }
+        Head { kind, destination: self.to(target), source: self.caller, trace: None }
     }
 
     /// The same, and which service was meant, by its `record`. A workload's own address means none.
     pub(crate) fn asked<'a>(&self, record: &'a Destination, target: &Target, kind: Kind) -> Asked<'a> {
-        let is_service = record.addresses.contains(&self.destination.ip());
+        let is_service = target.endpoint.address != self.destination.ip();
         Asked { head: self.head(target, kind), service: is_service.then_some(record.host.as_str()) }
     }
 

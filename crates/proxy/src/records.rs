@@ -162,7 +162,7 @@ impl Records {
         }
     }
 
-    /// The service that has an address, or one of whose endpoints has it; `None` when there is none.
+    /// The service or the workload that has an address; `None` when there is none.
     ///
     /// # Errors
     /// [`Cause::Unjudged`], when nobody answers in time; [`Cause::Limit`].

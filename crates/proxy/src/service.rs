@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use weft_mesh::WorkloadId;
 use weft_mesh::balance::{PeakEwma, choose};
 use weft_mesh::record::{Destination, Endpoint, ServicePort};
 
@@ -19,11 +20,21 @@ use crate::random;
 /// A service that the program talks to.
 pub struct Service {
     record: RefCell<Rc<Destination>>,
-    targets: RefCell<Rc<[Rc<Target>]>>,
+    targets: RefCell<Rc<Targets>>,
     /// When it was last looked up.
     pub used: Cell<Instant>,
     /// What was spoken on its ports of undeclared protocol.
     pub(crate) known: Known,
+}
+
+/// The endpoints for calls to an address of each family: those of the same, where there are any. A
+/// program may listen in one alone.
+#[derive(Default)]
+struct Targets {
+    v4: Vec<Rc<Target>>,
+    v6: Vec<Rc<Target>>,
+    /// Whether all of them serve every port.
+    alike: bool,
 }
 
 /// One endpoint, with its load as seen from here.
@@ -46,7 +57,7 @@ impl Service {
     pub fn new(record: Destination, now: Instant) -> Self {
         let service = Self {
             record: RefCell::new(Rc::new(record)),
-            targets: RefCell::new(Rc::from([])),
+            targets: RefCell::default(),
             used: Cell::new(now),
             known: Known::default(),
         };
@@ -75,30 +86,22 @@ impl Service {
         }
     }
 
-    /// How a call to `ip` and `port` is to be treated: a workload's own address names the
-    /// workload's port, not the service's. `None`: it must be refused.
-    pub fn port(&self, ip: IpAddr, port: u16) -> Option<ServicePort> {
-        let record = self.record.borrow();
-        if record.addresses.contains(&ip) {
-            return record.port(port);
-        }
-        let declared = record.ports.iter().find(|p| p.target == port);
-        Some(ServicePort { port, target: port, protocol: declared.map(|p| p.protocol).unwrap_or_default() })
+    /// How a call to `port` is to be treated. `None`: it must be refused.
+    pub fn port(&self, port: u16) -> Option<ServicePort> {
+        self.record.borrow().port(port)
     }
 
-    /// The endpoint for a call to `ip`, other than those `tried`: by load for the service's
-    /// address, the one endpoint for a workload's own.
-    pub fn choose(&self, ip: IpAddr, tried: &[Rc<Target>], now: Instant) -> Option<Rc<Target>> {
+    /// The endpoint for a call to an address and a port, by load, other than those `tried`.
+    pub fn choose(&self, (ip, port): (IpAddr, ServicePort), tried: &[Rc<Target>], now: Instant) -> Option<Rc<Target>> {
         let targets = self.targets.borrow().clone();
+        let family = if ip.to_canonical().is_ipv4() { &targets.v4 } else { &targets.v6 };
+        if tried.is_empty() && targets.alike {
+            let at = choose(family.len(), random::bits(), |at| family[at].load(now))?;
+            return family.get(at).cloned();
+        }
         let untried = |target: &&Rc<Target>| !tried.iter().any(|t| Rc::ptr_eq(t, target));
-        if !self.record.borrow().addresses.contains(&ip) {
-            return targets.iter().filter(untried).find(|t| t.endpoint.address == ip).cloned();
-        }
-        if tried.is_empty() {
-            let at = choose(targets.len(), random::bits(), |at| targets[at].load(now))?;
-            return targets.get(at).cloned();
-        }
-        let left: Vec<&Rc<Target>> = targets.iter().filter(untried).collect();
+        let serves = |target: &&Rc<Target>| target.endpoint.target(port).is_some();
+        let left: Vec<&Rc<Target>> = family.iter().filter(serves).filter(untried).collect();
         let at = choose(left.len(), random::bits(), |at| left[at].load(now))?;
         left.get(at).map(|target| Rc::clone(target))
     }
@@ -107,20 +110,30 @@ impl Service {
         let old = self.targets.borrow().clone();
         let record = self.record.borrow();
         let targets = record.endpoints.iter().map(|endpoint| {
-            let kept = old.iter().find(|t| t.endpoint == *endpoint).cloned();
-            kept.unwrap_or_else(|| Rc::new(Target::new(endpoint.clone(), &record.service, now)))
+            let kept = old.v4.iter().chain(&old.v6).find(|t| t.endpoint == *endpoint).cloned();
+            kept.unwrap_or_else(|| Rc::new(Target::new(endpoint.clone(), &record, now)))
         });
-        *self.targets.borrow_mut() = targets.collect();
+        *self.targets.borrow_mut() = Rc::new(Targets::new(targets.collect()));
+    }
+}
+
+impl Targets {
+    fn new(all: Vec<Rc<Target>>) -> Self {
+        let alike = all.iter().all(|target| target.endpoint.ports.is_empty());
+        let (v4, v6): (Vec<_>, Vec<_>) =
+            all.iter().cloned().partition(|target| target.endpoint.address.to_canonical().is_ipv4());
+        Self { v4: if v4.is_empty() { all.clone() } else { v4 }, v6: if v6.is_empty() { all } else { v6 }, alike }
     }
 }
 
 impl Target {
-    fn new(endpoint: Endpoint, service: &str, now: Instant) -> Self {
+    fn new(endpoint: Endpoint, record: &Destination, now: Instant) -> Self {
+        let workload = endpoint.workload.as_ref();
         let party = Party {
-            workload: Arc::from(endpoint.workload.name()),
-            namespace: Arc::from(endpoint.workload.namespace()),
-            app: Arc::from(service),
-            principal: Some(endpoint.identity.clone()),
+            workload: Arc::from(workload.map_or("unknown", WorkloadId::name)),
+            namespace: Arc::from(workload.map_or(record.namespace.as_str(), WorkloadId::namespace)),
+            app: Arc::from(record.service.as_str()),
+            principal: endpoint.tunnel.peer().map(|peer| peer.identity.clone()),
         };
         let load = Cell::new(PeakEwma::new(ASSUMED_COST, DECAY, Duration::ZERO));
         Self { endpoint, party, load, epoch: now, long: Cell::new(false) }

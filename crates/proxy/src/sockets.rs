@@ -15,6 +15,7 @@ use tokio::net::{TcpSocket, TcpStream, UnixDatagram};
 use tokio::sync::Mutex;
 use weft_wire::maker::{ANSWER, Family, MAX_BATCH, Request};
 
+use crate::config::{INBOUND_PORT, MESH_PORT, OUTBOUND_PORT};
 use crate::fds;
 use crate::limits::{PROGRAM_CONNECT, SOCKET_BATCH, SOCKET_REFILL};
 use crate::range;
@@ -25,15 +26,25 @@ pub(crate) enum SocketSource {
     Maker(Rc<Maker>),
     /// Plain sockets of the host: for a proxy run from a file. Ports that aren't named are loopback's.
     Host(BTreeMap<u16, SocketAddr>),
+    /// Plain sockets of the pod, which the proxy shares with the program.
+    Pod,
 }
 
 impl SocketSource {
-    /// Connects to the program's port: at the workload's address first, then 127.0.0.1, then ::1.
-    /// The program sees `caller`'s address, where the sockets allow it.
+    /// Connects to the program's port: at the workload's address first, then 127.0.0.1, then ::1. In a
+    /// pod only at the address that was called: what listens on loopback alone is not meant for others,
+    /// and they couldn't reach it without a mesh either. The program sees `caller`'s address, where the
+    /// sockets allow it.
     ///
     /// # Errors
     /// The last address's error, or `TimedOut`.
-    pub(crate) async fn connect(&self, addresses: &[IpAddr], port: u16, caller: IpAddr) -> io::Result<TcpStream> {
+    pub(crate) async fn connect(
+        &self,
+        addresses: &[IpAddr],
+        called: SocketAddr,
+        caller: IpAddr,
+    ) -> io::Result<TcpStream> {
+        let port = called.port();
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let at = |ip: &IpAddr| SocketAddr::new(*ip, port);
         let candidates: Vec<SocketAddr> = match self {
@@ -42,6 +53,9 @@ impl SocketSource {
                 Some(program) => vec![*program],
                 None => loopback.iter().map(at).collect(),
             },
+            // The proxy calls nothing but itself there.
+            Self::Pod if PROXY_PORTS.contains(&port) => Vec::new(),
+            Self::Pod => vec![called],
         };
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         let connecting = async {
@@ -70,7 +84,7 @@ impl SocketSource {
                 }
                 TcpSocket::from_std_stream(socket.into()).connect(to).await?
             }
-            Self::Host(_) => TcpStream::connect(to).await?,
+            Self::Host(_) | Self::Pod => TcpStream::connect(to).await?,
         };
         stream.set_nodelay(true)?;
         Ok(stream)
@@ -181,6 +195,9 @@ fn receive(channel: &UnixDatagram) -> io::Result<Vec<OwnedFd>> {
     }
     Ok(made)
 }
+
+/// The proxy's ports in a pod, those of probes and metrics aside.
+const PROXY_PORTS: [u16; 3] = [OUTBOUND_PORT, INBOUND_PORT, MESH_PORT];
 
 fn family(address: SocketAddr) -> Family {
     if address.is_ipv4() { Family::V4 } else { Family::V6 }

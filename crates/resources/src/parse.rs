@@ -51,6 +51,25 @@ pub(crate) fn with_line_feeds(bytes: &[u8]) -> Cow<'_, [u8]> {
     (0..bytes.len()).map(|at| if is_alone(at) { b'\n' } else { bytes[at] }).collect::<Vec<u8>>().into()
 }
 
+/// Parses one resource as an API server gives it, in JSON. `origin` says which it is, such as
+/// `AuthorizationPolicy shop/checkout`; it stands where the file's name would, and no line is told.
+///
+/// It never fails, as [`parse`] doesn't.
+pub fn parse_object(origin: &str, json: &str) -> Parsed {
+    let mut found = Yield::default();
+    let file = File { name: origin, cut_line: None };
+    let (documents, fault_found) = yaml::read(json, 1, &mut Budget::default());
+    for mut document in documents {
+        document.forget_places();
+        document::read(&file, &document, &mut found);
+    }
+    if let Some(fault_found) = fault_found {
+        found.broken(fault(origin, Place::default(), fault_found.message), salvage(json));
+    }
+    bound(origin, &mut found.problems);
+    Parsed { resources: found.resources, problems: found.problems }
+}
+
 fn chunk(file: &File<'_>, chunk: &Chunk<'_>, budget: &mut Budget, found: &mut Yield) {
     let text = match std::str::from_utf8(chunk.bytes) {
         Ok(text) => without_directives(text),

@@ -61,7 +61,8 @@ impl fmt::Display for Problem {
             line += &format!("{field}: ");
         }
         line += &self.message;
-        if let Some(resource) = &self.resource {
+        // An API server's object has no file: its own name stands at the front already.
+        if let Some(resource) = self.resource.as_ref().map(ToString::to_string).filter(|name| *name != self.file) {
             line += &format!(" ({resource})");
         }
         f.write_str(&one_line(&line))

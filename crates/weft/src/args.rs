@@ -11,13 +11,19 @@ use clap_complete::Shell;
 use crate::home::STATE_VARIABLE;
 
 mod authz;
+mod cluster;
+mod controller;
+mod inject;
 mod observe;
 mod port;
 pub(crate) mod request;
 mod target;
 
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
-pub(crate) use observe::{CheckArgs, EdgesArgs, StatArgs, TapArgs, VizCommand};
+pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
+pub(crate) use controller::ControllerArgs;
+pub(crate) use inject::{InjectArgs, UninjectArgs};
+pub(crate) use observe::{CheckArgs, CheckFormat, EdgesArgs, StatArgs, TapArgs, VizCommand};
 pub(crate) use port::PortFlag;
 pub(crate) use target::{Target, UNNAMED};
 
@@ -38,6 +44,8 @@ pub(crate) struct Arguments {
     /// The mesh's state folder [default: $XDG_STATE_HOME/weft or ~/.local/state/weft].
     #[arg(long, global = true, value_name = "DIR", env = STATE_VARIABLE)]
     pub(crate) state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -75,11 +83,22 @@ Examples:
     /// List the certificates of workloads and of the authority.
     #[command(after_help = CERTS_HELP)]
     Certs(ReadArgs),
-    /// Check the running mesh and this machine; exit 0 when nothing fails.
+    /// Check the running mesh, and this machine or the cluster; exit 0 when nothing fails.
     Check(CheckArgs),
+    /// Print what makes a Kubernetes cluster a mesh, for kubectl apply.
+    Install(InstallArgs),
+    /// Print what Weft made in a cluster, for kubectl delete.
+    Uninstall(UninstallArgs),
+    /// Ask for a proxy in the pod templates of manifests, for Kubernetes.
+    Inject(InjectArgs),
+    /// Take out of manifests what `weft inject` put in.
+    Uninject(UninjectArgs),
     /// stat, tap and edges under the names that Linkerd's users know.
     #[command(subcommand, after_help = "Examples:\n  weft viz stat payments\n  weft viz tap --status 5xx")]
     Viz(VizCommand),
+    /// Run the control plane of a cluster, as its Deployment does.
+    #[command(hide = true)]
+    Controller(ControllerArgs),
     /// Print a shell's completions.
     #[command(after_help = "\
 Examples:

@@ -1,12 +1,55 @@
-//! Where a mesh of one machine keeps its state: one folder, chosen by flag, variable or habit.
+//! Which mesh a command asks: this machine's, whose state is one folder, or a cluster's.
 
 use std::env;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use crate::args::Arguments;
+use crate::client::Access;
 use crate::failure::Failure;
+use crate::print;
 
 /// The variable that names the state folder.
 pub(crate) const STATE_VARIABLE: &str = "WEFT_STATE_DIR";
+
+/// A mesh in one of its two homes.
+#[derive(Debug)]
+pub(crate) enum Mesh {
+    /// This machine's.
+    Local(Home),
+    /// A cluster's.
+    Cluster(Access),
+}
+
+impl Mesh {
+    /// The one that was asked for; else this machine's if it runs, else the kubeconfig's cluster. Where
+    /// both could be meant, standard error names the choice.
+    ///
+    /// # Errors
+    /// As [`Home::find`].
+    pub(crate) fn choose(arguments: &Arguments) -> Result<Self, Failure> {
+        let access = Access::of(&arguments.cluster);
+        if access.is_explicit() {
+            return Ok(Self::Cluster(access));
+        }
+        let home = Home::find(arguments.state_dir.as_deref());
+        if arguments.cluster.local || arguments.state_dir.is_some() {
+            return home.map(Self::Local);
+        }
+        let runs = home.as_ref().is_ok_and(Home::runs);
+        match (runs, access.names_a_cluster()) {
+            (false, true) => {
+                print::note("weft: no mesh runs on this machine; asking the kubeconfig's cluster");
+                Ok(Self::Cluster(access))
+            }
+            (true, true) => {
+                print::note("weft: asking this machine's mesh; --context NAME asks a cluster");
+                home.map(Self::Local)
+            }
+            (_, false) => home.map(Self::Local),
+        }
+    }
+}
 
 /// The state folder of one mesh.
 #[derive(Debug, Clone)]
@@ -49,6 +92,11 @@ impl Home {
     /// The control plane's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.state.join("control.sock")
+    }
+
+    /// Whether a control plane answers there.
+    fn runs(&self) -> bool {
+        UnixStream::connect(self.socket()).is_ok()
     }
 
     /// Where logs go.

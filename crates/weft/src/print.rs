@@ -11,9 +11,22 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Text on standard output as it is.
+pub(crate) fn raw(text: &str) {
+    let _ = write!(std::io::stdout(), "{text}");
+}
+
 /// A line on standard error.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What is being waited for, in a line on standard error that the next one is written over; on a
+/// terminal alone. `None` takes it away.
+pub(crate) fn progress(text: Option<&str>) {
+    if std::io::stderr().is_terminal() {
+        let _ = write!(std::io::stderr(), "\r\x1b[K{}", text.unwrap_or_default());
+    }
 }
 
 /// A line of a stream that nobody knows the end of.
@@ -34,6 +47,11 @@ pub(crate) fn json(value: &impl Serialize) {
     // Our own values serialize: strings, numbers, lists and maps with string keys.
     let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
     line(&text);
+}
+
+/// Manifests on standard output, whole: each ends its own line.
+pub(crate) fn manifests(text: &str) {
+    let _ = write!(std::io::stdout(), "{text}");
 }
 
 /// A failure on standard error: what and why, then what to do.

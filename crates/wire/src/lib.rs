@@ -22,3 +22,7 @@ pub mod record;
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/proto.rs"));
 }
+
+/// The gRPC metadata in which a proxy whose certificate proves an identity says for which workload of
+/// that identity it speaks: `<namespace>/<name>`.
+pub const WORKLOAD_KEY: &str = "weft-workload";

@@ -14,7 +14,7 @@ use crate::support::input::{choice, number};
 pub fn identity_authority(data: &[u8]) {
     let (kind, rest) = choice(data);
     let (place, bytes) = number(rest);
-    let mut pem = AUTHORITY.to_pem();
+    let mut pem = AUTHORITY.to_pem().expect("a new authority has its root's key");
     let text = match kind & 3 {
         0 => &mut pem.root_certificate,
         1 => &mut pem.root_key,
@@ -35,7 +35,7 @@ pub fn identity_authority(data: &[u8]) {
 
 fn check(pem: AuthorityPem) {
     let Ok(authority) = Authority::from_pem(pem, now()) else { return };
-    let kept = authority.to_pem();
+    let kept = authority.to_pem().expect("the root's key came with it");
     let again = Authority::from_pem(kept, now()).expect("an authority that was kept can be taken up");
     assert_eq!((again.root(), again.issuer()), (authority.root(), authority.issuer()));
     assert_eq!(again.anchors(), authority.anchors());

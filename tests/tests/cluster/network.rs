@@ -1,6 +1,9 @@
 //! The cluster itself, without a mesh: what all other scenarios take for granted.
 
-use weft_tests::cluster::Cluster;
+use std::time::Instant;
+
+use weft_tests::cluster::{Cluster, PATIENCE};
+use weft_tests::mesh::told;
 
 const PODS: &str = r#"
 apiVersion: v1
@@ -41,6 +44,30 @@ fn pods_of_two_nodes_reach_each_other_by_a_service_in_both_families() {
         let address = namespace.exec_until("caller", &call, |output| output.status.success());
         assert_eq!(address.contains(':'), family == "-6", "{address}");
     }
+}
+
+#[test]
+fn services_go_on_while_the_api_server_stands_still() {
+    let Some(cluster) = Cluster::running() else { return };
+    let namespace = cluster.namespace("frozen");
+    namespace.apply(PODS);
+    namespace.wait("pod/server", "condition=Ready");
+    let address = namespace.run(&["get", "service", "server", "-o", "jsonpath={.spec.clusterIP}"]);
+    // From the machine, as kubectl's exec goes by the API server.
+    let call = || cluster.command("curl").args(["-sSf", "-m", "5", &format!("http://{address}/")]).output().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !call().status.success() {
+        assert!(Instant::now() < deadline, "{}", told(&call()));
+    }
+    let frozen = cluster.freeze("apiserver");
+    let answer = cluster.kubectl().args(["get", "--raw", "/readyz", "--request-timeout=1s"]).output().unwrap();
+    assert!(!answer.status.success(), "{}", told(&answer));
+    for _ in 0..20 {
+        let output = call();
+        assert!(output.status.success(), "{}", told(&output));
+    }
+    drop(frozen);
+    assert_eq!(cluster.run(&["get", "--raw", "/readyz"]), "ok");
 }
 
 #[test]

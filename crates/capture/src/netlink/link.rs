@@ -53,7 +53,7 @@ pub(crate) fn octets(ip: IpAddr) -> Vec<u8> {
 }
 
 /// The index of `lo`: 1 in every network namespace.
-const LOOPBACK: u32 = 1;
+pub(crate) const LOOPBACK: u32 = 1;
 const NEW: u16 = (libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! is the one edge.
 
 pub(crate) mod link;
-mod message;
+pub(crate) mod message;
 pub(crate) mod nft;
 pub(crate) mod rules;
 pub(crate) mod socket;

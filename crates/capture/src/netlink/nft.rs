@@ -64,6 +64,27 @@ impl Rule {
         rule.bits(mask).compare(libc::NFT_CMP_NEQ, value)
     }
 
+    /// If a port of the transport header lies between these two, or is one of them.
+    pub(crate) fn transport_within(self, offset: u32, ports: (u16, u16)) -> Self {
+        let rule = self.payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2);
+        rule.compare(libc::NFT_CMP_GTE, &ports.0.to_be_bytes()).compare(libc::NFT_CMP_LTE, &ports.1.to_be_bytes())
+    }
+
+    /// If the packet leaves by the interface of this index.
+    pub(crate) fn leaving_by(self, interface: u32) -> Self {
+        self.meta(libc::NFT_META_OIF).compare(libc::NFT_CMP_EQ, &interface.to_ne_bytes())
+    }
+
+    /// If the packet came in by the interface of this index.
+    pub(crate) fn come_by(self, interface: u32) -> Self {
+        self.meta(libc::NFT_META_IIF).compare(libc::NFT_CMP_EQ, &interface.to_ne_bytes())
+    }
+
+    /// If the packet is a socket's of this user.
+    pub(crate) fn user(self, uid: u32) -> Self {
+        self.meta(libc::NFT_META_SKUID).compare(libc::NFT_CMP_EQ, &uid.to_ne_bytes())
+    }
+
     /// Accept.
     pub(crate) fn accept(self) -> Self {
         self.verdict(libc::NF_ACCEPT)
@@ -154,6 +175,13 @@ impl Rule {
 pub(crate) fn new_table(table: &str) -> Request {
     let attributes = [string(1, table)];
     request(libc::NFT_MSG_NEWTABLE, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &attributes, format!("table {table}"))
+}
+
+/// The requests that remove a table, whether there is one or not.
+pub(crate) fn no_table(table: &str) -> [Request; 2] {
+    let attributes = [string(1, table)];
+    let make = request(libc::NFT_MSG_NEWTABLE, libc::NLM_F_CREATE, &attributes, format!("table {table}"));
+    [make, request(libc::NFT_MSG_DELTABLE, 0, &attributes, format!("removal of table {table}"))]
 }
 
 /// The request that makes a chain, which accepts what no rule decides.

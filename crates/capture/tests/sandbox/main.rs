@@ -8,6 +8,7 @@
 mod cases;
 mod isolation;
 mod lifetime;
+mod pod;
 mod rig;
 
 use std::os::unix::fs::PermissionsExt;
@@ -41,7 +42,7 @@ fn case(name: &str) -> ExitCode {
 }
 
 fn all() -> Vec<(&'static str, fn())> {
-    [cases::ALL, isolation::ALL, lifetime::ALL].concat()
+    [cases::ALL, isolation::ALL, lifetime::ALL, pod::ALL].concat()
 }
 
 fn run_all(filter: &str) -> ExitCode {

@@ -1,7 +1,5 @@
-use std::net::IpAddr;
-
 use weft_mesh::TrustDomain;
-use weft_mesh::record::{Destination, Endpoint, Inbound, PeerAuthentication, Trust, Tunnel, Undeclared};
+use weft_mesh::record::{Destination, Inbound, PeerAuthentication, Trust, Undeclared};
 use weft_wire::proto::google::rpc::Status;
 
 use super::*;
@@ -12,22 +10,22 @@ const API: &str = "api.default.svc.cluster.local";
 #[test]
 fn what_is_asked_for_is_sent_once() {
     let mut mesh = Distribution::default();
-    mesh.publish(&destination("web", "240.240.1.1", &[]));
+    mesh.publish(&destination("web", &["240.240.1.1"]));
     let id = subscriber(&mut mesh);
     mesh.request(id, ask(DESTINATION_TYPE, &[WEB])).unwrap();
     let response = sent(&mut mesh, id);
     assert_eq!(names(&response), [WEB]);
     assert_eq!(response.resources[0].aliases, ["240.240.1.1"]);
     let any = response.resources[0].resource.as_ref().unwrap();
-    assert_eq!(Record::decode(&any.type_url, &any.value).unwrap(), destination("web", "240.240.1.1", &[]));
+    assert_eq!(Record::decode(&any.type_url, &any.value).unwrap(), destination("web", &["240.240.1.1"]));
     assert_eq!(mesh.next(id), Next::Wait);
-    assert!(mesh.publish(&destination("web", "240.240.1.1", &[])).is_empty(), "nothing changed");
+    assert!(mesh.publish(&destination("web", &["240.240.1.1"])).is_empty(), "nothing changed");
 }
 
 #[test]
 fn an_alias_finds_its_record() {
     let mut mesh = Distribution::default();
-    mesh.publish(&destination("web", "240.240.1.1", &["240.240.7.7"]));
+    mesh.publish(&destination("web", &["240.240.1.1", "240.240.7.7"]));
     let id = subscriber(&mut mesh);
     mesh.request(id, ask(DESTINATION_TYPE, &["240.240.7.7", "240.240.1.1"])).unwrap();
     assert_eq!(names(&sent(&mut mesh, id)), [WEB], "one record, however often it is named");
@@ -40,8 +38,8 @@ fn an_unknown_name_is_answered_and_sent_when_it_appears() {
     let id = subscriber(&mut mesh);
     mesh.request(id, ask(DESTINATION_TYPE, &["240.240.1.1"])).unwrap();
     assert_eq!(sent(&mut mesh, id).removed_resources, ["240.240.1.1"]);
-    assert_eq!(mesh.publish(&destination("api", "240.240.1.2", &[])), BTreeSet::new(), "it concerns nobody");
-    assert_eq!(mesh.publish(&destination("web", "240.240.1.1", &[])), BTreeSet::from([id]));
+    assert_eq!(mesh.publish(&destination("api", &["240.240.1.2"])), BTreeSet::new(), "it concerns nobody");
+    assert_eq!(mesh.publish(&destination("web", &["240.240.1.1"])), BTreeSet::from([id]));
     assert_eq!(names(&sent(&mut mesh, id)), [WEB]);
     assert_eq!(mesh.withdraw(Kind::Destination, WEB), BTreeSet::from([id]));
     assert_eq!(sent(&mut mesh, id).removed_resources, ["240.240.1.1", WEB]);
@@ -50,12 +48,12 @@ fn an_unknown_name_is_answered_and_sent_when_it_appears() {
 #[test]
 fn an_address_that_moves_takes_its_askers_along() {
     let mut mesh = Distribution::default();
-    mesh.publish(&destination("web", "240.240.1.1", &["240.240.7.7"]));
+    mesh.publish(&destination("web", &["240.240.1.1", "240.240.7.7"]));
     let id = subscriber(&mut mesh);
     mesh.request(id, ask(DESTINATION_TYPE, &["240.240.7.7"])).unwrap();
     sent(&mut mesh, id);
-    mesh.publish(&destination("web", "240.240.1.1", &[]));
-    mesh.publish(&destination("api", "240.240.1.2", &["240.240.7.7"]));
+    mesh.publish(&destination("web", &["240.240.1.1"]));
+    mesh.publish(&destination("api", &["240.240.1.2", "240.240.7.7"]));
     let response = sent(&mut mesh, id);
     assert_eq!((names(&response), response.removed_resources.clone()), (vec![API], vec![WEB.to_owned()]));
     mesh.request(id, ask(DESTINATION_TYPE, &["240.240.1.1"])).unwrap();
@@ -69,8 +67,8 @@ fn changes_merge_while_a_subscriber_is_slow() {
     mesh.request(id, ask(DESTINATION_TYPE, &[WEB, API])).unwrap();
     sent(&mut mesh, id);
     for last in 1..50 {
-        mesh.publish(&destination("web", &format!("240.240.1.{last}"), &[]));
-        mesh.publish(&destination("api", &format!("240.240.2.{last}"), &[]));
+        mesh.publish(&destination("web", &[&format!("240.240.1.{last}")]));
+        mesh.publish(&destination("api", &[&format!("240.240.2.{last}")]));
     }
     let response = sent(&mut mesh, id);
     assert_eq!(names(&response), [API, WEB]);
@@ -87,7 +85,7 @@ fn who_answers_nothing_is_sent_a_bounded_number_of_responses() {
     let mut count = 0;
     while let Next::Send(response) = mesh.next(id) {
         (last, count) = (response.nonce, count + 1);
-        mesh.publish(&destination("web", &format!("240.240.1.{count}"), &[]));
+        mesh.publish(&destination("web", &[&format!("240.240.1.{count}")]));
     }
     assert_eq!(count, 8);
     mesh.request(id, DeltaDiscoveryRequest { response_nonce: last, ..ask(DESTINATION_TYPE, &[]) }).unwrap();
@@ -98,7 +96,7 @@ fn who_answers_nothing_is_sent_a_bounded_number_of_responses() {
 fn who_comes_back_gets_only_the_differences() {
     let mut mesh = Distribution::default();
     for (name, address) in [("web", "240.240.1.1"), ("api", "240.240.1.2"), ("db", "240.240.1.3")] {
-        mesh.publish(&destination(name, address, &[]));
+        mesh.publish(&destination(name, &[address]));
     }
     let id = subscriber(&mut mesh);
     mesh.request(id, ask(DESTINATION_TYPE, &["240.240.1.1", API])).unwrap();
@@ -106,7 +104,7 @@ fn who_comes_back_gets_only_the_differences() {
     let mut held: HashMap<_, _> = response.resources.into_iter().map(|r| (r.name, r.version)).collect();
     held.insert("gone.default.svc.cluster.local".to_owned(), "1".to_owned());
     mesh.unsubscribe(id);
-    mesh.publish(&destination("api", "240.240.1.9", &[]));
+    mesh.publish(&destination("api", &["240.240.1.9"]));
 
     let id = subscriber(&mut mesh);
     let request = ask(DESTINATION_TYPE, &["240.240.1.1", API]);
@@ -120,7 +118,7 @@ fn who_comes_back_gets_only_the_differences() {
 #[test]
 fn who_asks_again_is_answered_again() {
     let mut mesh = Distribution::default();
-    mesh.publish(&destination("web", "240.240.1.1", &[]));
+    mesh.publish(&destination("web", &["240.240.1.1"]));
     let id = subscriber(&mut mesh);
     for _ in 0..2 {
         mesh.request(id, ask(DESTINATION_TYPE, &[WEB])).unwrap();
@@ -133,7 +131,7 @@ fn who_asks_again_is_answered_again() {
 #[test]
 fn what_was_given_up_is_no_longer_sent() {
     let mut mesh = Distribution::default();
-    mesh.publish(&destination("web", "240.240.1.1", &[]));
+    mesh.publish(&destination("web", &["240.240.1.1"]));
     let id = subscriber(&mut mesh);
     mesh.request(id, ask(DESTINATION_TYPE, &[WEB, "240.240.1.1"])).unwrap();
     sent(&mut mesh, id);
@@ -142,10 +140,10 @@ fn what_was_given_up_is_no_longer_sent() {
         ..ask(DESTINATION_TYPE, &[])
     };
     mesh.request(id, give_up("240.240.1.1")).unwrap();
-    mesh.publish(&destination("web", "240.240.1.1", &["240.240.7.7"]));
+    mesh.publish(&destination("web", &["240.240.1.1", "240.240.7.7"]));
     assert_eq!(names(&sent(&mut mesh, id)), [WEB], "it is still asked for by name");
     mesh.request(id, give_up(WEB)).unwrap();
-    assert!(mesh.publish(&destination("web", "240.240.1.2", &[])).is_empty());
+    assert!(mesh.publish(&destination("web", &["240.240.1.2"])).is_empty());
     assert_eq!(mesh.next(id), Next::Wait);
     assert!(mesh.interest.is_empty());
 }
@@ -214,27 +212,11 @@ fn streams_end_with_their_workload() {
 }
 
 #[test]
-fn publishing_all_withdraws_the_rest() {
-    let mut mesh = Distribution::default();
-    let id = subscriber(&mut mesh);
-    mesh.request(id, ask(DESTINATION_TYPE, &[WEB, API])).unwrap();
-    sent(&mut mesh, id);
-    mesh.publish(&trust(1));
-    mesh.publish_all(Kind::Destination, &[destination("web", "240.240.1.1", &[])]);
-    assert_eq!(names(&sent(&mut mesh, id)), [WEB]);
-    mesh.publish_all(Kind::Destination, &[destination("api", "240.240.1.1", &[])]);
-    let response = sent(&mut mesh, id);
-    assert_eq!((names(&response), response.removed_resources.clone()), (vec![API], vec![WEB.to_owned()]));
-    assert!(mesh.catalog.resolve(Kind::Trust, "trust").is_some(), "other kinds stay");
-    assert_eq!(mesh.catalog.resolve(Kind::Destination, "240.240.1.1").map(|r| r.name.as_str()), Some(API));
-}
-
-#[test]
 fn large_answers_come_in_parts() {
     let mut mesh = Distribution::default();
     let names: Vec<String> = (0..4).map(|number| format!("s{number}.default.svc.cluster.local")).collect();
     for number in 0..4 {
-        let mut record = destination(&format!("s{number}"), "240.240.1.1", &[]);
+        let mut record = destination(&format!("s{number}"), &["240.240.1.1"]);
         let Record::Destination(inner) = &mut record else { unreachable!() };
         inner.service = "x".repeat(MAX_RESPONSE / 2);
         mesh.publish(&record);
@@ -275,22 +257,15 @@ fn names(response: &DeltaDiscoveryResponse) -> Vec<&str> {
     response.resources.iter().map(|resource| resource.name.as_str()).collect()
 }
 
-fn destination(service: &str, address: &str, endpoints: &[&str]) -> Record {
-    let endpoint = |address: &&str| Endpoint {
-        workload: own(),
-        address: address.parse::<IpAddr>().unwrap(),
-        identity: "spiffe://cluster.local/ns/default/sa/web".parse().unwrap(),
-        tunnel: Tunnel::Plain,
-        weight: 1,
-    };
+fn destination(service: &str, addresses: &[&str]) -> Record {
     Record::Destination(Destination {
         host: format!("{service}.default.svc.cluster.local"),
         service: service.to_owned(),
         namespace: "default".to_owned(),
-        addresses: vec![address.parse().unwrap()],
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         ports: Vec::new(),
         undeclared: Undeclared::Forward,
-        endpoints: endpoints.iter().map(endpoint).collect(),
+        endpoints: Vec::new(),
     })
 }
 

@@ -1,8 +1,12 @@
-use weft_mesh::record::MtlsMode;
-use weft_wire::proto::envoy::service::discovery::v3::DeltaDiscoveryResponse;
-use weft_wire::record::{DESTINATION_TYPE, INBOUND_TYPE};
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
+
+use weft_compile::Settings;
+use weft_wire::proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use weft_wire::record::{DESTINATION_TYPE, Record};
 
 use super::*;
+use crate::distribute::{Next, SubscriberId};
 
 #[test]
 fn a_launched_workload_is_named_and_becomes_an_endpoint_when_ready() {
@@ -10,14 +14,14 @@ fn a_launched_workload_is_named_and_becomes_an_endpoint_when_ready() {
     let (launch, workload) = launch(&mut plane, "web").unwrap();
     assert_eq!(workload.id.as_str(), "default/web-aaaaa");
     assert_eq!(workload.identity.as_str(), "spiffe://cluster.local/ns/default/sa/web");
-    assert!(plane.changes().unsaved);
-    let id = plane.subscribe(workload.id.clone()).unwrap();
-    plane.request(id, ask(DESTINATION_TYPE, "web.default.svc.cluster.local")).unwrap();
+    assert!(plane.unsaved());
+    let id = plane.mesh.subscribe(workload.id.clone()).unwrap();
+    plane.mesh.request(id, ask(DESTINATION_TYPE, "web.default.svc.cluster.local")).unwrap();
     assert_eq!(endpoints(&sent(&mut plane, id)), 0);
-    plane.ready(&workload.id, LaunchId(99));
-    assert_eq!(plane.changes(), Changes::default(), "another stream says nothing");
-    plane.ready(&workload.id, launch);
-    assert_eq!(plane.changes(), Changes { wake: [id].into(), unsaved: true });
+    plane.now_ready(&workload.id, LaunchId(99));
+    assert_eq!((plane.mesh.woken(), plane.unsaved()), (BTreeSet::new(), false), "another stream says nothing");
+    plane.now_ready(&workload.id, launch);
+    assert_eq!((plane.mesh.woken(), plane.unsaved()), ([id].into(), true));
     assert_eq!(endpoints(&sent(&mut plane, id)), 1);
 }
 
@@ -36,14 +40,14 @@ fn replicas_of_one_service_have_their_own_names_and_addresses() {
 fn a_workload_leaves_with_the_stream_that_keeps_it() {
     let mut plane = plane();
     let (launch_id, workload) = launch(&mut plane, "web").unwrap();
-    let id = plane.subscribe(workload.id.clone()).unwrap();
-    plane.end(&workload.id, LaunchId(99));
+    let id = plane.mesh.subscribe(workload.id.clone()).unwrap();
+    plane.stream_ends(&workload.id, LaunchId(99));
     assert_eq!(plane.workloads().count(), 1);
-    plane.end(&workload.id, launch_id);
+    plane.stream_ends(&workload.id, launch_id);
     assert_eq!(plane.workloads().count(), 0);
     assert!(plane.by_token(workload.token.secret()).is_none());
-    assert!(plane.changes().wake.contains(&id));
-    assert_eq!(plane.next(id), Next::End);
+    assert!(plane.mesh.woken().contains(&id));
+    assert_eq!(plane.mesh.next(id), Next::End);
     assert_eq!(launch(&mut plane, "web").unwrap().1.host, workload.host, "its addresses are free again");
 }
 
@@ -51,20 +55,20 @@ fn a_workload_leaves_with_the_stream_that_keeps_it() {
 fn after_a_restart_workloads_wait_for_their_launchers() {
     let mut before = plane();
     let (launch_id, workload) = launch(&mut before, "web").unwrap();
-    before.ready(&workload.id, launch_id);
+    before.now_ready(&workload.id, launch_id);
     let mut plane = restarted(&before);
     assert_eq!(plane.by_token(workload.token.secret()).unwrap().launch, None);
-    let id = plane.subscribe(workload.id.clone()).unwrap();
-    plane.request(id, ask(DESTINATION_TYPE, "web.default.svc.cluster.local")).unwrap();
+    let id = plane.mesh.subscribe(workload.id.clone()).unwrap();
+    plane.mesh.request(id, ask(DESTINATION_TYPE, "web.default.svc.cluster.local")).unwrap();
     assert_eq!(endpoints(&sent(&mut plane, id)), 1, "it is still an endpoint");
 
     let (_, resumed) = resume(&mut plane, &workload, "web").unwrap();
     assert_eq!((&resumed.id, resumed.addresses, resumed.host), (&workload.id, workload.addresses, workload.host));
     assert_eq!(resumed.readiness, Readiness::Ready);
-    assert_eq!(plane.end_grace(), []);
+    assert_eq!(plane.grace_ends(), []);
 
     let mut plane = restarted(&before);
-    assert_eq!(plane.end_grace(), std::slice::from_ref(&workload.id));
+    assert_eq!(plane.grace_ends(), std::slice::from_ref(&workload.id));
     assert_eq!(plane.workloads().count(), 0);
     let (_, resumed) = resume(&mut plane, &workload, "web").unwrap();
     assert_eq!(resumed.id, workload.id, "late, but nobody took its place");
@@ -76,9 +80,9 @@ fn a_launcher_that_comes_back_early_outlives_its_old_stream() {
     let mut plane = plane();
     let (old, workload) = launch(&mut plane, "web").unwrap();
     let (new, _) = resume(&mut plane, &workload, "web").unwrap();
-    plane.end(&workload.id, old);
+    plane.stream_ends(&workload.id, old);
     assert_eq!(plane.workloads().count(), 1);
-    plane.end(&workload.id, new);
+    plane.stream_ends(&workload.id, new);
     assert_eq!(plane.workloads().count(), 0);
 }
 
@@ -86,7 +90,7 @@ fn a_launcher_that_comes_back_early_outlives_its_old_stream() {
 fn nobody_resumes_what_is_anothers() {
     let mut plane = plane();
     let (_, workload) = launch(&mut plane, "web").unwrap();
-    let refused = |plane: &mut Plane, workload: &Registration, name| {
+    let refused = |plane: &mut Rig, workload: &Registration, name| {
         let error = resume(plane, workload, name).unwrap_err();
         assert!(matches!(error, LaunchError::Resume(_)), "{error}");
     };
@@ -104,63 +108,68 @@ fn nobody_resumes_what_is_anothers() {
     assert_eq!(plane.workloads().count(), 1);
 }
 
-#[test]
-fn new_resources_reach_those_whom_they_concern() {
-    let mut plane = plane();
-    let (_, workload) = launch(&mut plane, "web").unwrap();
-    let id = plane.subscribe(workload.id.clone()).unwrap();
-    plane.request(id, ask(INBOUND_TYPE, workload.id.as_str())).unwrap();
-    sent(&mut plane, id);
-    plane.changes();
-    let text = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
-                metadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n";
-    let parsed = weft_resources::parse("a.yaml", text.as_bytes());
-    plane.replace_resources(&parsed.resources, parsed.problems);
-    assert_eq!(plane.changes(), Changes { wake: [id].into(), unsaved: false });
-    assert_eq!(sent(&mut plane, id).resources.len(), 1);
-    assert_eq!(plane.inbounds("default/web").unwrap()[0].peer_authentication.default.mode, MtlsMode::Strict);
-    plane.replace_resources(&parsed.resources, Vec::new());
-    assert_eq!(plane.changes(), Changes::default());
+/// One machine's plane with its mesh.
+struct Rig {
+    plane: Plane,
+    mesh: Mesh,
 }
 
-#[test]
-fn targets_are_found_by_app_by_replica_and_by_labels() {
-    let mut plane = plane();
-    launch(&mut plane, "web").unwrap();
-    launch(&mut plane, "web").unwrap();
-    let found = |target: &str| plane.inbounds(target).map(|records| records.len());
-    assert_eq!(found("default/web"), Ok(2));
-    assert_eq!(found("default/web-bbbbb"), Ok(1));
-    assert_eq!(found("default/app=web"), Ok(2));
-    assert!(matches!(found("default/app=web,tier=x"), Err(target::TargetError::Nobody(_))));
-    assert!(matches!(found("other/web"), Err(target::TargetError::Nobody(_))));
-    assert!(matches!(found("web"), Err(target::TargetError::Form(_))));
-    assert!(matches!(found("default/app=web,x"), Err(target::TargetError::Form(_))));
+impl Rig {
+    fn new(addresses: Addresses, workloads: Vec<Registration>) -> Self {
+        let mut mesh = Mesh::new(Settings::default());
+        let plane = Plane::new(TrustDomain::default(), addresses, workloads, &mut mesh);
+        mesh.woken();
+        Self { plane, mesh }
+    }
+
+    fn now_ready(&mut self, id: &WorkloadId, launch: LaunchId) {
+        self.plane.ready(id, launch, &mut self.mesh);
+    }
+
+    fn stream_ends(&mut self, id: &WorkloadId, launch: LaunchId) {
+        self.plane.end(id, launch, &mut self.mesh);
+    }
+
+    fn grace_ends(&mut self) -> Vec<WorkloadId> {
+        self.plane.end_grace(&mut self.mesh)
+    }
 }
 
-fn plane() -> Plane {
-    let trust = Trust { domain: TrustDomain::default(), anchors: vec![vec![1]] };
-    Plane::new(trust, Addresses::default(), Vec::new())
+impl Deref for Rig {
+    type Target = Plane;
+
+    fn deref(&self) -> &Plane {
+        &self.plane
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut Plane {
+        &mut self.plane
+    }
+}
+
+fn plane() -> Rig {
+    Rig::new(Addresses::default(), Vec::new())
 }
 
 /// What the next control plane makes of the state that this one left.
-fn restarted(plane: &Plane) -> Plane {
+fn restarted(plane: &Rig) -> Rig {
     let stored = plane.workloads().map(crate::messages::stored);
     let workloads = stored.map(|message| crate::messages::restored(message).unwrap()).collect();
-    let trust = Trust { domain: TrustDomain::default(), anchors: vec![vec![1]] };
-    Plane::new(trust, plane.addresses().clone(), workloads)
+    Rig::new(plane.addresses().clone(), workloads)
 }
 
-fn launch(plane: &mut Plane, name: &str) -> Result<(LaunchId, Registration), LaunchError> {
+fn launch(plane: &mut Rig, name: &str) -> Result<(LaunchId, Registration), LaunchError> {
     launch_as(plane, name, None)
 }
 
-fn resume(plane: &mut Plane, workload: &Registration, name: &str) -> Result<(LaunchId, Registration), LaunchError> {
+fn resume(plane: &mut Rig, workload: &Registration, name: &str) -> Result<(LaunchId, Registration), LaunchError> {
     launch_as(plane, name, Some(crate::messages::assigned(workload)))
 }
 
 fn launch_as(
-    plane: &mut Plane,
+    plane: &mut Rig,
     name: &str,
     resume: Option<proto::Assigned>,
 ) -> Result<(LaunchId, Registration), LaunchError> {
@@ -168,7 +177,7 @@ fn launch_as(
     let suffixes = ["aaaaa".to_owned(), "bbbbb".to_owned()];
     let host = Host { suffixes: &suffixes, token: Token::from(token.as_str()), is_free: &|_| true, now: 1 };
     let workload = proto::WorkloadSpec { name: name.to_owned(), ..proto::WorkloadSpec::default() };
-    plane.launch(LaunchAsk { workload, resume, readiness: None }, &host)
+    plane.plane.launch(LaunchAsk { workload, resume, readiness: None }, &host, &mut plane.mesh)
 }
 
 fn ask(type_url: &str, name: &str) -> DeltaDiscoveryRequest {
@@ -179,8 +188,8 @@ fn ask(type_url: &str, name: &str) -> DeltaDiscoveryRequest {
     }
 }
 
-fn sent(plane: &mut Plane, id: SubscriberId) -> DeltaDiscoveryResponse {
-    let Next::Send(response) = plane.next(id) else { panic!("expected a response, found none") };
+fn sent(plane: &mut Rig, id: SubscriberId) -> DeltaDiscoveryResponse {
+    let Next::Send(response) = plane.mesh.next(id) else { panic!("expected a response, found none") };
     response
 }
 

@@ -15,7 +15,6 @@ use weft_wire::proto::weft::v1::{
 use super::aggregate::{Age, Aggregate};
 use super::tap::Taps;
 use super::{edges, exposition, stat};
-use crate::registry::Registration;
 
 /// Handed to every task; cheap to clone.
 #[derive(Debug, Clone)]
@@ -91,18 +90,18 @@ impl Hub {
         Self(Arc::new(Inner { began: Instant::now(), state, watch, answered: watch::Sender::default() }))
     }
 
-    /// A proxy begins to report.
-    pub(crate) fn report(&self, workload: &Registration) -> Reporting {
+    /// The proxy of a workload of this service begins to report.
+    pub(crate) fn report(&self, workload: &WorkloadId, service: String) -> Reporting {
         let own = Party {
-            workload: workload.id.name().to_owned(),
-            namespace: workload.id.namespace().to_owned(),
-            app: workload.spec.name.clone(),
+            workload: workload.name().to_owned(),
+            namespace: workload.namespace().to_owned(),
+            app: service,
             principal: String::new(),
         };
         let mut state = self.lock();
         state.last_stream += 1;
         let stream = Stream {
-            workload: workload.id.clone(),
+            workload: workload.clone(),
             own,
             numbers: HashMap::new(),
             open: HashMap::new(),

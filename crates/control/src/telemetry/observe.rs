@@ -2,25 +2,25 @@
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
-use weft_identity::{Authority, Certificate};
+use weft_identity::Certificate;
 use weft_wire::proto::weft::v1 as proto;
 use weft_wire::proto::weft::v1::observe_server::Observe;
 
 use super::hub::{Hub, Tapping};
+use crate::certificates::Signing;
 use crate::shared::{Shared, seconds};
 
 /// Answers those who look.
 pub(crate) struct Observer {
     pub(crate) shared: Shared,
     pub(crate) hub: Hub,
-    pub(crate) authority: Arc<Authority>,
+    pub(crate) signing: Signing,
 }
 
 #[tonic::async_trait]
@@ -52,14 +52,16 @@ impl Observe for Observer {
     async fn proxies(&self, _: Request<proto::ProxiesRequest>) -> Result<Response<proto::ProxiesResponse>, Status> {
         self.hub.flush().await;
         let mut told = self.hub.told();
-        let mut proxies = self.shared.with(|plane| plane.proxies());
+        let mut proxies = self.shared.with(|mesh| mesh.proxies());
         for proxy in &mut proxies {
             let told = proxy.workload.parse().ok().and_then(|id| told.remove(&id)).unwrap_or_default();
             proxy.health = told.health;
             proxy.certificate = told.leaf;
         }
-        let (root, issuer) = (certificate(self.authority.root()), certificate(self.authority.issuer()));
-        Ok(Response::new(proto::ProxiesResponse { proxies, root: Some(root), issuer: Some(issuer) }))
+        let authority = self.signing.borrow().clone();
+        let root = authority.as_ref().map(|authority| certificate(authority.root()));
+        let issuer = authority.as_ref().map(|authority| certificate(authority.issuer()));
+        Ok(Response::new(proto::ProxiesResponse { proxies, root, issuer }))
     }
 }
 
@@ -67,7 +69,7 @@ impl Observer {
     /// Rows of the services that run and of which nothing is told.
     fn silent(&self, rows: &[proto::StatRow]) -> Vec<proto::StatRow> {
         let told: HashSet<(&str, &str)> = rows.iter().map(|row| (order(row).0, order(row).1)).collect();
-        let running = self.shared.with(|plane| plane.running_services());
+        let running = self.shared.with(|mesh| mesh.running_services());
         let silent = running.into_iter().filter(|name| !told.contains(&(&*name.namespace, &*name.name)));
         let row = |name| proto::StatRow {
             service: Some(name),

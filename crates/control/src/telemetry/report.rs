@@ -1,5 +1,7 @@
 //! The streams on which proxies report: each task moves messages between one proxy and the hub.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -8,12 +10,14 @@ use weft_wire::proto::weft::v1::telemetry_server::Telemetry;
 use weft_wire::proto::weft::v1::{Signals, Watch};
 
 use super::hub::{Hub, Reporting};
+use crate::authenticate::{Authenticator, Claim};
 use crate::shared::Shared;
 
 /// Takes reports.
 pub(crate) struct Reports {
     pub(crate) shared: Shared,
     pub(crate) hub: Hub,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
 }
 
 type Watches = mpsc::Sender<Result<Watch, Status>>;
@@ -23,9 +27,12 @@ impl Telemetry for Reports {
     type ReportStream = ReceiverStream<Result<Watch, Status>>;
 
     async fn report(&self, request: Request<Streaming<Signals>>) -> Result<Response<Self::ReportStream>, Status> {
-        let workload = self.shared.authenticate(request.metadata())?;
-        debug!(workload = %workload.id, "a proxy reports");
-        let (reporting, watched) = (self.hub.report(&workload), self.hub.watched());
+        let claim = Claim::of(request.metadata(), request.extensions());
+        let id = self.authenticator.admits(&claim).await?.workload;
+        debug!(workload = %id, "a proxy reports");
+        let service = self.shared.with(|mesh| mesh.workload(&id).map(|workload| workload.service.clone()));
+        let reporting = self.hub.report(&id, service.unwrap_or_default());
+        let watched = self.hub.watched();
         let (watches, receiver) = mpsc::channel(MAX_QUEUED);
         let shared = self.shared.clone();
         // It outlives its workload's registration: a proxy that drains has something to tell.
@@ -35,7 +42,7 @@ impl Telemetry for Reports {
                 () = shared.ending() => Err(Status::unavailable("the control plane ends")),
             };
             if let Err(status) = ended {
-                warn!(workload = %workload.id, %status, "a proxy's report ends");
+                warn!(workload = %id, %status, "a proxy's report ends");
                 // Who has no room for it won't be told.
                 let _full = watches.try_send(Err(status));
             }

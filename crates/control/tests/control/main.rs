@@ -3,6 +3,7 @@
 
 mod folder;
 mod harness;
+mod network;
 mod peers;
 mod telemetry;
 
@@ -52,10 +53,11 @@ async fn a_workload_becomes_an_endpoint_and_leaves_with_its_launcher() {
 
     web.ready().await;
     let endpoint = &proxy.destination().await.endpoints[0];
-    assert_eq!(endpoint.identity.as_str(), assigned.identity);
-    assert!(matches!(endpoint.tunnel, Tunnel::Mesh(at) if at.ip().is_loopback() && at.port() == 15008));
+    let Tunnel::Mesh(peer) = &endpoint.tunnel else { panic!("expected a tunnel, found {endpoint:?}") };
+    assert_eq!(peer.identity.as_str(), assigned.identity);
+    assert!(peer.address.ip().is_loopback() && peer.address.port() == 15008);
     proxy.ask(DESTINATION_TYPE, &[&endpoint.address.to_string()]).await;
-    assert_eq!(proxy.destination().await.host, WEB, "an endpoint's own address finds its service");
+    assert_eq!(proxy.destination().await.host, assigned.workload, "its own address finds it alone");
 
     let mut web_proxy = mesh.subscribe(&assigned.token).await.unwrap();
     drop(web);

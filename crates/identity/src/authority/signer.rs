@@ -10,17 +10,14 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
+use super::link::{self, Link};
 use super::{AuthorityError, CLOCK_SKEW, Role};
-use crate::certificate::{self, Certificate};
 use crate::clock;
 use weft_mesh::TrustDomain;
 
 /// A certificate that may sign others, and its key.
 pub(super) struct Signer {
-    role: Role,
-    der: CertificateDer<'static>,
-    pem: String,
-    certificate: Certificate,
+    link: Link,
     signer: Issuer<'static, KeyPair>,
 }
 
@@ -43,39 +40,32 @@ impl Signer {
         lifetime: Duration,
     ) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate()?;
-        let dated = dated_params(now, lifetime, Some(root.certificate.not_after))?;
+        let dated = dated_params(now, lifetime, Some(root.link.certificate().not_after))?;
         let params = authority_params(Role::Issuer, domain, BasicConstraints::Constrained(0), dated)?;
         let der = root.sign(&params, &key)?;
         Self::new(Role::Issuer, der, key)
     }
 
-    /// Takes up a certificate and its key, and checks that they can sign at `now`.
-    pub(super) fn from_pem(
-        role: Role,
-        certificate_pem: &str,
-        key_pem: &str,
-        now: SystemTime,
-    ) -> Result<Self, AuthorityError> {
-        let der = one_certificate(role, certificate_pem)?;
-        let key = KeyPair::from_pem(key_pem).map_err(|_| AuthorityError::Key { role: role.to_string() })?;
-        let signer = Self::new(role, der, key)?;
-        signer.check_dates(now)?;
-        Ok(signer)
+    /// Takes up a certificate and its key.
+    pub(super) fn with_key(link: Link, key_pem: &str) -> Result<Self, AuthorityError> {
+        let key = KeyPair::from_pem(key_pem).map_err(|_| AuthorityError::Key { role: link.role().to_string() })?;
+        Self::join(link, key)
     }
 
     fn new(role: Role, der: CertificateDer<'static>, key: KeyPair) -> Result<Self, AuthorityError> {
-        let malformed = |source| AuthorityError::Certificate { role: role.to_string(), source };
-        let parsed = certificate::parse(&der).map_err(malformed)?;
-        let may_sign = parsed.key_usage().is_ok_and(|usage| usage.is_some_and(|usage| usage.value.key_cert_sign()));
-        if !may_sign || !parsed.is_ca() {
-            return Err(AuthorityError::NoAuthority { role: role.to_string() });
+        Self::join(Link::new(role, der)?, key)
+    }
+
+    fn join(link: Link, key: KeyPair) -> Result<Self, AuthorityError> {
+        let parsed = link::parse(link.role(), link.der())?;
+        if !parsed.key_usage().is_ok_and(|usage| usage.is_some_and(|usage| usage.value.key_cert_sign())) {
+            return Err(AuthorityError::NoAuthority { role: link.role().to_string() });
         }
         if parsed.public_key().raw != key.subject_public_key_info() {
-            return Err(AuthorityError::KeyMismatch { role: role.to_string() });
+            return Err(AuthorityError::KeyMismatch { role: link.role().to_string() });
         }
-        let certificate = Certificate::of(&parsed);
-        let signer = Issuer::from_ca_cert_der(&der, key)?;
-        Ok(Self { role, pem: certificate::to_pem(&der), certificate, signer, der })
+        let signer = Issuer::from_ca_cert_der(link.der(), key)?;
+        Ok(Self { link, signer })
     }
 
     /// Signs a certificate for a key.
@@ -87,49 +77,13 @@ impl Signer {
         Ok(params.signed_by(key, &self.signer)?.der().clone())
     }
 
-    /// Whether the certificate holds at `now`.
-    pub(super) fn check_dates(&self, now: SystemTime) -> Result<(), AuthorityError> {
-        let (role, dates) = (self.role.to_string(), &self.certificate);
-        if now < dates.not_before {
-            return Err(AuthorityError::NotYetValid { role, not_before: clock::text(dates.not_before) });
-        }
-        if now > dates.not_after {
-            return Err(AuthorityError::Expired { role, not_after: clock::text(dates.not_after) });
-        }
-        Ok(())
-    }
-
-    /// Whether this certificate is the work of `root`.
-    pub(super) fn check_signed_by(&self, root: &Self) -> Result<(), AuthorityError> {
-        let malformed = |source| AuthorityError::Certificate { role: self.role.to_string(), source };
-        let parsed = certificate::parse(&self.der).map_err(malformed)?;
-        let above = certificate::parse(&root.der).map_err(malformed)?;
-        let named = parsed.issuer().as_raw() == above.subject().as_raw();
-        if named && parsed.verify_signature(Some(above.public_key())).is_ok() {
-            return Ok(());
-        }
-        Err(AuthorityError::Unsigned { role: self.role.to_string(), issuer: self.certificate.issuer.clone() })
-    }
-
-    /// The trust domain that the certificate names, if it names one (SPIFFE X.509-SVID, section 4.2).
-    pub(super) fn domain(&self) -> Option<TrustDomain> {
-        self.certificate.uris.iter().find_map(|uri| uri.strip_prefix("spiffe://")?.parse().ok())
-    }
-
-    pub(super) fn der(&self) -> &[u8] {
-        &self.der
-    }
-
-    pub(super) fn pem(&self) -> &str {
-        &self.pem
+    /// The certificate.
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
     pub(super) fn key_pem(&self) -> String {
         self.signer.key().serialize_pem()
-    }
-
-    pub(super) fn certificate(&self) -> &Certificate {
-        &self.certificate
     }
 }
 
@@ -139,7 +93,7 @@ pub(super) fn uri(text: &str) -> Result<SanType, AuthorityError> {
 }
 
 /// A serial number and the dates: from [`CLOCK_SKEW`] before `now`, for `lifetime`, not beyond `end`.
-pub(super) fn dated_params(
+pub(crate) fn dated_params(
     now: SystemTime,
     lifetime: Duration,
     end: Option<SystemTime>,
@@ -185,13 +139,4 @@ fn random_serial() -> Result<[u8; 16], AuthorityError> {
     getrandom::fill(&mut serial).map_err(|error| AuthorityError::Signing(error.to_string()))?;
     serial[0] = serial[0] & 0x7f | 0x40;
     Ok(serial)
-}
-
-fn one_certificate(role: Role, text: &str) -> Result<CertificateDer<'static>, AuthorityError> {
-    let wrong = |found| AuthorityError::Pem { role: role.to_string(), found };
-    let mut ders = certificate::ders(text).map_err(wrong)?;
-    match (ders.pop(), ders.len()) {
-        (Some(der), 0) => Ok(der),
-        (_, more) => Err(wrong(format!("{} of them", more + 1))),
-    }
 }

@@ -43,7 +43,7 @@ fn a_chain_that_doesn_t_fit_is_refused() {
     assert_eq!(try_with(&|_| vec![String::new()]), CredentialError::Pem("no section".to_owned()));
     assert_eq!(try_with(&|c| vec![c[0].clone(), c[2].clone()]), CredentialError::Order { place: 0, next: 1 });
     assert!(matches!(try_with(&|c| vec![c[0].clone(), "x".repeat(9), c[0][..99].to_owned()]), CredentialError::Pem(_)));
-    assert!(matches!(try_with(&|_| vec![authority.to_pem().root_key.clone()]), CredentialError::Pem(_)));
+    assert!(matches!(try_with(&|_| vec![authority.to_pem().unwrap().root_key.clone()]), CredentialError::Pem(_)));
     assert!(matches!(try_with(&|c| vec![c.concat().repeat(9)]), CredentialError::Pem(_)));
 }
 

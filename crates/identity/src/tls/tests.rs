@@ -352,3 +352,48 @@ fn a_bundle_is_taken_whole_or_not_at_all() {
     let damaged = build(vec![good.clone(), good[..good.len() / 2].to_vec()]);
     assert!(matches!(damaged, TrustError::Anchor { place: 1, .. }), "{damaged}");
 }
+
+/// A server for anyone, by the machine's clock, and a client with or without a certificate.
+fn meet(server: &Authority, client: Option<&Authority>) -> Outcome {
+    let now = SystemTime::now();
+    let made = |authority: &Authority, account: &str| {
+        let key = crate::credential::LeafKey::generate().unwrap();
+        let leaf = authority.sign(&key.csr_pem(&id(account)).unwrap(), &id(account), HOUR, now).unwrap();
+        Arc::new(Credential::new(key, &leaf.chain_pem, now).unwrap())
+    };
+    let config = server_config_for_anyone(&made(server, "control"), &trust(server), &[b"h2"]).unwrap();
+    let expected = [id("control")];
+    let client = match client {
+        Some(client) => MeshTls::new(made(client, "web"), &trust(server)).unwrap().client_config(&expected, &[b"h2"]),
+        None => client_config_without_identity(&trust(server), &expected, &[b"h2"]).unwrap(),
+    };
+    handshake(client, config)
+}
+
+#[test]
+fn a_server_for_anyone_takes_no_certificate_or_a_good_one() {
+    let today =
+        || Authority::generate(&TrustDomain::default(), SystemTime::now(), AuthorityLifetimes::default()).unwrap();
+    let (ours, theirs) = (today(), today());
+    let nobody = meet(&ours, None);
+    assert!(nobody.succeeded() && nobody.server.peer_certificates().is_none());
+    let web = meet(&ours, Some(&ours));
+    assert!(web.succeeded());
+    assert_eq!(peer_identity(web.server.peer_certificates().unwrap()).unwrap(), id("web"));
+    assert!(meet(&ours, Some(&theirs)).server_error.is_some(), "a certificate that doesn't verify is none");
+}
+
+#[test]
+fn a_client_without_identity_still_verifies_the_server() {
+    let today =
+        || Authority::generate(&TrustDomain::default(), SystemTime::now(), AuthorityLifetimes::default()).unwrap();
+    let (ours, theirs) = (today(), today());
+    let key = crate::credential::LeafKey::generate().unwrap();
+    let leaf = ours.sign(&key.csr_pem(&id("control")).unwrap(), &id("control"), HOUR, SystemTime::now()).unwrap();
+    let credential = Credential::new(key, &leaf.chain_pem, SystemTime::now()).unwrap();
+    let ends = |trusted: &Authority, expected: &str| {
+        let server = server_config_for_anyone(&credential, &trust(&ours), &[]).unwrap();
+        handshake(client_config_without_identity(&trust(trusted), &[id(expected)], &[]).unwrap(), server).succeeded()
+    };
+    assert_eq!([ends(&ours, "control"), ends(&ours, "other"), ends(&theirs, "control")], [true, false, false]);
+}

@@ -4,17 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::name::{SpiffeId, WorkloadId};
 
-/// A service as its callers see it. Its record's name is [`Destination::host`].
+/// A service, or one workload by its own addresses, as callers see it. The record can be asked for by
+/// its name and by each of its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// The full name, such as `payments.default.svc.cluster.local`.
+    /// The record's name. A service's full name, such as `payments.default.svc.cluster.local`; a
+    /// workload's id, such as `default/payments-x7k2p`.
     pub host: String,
     /// The service's name, such as `payments`; labels of metrics.
     pub service: String,
     /// The service's namespace.
     pub namespace: String,
-    /// The stable virtual addresses: those that DNS answers with. The record can be asked for by
-    /// each of them, and by each endpoint's own address.
+    /// A service's stable virtual addresses, those that DNS answers with; a workload's own.
     pub addresses: Vec<IpAddr>,
     /// The declared ports, in ascending order.
     pub ports: Vec<ServicePort>,
@@ -73,28 +74,67 @@ pub enum AppProtocol {
     Tcp,
 }
 
-/// One workload that serves a destination.
+/// One who serves a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Which workload it is.
-    pub workload: WorkloadId,
-    /// The workload's own address.
+    /// The workload that it is; `None` when it is none that the mesh knows, such as an API server.
+    pub workload: Option<WorkloadId>,
+    /// Its own address.
     pub address: IpAddr,
-    /// Who must answer there: the caller's proxy verifies it.
-    pub identity: SpiffeId,
-    /// How it is reached.
+    /// How it is reached, and who must answer there.
     pub tunnel: Tunnel,
     /// Its share beside the others; never 0.
     pub weight: u32,
+    /// The ports at which it differs from what the service says, ascending.
+    pub ports: Vec<EndpointPort>,
+}
+
+impl Endpoint {
+    /// Its own port for a port of the service; `None` where it doesn't serve that.
+    pub fn target(&self, port: ServicePort) -> Option<u16> {
+        match self.ports.binary_search_by_key(&port.port, |own| own.port) {
+            Ok(at) => self.ports[at].target,
+            Err(_) => Some(port.target),
+        }
+    }
+}
+
+/// A port of a service at which an endpoint differs: a target port that is named can have another
+/// number in each workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// The port that callers name.
+    pub port: u16,
+    /// The endpoint's own; `None`: it doesn't serve this port.
+    pub target: Option<u16>,
 }
 
 /// How an endpoint is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Tunnel {
-    /// The mesh protocol at this address; ALPN offers `weft/1` first, then `h2` (HBONE).
-    Mesh(SocketAddr),
+    /// The mesh protocol; ALPN offers `weft/1` first, then `h2` (HBONE).
+    Mesh(Peer),
     /// HBONE only, as ztunnel speaks it.
-    Hbone(SocketAddr),
-    /// Plainly: no proxy there, or its peer authentication is DISABLE.
+    Hbone(Peer),
+    /// Plainly: there is no proxy, and nobody to verify.
     Plain,
+}
+
+impl Tunnel {
+    /// Who is at its other end; `None` when nobody can prove it.
+    pub fn peer(&self) -> Option<&Peer> {
+        match self {
+            Self::Mesh(peer) | Self::Hbone(peer) => Some(peer),
+            Self::Plain => None,
+        }
+    }
+}
+
+/// A proxy of the mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// Where it listens for the mesh.
+    pub address: SocketAddr,
+    /// Who must answer there: the caller's proxy verifies it.
+    pub identity: SpiffeId,
 }

@@ -8,7 +8,7 @@ mod inbound;
 mod policy;
 mod trust;
 
-pub use destination::{AppProtocol, Destination, Endpoint, ServicePort, Tunnel, Undeclared};
+pub use destination::{AppProtocol, Destination, Endpoint, EndpointPort, Peer, ServicePort, Tunnel, Undeclared};
 pub use inbound::{Inbound, MtlsMode, PeerAuthentication, PortProtocol, Scoped};
 pub use policy::{
     Action, Cidr, Claim, Condition, Defect, Enforcement, Matches, Operation, Origin, PathPattern, Pattern, Policy,

@@ -3,17 +3,16 @@
 //! changed is sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::pin;
 
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
-use weft_identity::retry_after;
 use weft_wire::proto::envoy::service::discovery::v3 as xds;
 use weft_wire::proto::google::rpc::Status;
 use weft_wire::record::{DESTINATION_TYPE, INBOUND_TYPE, Record, TRUST_NAME, TRUST_TYPE};
 use xds::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 
-use super::{authorized, jitter};
+use super::Link;
 use crate::config::ControlConfig;
 use crate::limits::REQUESTS;
 use crate::records::{Order, Update};
@@ -21,25 +20,26 @@ use crate::report::Known;
 
 /// Follows records for as long as anybody takes them.
 pub(super) async fn follow(
-    channel: Channel,
+    link: &Link,
     config: &ControlConfig,
     (told, known): (mpsc::Sender<Update>, &watch::Sender<Known>),
     orders: mpsc::UnboundedReceiver<Order>,
 ) {
-    let mut discovery = Discovery::new(config, told, orders);
+    let mut discovery = Discovery::new(link, config, (told, orders));
     loop {
         let attempt = discovery.attempt;
         discovery.attempt = attempt.saturating_add(1);
-        match discovery.session(channel.clone(), config, known).await {
+        match discovery.session(config, known).await {
             Ok(Ended::NobodyListens) => return,
             Ok(Ended::Closed) => tracing::info!("the control plane ended the stream"),
             Err(status) => tracing::warn!(%status, attempt, "the control plane is away; what is known stays in force"),
         }
-        tokio::time::sleep(retry_after(discovery.attempt.saturating_sub(1), jitter())).await;
+        tokio::time::sleep(link.retry_after(discovery.attempt.saturating_sub(1))).await;
     }
 }
 
-struct Discovery {
+struct Discovery<'l> {
+    link: &'l Link,
     told: mpsc::Sender<Update>,
     orders: mpsc::UnboundedReceiver<Order>,
     /// By type: the names that are subscribed to.
@@ -57,24 +57,23 @@ enum Ended {
     NobodyListens,
 }
 
-impl Discovery {
-    fn new(config: &ControlConfig, told: mpsc::Sender<Update>, orders: mpsc::UnboundedReceiver<Order>) -> Self {
+impl<'l> Discovery<'l> {
+    fn new(
+        link: &'l Link,
+        config: &ControlConfig,
+        (told, orders): (mpsc::Sender<Update>, mpsc::UnboundedReceiver<Order>),
+    ) -> Self {
         let one = |name: &str| BTreeSet::from([name.to_owned()]);
         let subscribed = BTreeMap::from([
             (INBOUND_TYPE, one(config.workload.as_str())),
             (TRUST_TYPE, one(TRUST_NAME)),
             (DESTINATION_TYPE, BTreeSet::new()),
         ]);
-        Self { told, orders, subscribed, versions: BTreeMap::new(), attempt: 0 }
+        Self { link, told, orders, subscribed, versions: BTreeMap::new(), attempt: 0 }
     }
 
     /// One stream, from its first request to its end.
-    async fn session(
-        &mut self,
-        channel: Channel,
-        config: &ControlConfig,
-        known: &watch::Sender<Known>,
-    ) -> Result<Ended, tonic::Status> {
+    async fn session(&mut self, config: &ControlConfig, known: &watch::Sender<Known>) -> Result<Ended, tonic::Status> {
         while let Ok(order) = self.orders.try_recv() {
             self.note(&order);
         }
@@ -83,11 +82,13 @@ impl Discovery {
             // The channel holds more than there are types.
             let _sent = requests.try_send(request);
         }
-        let request = authorized(ReceiverStream::new(outgoing), &config.address.token)?;
-        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        let request = self.link.authorized(ReceiverStream::new(outgoing))?;
+        let mut client = AggregatedDiscoveryServiceClient::new(self.link.channel());
         let mut responses = client.delta_aggregated_resources(request).await?.into_inner();
+        let mut renewed = pin!(self.link.renewed());
         loop {
             let request = tokio::select! {
+                () = &mut renewed => return Ok(Ended::Closed),
                 response = responses.message() => match response? {
                     None => return Ok(Ended::Closed),
                     Some(response) => match self.take(response).await {
@@ -196,7 +197,10 @@ impl Discovery {
         let (known_type, update) = match record {
             Record::Inbound(record) => (INBOUND_TYPE, Update::Inbound(Box::new(record))),
             Record::Destination(record) => (DESTINATION_TYPE, Update::Destination(Box::new(record))),
-            Record::Trust(record) => (TRUST_TYPE, Update::Trust(record)),
+            Record::Trust(record) => {
+                self.link.trust(&record);
+                (TRUST_TYPE, Update::Trust(record))
+            }
         };
         self.versions.entry(known_type).or_default().insert(resource.name, resource.version);
         Ok(update)

@@ -4,6 +4,8 @@
 
 mod certificate;
 mod discovery;
+mod link;
+mod network;
 mod socket;
 mod wall_clock;
 
@@ -17,6 +19,7 @@ use crate::config::ControlConfig;
 use crate::limits::LAST_REPORT;
 use crate::records::{Order, Update};
 use crate::report::{self, ControlEnd, Known};
+pub(crate) use link::Link;
 
 /// Starts the control thread. It ends when the data thread has: it takes no more updates, and its
 /// last signals are told.
@@ -31,11 +34,11 @@ pub fn spawn(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("control".to_owned()).spawn(move || {
         runtime.block_on(async {
-            let channel = socket::channel(&config.address.socket);
+            let link = Link::new(&config);
             let known = watch::Sender::new(Known::default());
-            let discovery = discovery::follow(channel.clone(), &config, (told.clone(), &known), orders);
-            let certificates = certificate::keep(channel.clone(), &config, (told.clone(), &known));
-            let mut reporting = pin!(report::follow(channel, &config, reports, known.subscribe()));
+            let discovery = discovery::follow(&link, &config, (told.clone(), &known), orders);
+            let certificates = certificate::keep(&link, &config, (told.clone(), &known));
+            let mut reporting = pin!(report::follow(&link, reports, known.subscribe()));
             tokio::select! {
                 () = discovery => {}
                 () = certificates => {}
@@ -53,13 +56,4 @@ pub(crate) fn jitter() -> f64 {
     use std::hash::BuildHasher;
     let bits = std::collections::hash_map::RandomState::new().hash_one(0);
     bits as f64 / u64::MAX as f64
-}
-
-/// A request that proves who asks.
-pub(crate) fn authorized<T>(message: T, token: &str) -> Result<tonic::Request<T>, tonic::Status> {
-    let mut request = tonic::Request::new(message);
-    let bearer = format!("Bearer {token}").parse();
-    let bearer = bearer.map_err(|_| tonic::Status::unauthenticated("expected a token of printable characters"))?;
-    request.metadata_mut().insert("authorization", bearer);
-    Ok(request)
 }

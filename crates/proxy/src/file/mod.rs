@@ -22,6 +22,7 @@ use weft_identity::{Credential, LeafKey};
 use weft_mesh::record::{Destination, Trust};
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 
+use crate::checks::Checks;
 use crate::config::{self, Config, ConfigError, OriginalDestination, OutboundListener, Program};
 use crate::records::{Order, Update};
 use field::{Read, list, parse, port, wrong};
@@ -143,14 +144,16 @@ fn listeners(
                 Ok(OutboundListener { listener: config::listen(listen)?, original: OriginalDestination::Fixed(to) })
             })
             .collect::<Result<_, ConfigError>>()?,
-        mesh: mesh.map(config::listen).transpose()?,
+        mesh: mesh.map(config::listen).transpose()?.into_iter().collect(),
         admin: admin.map(config::listen).transpose()?,
         published: (published.into_iter())
             .map(|(listen, port)| Ok((config::listen(listen)?, port)))
             .collect::<Result<_, ConfigError>>()?,
         dns: Vec::new(),
         names: None,
+        captured: Vec::new(),
         program: Program::Host(programs),
+        checks: Checks::default(),
         ready: None,
         access: None,
     })

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use weft_mesh::record::{
-    Destination, Endpoint, Inbound, MtlsMode, PeerAuthentication, PortProtocol, Scoped, ServicePort, Tunnel, Undeclared,
+    Destination, Endpoint, Inbound, MtlsMode, Peer, PeerAuthentication, PortProtocol, Scoped, ServicePort, Tunnel,
+    Undeclared,
 };
 use weft_mesh::{SpiffeId, WorkloadId};
 
@@ -99,16 +100,20 @@ fn mesh_address(field: &str, text: &str) -> Read<IpAddr> {
 }
 
 fn endpoint(field: &str, written: &written::Endpoint) -> Read<Endpoint> {
-    let at = |kind: &str, text: &str| parse(format!("{field}.tunnel.{kind}"), "IP:PORT", text);
+    let identity: SpiffeId = parse(format!("{field}.identity"), SPIFFE_ID, &written.identity)?;
+    let peer = |kind: &str, text: &str| -> Read<Peer> {
+        let address = parse(format!("{field}.tunnel.{kind}"), "IP:PORT", text)?;
+        Ok(Peer { address, identity: identity.clone() })
+    };
     Ok(Endpoint {
-        workload: parse(format!("{field}.workload"), "NAMESPACE/NAME", &written.workload)?,
+        workload: Some(parse(format!("{field}.workload"), "NAMESPACE/NAME", &written.workload)?),
         address: parse(format!("{field}.address"), "an IP address", &written.address)?,
-        identity: parse(format!("{field}.identity"), SPIFFE_ID, &written.identity)?,
         tunnel: match &written.tunnel {
-            written::Tunnel::Mesh(text) => Tunnel::Mesh(at("mesh", text)?),
-            written::Tunnel::Hbone(text) => Tunnel::Hbone(at("hbone", text)?),
+            written::Tunnel::Mesh(text) => Tunnel::Mesh(peer("mesh", text)?),
+            written::Tunnel::Hbone(text) => Tunnel::Hbone(peer("hbone", text)?),
             written::Tunnel::Plain => Tunnel::Plain,
         },
+        ports: Vec::new(),
         weight: match written.weight {
             Some(0) => return Err(wrong(format!("{field}.weight"), "a weight above 0", 0)),
             weight => weight.unwrap_or(1),

@@ -14,7 +14,7 @@ use http::{Request, StatusCode};
 use rustls::ClientConfig;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
-use weft_mesh::SpiffeId;
+use weft_mesh::record::Peer;
 
 use super::stream::HboneStream;
 use super::watched::{Ending, Watched};
@@ -60,30 +60,29 @@ pub(crate) async fn open(data: &Rc<Data>, way: &Rc<Way>, asked: Asked<'_>) -> Re
 /// The connections of one data thread, by where they go and who must answer there.
 #[derive(Default)]
 pub(crate) struct Pool {
-    ways: RefCell<HashMap<(SocketAddr, SpiffeId), Rc<Way>>>,
+    ways: RefCell<HashMap<Peer, Rc<Way>>>,
 }
 
 impl Pool {
-    /// The connections to `at`, where `expected` must answer. Those that were made with an older
-    /// certificate or trust get no new streams.
-    pub(crate) fn way(&self, at: SocketAddr, expected: &SpiffeId, identity: &MeshIdentity) -> Rc<Way> {
+    /// The connections to a proxy. Those that were made with an older certificate or trust get no
+    /// new streams.
+    pub(crate) fn way(&self, peer: &Peer, identity: &MeshIdentity) -> Rc<Way> {
         let mut ways = self.ways.borrow_mut();
-        let key = (at, expected.clone());
-        match ways.get(&key) {
+        match ways.get(peer) {
             Some(way) if way.generation == identity.generation => way.clone(),
             _ => {
-                let config = identity.tls.client_config(std::slice::from_ref(expected), &[ALPN]);
-                let way = Rc::new(Way::new(at, config, identity.generation));
-                ways.insert(key, way.clone());
+                let config = identity.tls.client_config(std::slice::from_ref(&peer.identity), &[ALPN]);
+                let way = Rc::new(Way::new(peer.address, config, identity.generation));
+                ways.insert(peer.clone(), way.clone());
                 way
             }
         }
     }
 
     /// As [`Pool::way`], if there is a connection that takes streams.
-    pub(crate) fn living(&self, at: SocketAddr, expected: &SpiffeId, identity: &MeshIdentity) -> Option<Rc<Way>> {
+    pub(crate) fn living(&self, peer: &Peer, identity: &MeshIdentity) -> Option<Rc<Way>> {
         let ways = self.ways.borrow();
-        let way = ways.get(&(at, expected.clone()))?;
+        let way = ways.get(peer)?;
         let lives = way.generation == identity.generation && way.connections.borrow().iter().any(|c| c.takes_streams());
         lives.then(|| way.clone())
     }

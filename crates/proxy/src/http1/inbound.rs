@@ -221,7 +221,7 @@ impl Caller {
         loop {
             let (socket, used) = match waiting.take() {
                 Some(socket) => (socket, Used::Again),
-                None => match data.sockets.connect(&data.addresses, port, caller).await {
+                None => match data.sockets.connect(&data.addresses, asking.ends.1, caller).await {
                     Ok(socket) => (socket, Used::First),
                     Err(error) => {
                         let failure =

@@ -196,8 +196,7 @@ impl<'d> Session<'d> {
         let mut last = None;
         let mut first = Used::Again;
         while tried.len() < ENDPOINT_TRIES {
-            let ip = self.called.destination.ip();
-            let Some(target) = self.called.service.choose(ip, &tried, Instant::now()) else { break };
+            let Some(target) = self.called.choose(&tried, Instant::now()) else { break };
             let underway = target.begin();
             let failure = match self.reach(&mut request, &target, self.carrier(&taken, &target, first)).await {
                 Ok((route, mut upstream)) => match self.exchange(&request, &taken, (&target, &mut upstream)).await {
@@ -256,8 +255,8 @@ impl<'d> Session<'d> {
         let asked = self.called.asked(&record, target, Kind::Tcp);
         let way = match (&route.warm, carrier) {
             (None, _) => Way::Bytes(tunnel::open(self.data, endpoint, asked).await?),
-            (Some(warm), Carrier::Lane) => tunnel::share(self.data, endpoint, warm, asked).await?,
-            (Some(warm), Carrier::Own(used)) => tunnel::own(self.data, endpoint, warm, (asked, used)).await?,
+            (Some(warm), Carrier::Lane) => tunnel::share(self.data, warm, asked).await?,
+            (Some(warm), Carrier::Own(used)) => tunnel::own(self.data, warm, (asked, used)).await?,
         };
         let (stream, callee) = match way {
             Way::Weft(stream, used) => (stream, Callee::Proxy(used)),
@@ -272,9 +271,8 @@ impl<'d> Session<'d> {
         if let Some(route) = self.routes.iter().find(|r| Rc::ptr_eq(&r.target, target) && is_current(r)) {
             return Ok(route.clone());
         }
-        let endpoint = &target.endpoint;
-        let warm = match endpoint.tunnel {
-            Tunnel::Mesh(at) => Some(warm(self.data, endpoint, at).await?),
+        let warm = match &target.endpoint.tunnel {
+            Tunnel::Mesh(peer) => Some(warm(self.data, peer).await?),
             Tunnel::Plain | Tunnel::Hbone(_) => None,
         };
         let flow = self.data.flows.of(labels(self.data, self.called.service.name(), target.party.clone(), "http"));

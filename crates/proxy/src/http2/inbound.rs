@@ -198,7 +198,7 @@ impl Connection {
     async fn dial(&self, data: &Data) -> Result<Rc<Shared>, Failure> {
         let port = self.facts.destination.port();
         let at = |cause, error| Failure::inbound(cause, format!("{} at port {port}: {error}", data.workload));
-        let connecting = data.sockets.connect(&data.addresses, port, self.facts.source_ip);
+        let connecting = data.sockets.connect(&data.addresses, self.facts.destination, self.facts.source_ip);
         let program = connecting.await.map_err(|error| at(Cause::Connect, error))?;
         data.sweep.notify_one();
         Shared::new(Stream::Plain(program), Vec::new(), Peer::Program).await.map_err(|error| {

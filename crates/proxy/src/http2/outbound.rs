@@ -8,7 +8,6 @@ use std::rc::Rc;
 use http::Request;
 use tokio::time::Instant;
 use weft_http::bridge::validate_h2_request;
-use weft_mesh::SpiffeId;
 use weft_mesh::record::Tunnel;
 use weft_wire::head::Kind;
 
@@ -33,7 +32,6 @@ pub(crate) struct Route {
     tunnel: Tunnel,
     to: SocketAddr,
     caller: IpAddr,
-    identity: SpiffeId,
     generation: u64,
 }
 
@@ -158,10 +156,9 @@ async fn attempt(
 async fn lease(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Lease, Failure> {
     let endpoint = &target.endpoint;
     let route = Route {
-        tunnel: endpoint.tunnel,
-        to: SocketAddr::new(endpoint.address, called.port.target),
+        tunnel: endpoint.tunnel.clone(),
+        to: called.to(target),
         caller: called.caller.ip(),
-        identity: endpoint.identity.clone(),
         generation: identity(data).await?,
     };
     data.h2_calls.lease(&route, async || dial(data, called, target).await).await
@@ -178,12 +175,12 @@ async fn identity(data: &Data) -> Result<u64, Failure> {
 async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Shared>, Failure> {
     let (record, endpoint) = (called.service.record(), &target.endpoint);
     let asked = called.asked(&record, target, Kind::Http2);
-    let (way, at) = match endpoint.tunnel {
-        Tunnel::Mesh(at) => {
-            let warm = tunnel::warm(data, endpoint, at).await?;
-            (tunnel::own(data, endpoint, &warm, (asked, Used::First)).await?, at)
+    let (way, at) = match &endpoint.tunnel {
+        Tunnel::Mesh(peer) => {
+            let warm = tunnel::warm(data, peer).await?;
+            (tunnel::own(data, &warm, (asked, Used::First)).await?, peer.address)
         }
-        Tunnel::Hbone(at) => (Way::Bytes(tunnel::open(data, endpoint, asked).await?), at),
+        Tunnel::Hbone(peer) => (Way::Bytes(tunnel::open(data, endpoint, asked).await?), peer.address),
         Tunnel::Plain => (Way::Bytes(tunnel::open(data, endpoint, asked).await?), asked.head.destination),
     };
     let mut first = Vec::new();
@@ -200,8 +197,8 @@ async fn dial(data: &Rc<Data>, called: &Called, target: &Target) -> Result<Rc<Sh
 
 /// An endpoint that wasn't tried; if there is none, one that was.
 fn choose(called: &Called, tried: &[Rc<Target>]) -> Option<Rc<Target>> {
-    let (ip, now) = (called.destination.ip(), Instant::now());
-    called.service.choose(ip, tried, now).or_else(|| called.service.choose(ip, &[], now))
+    let now = Instant::now();
+    called.choose(tried, now).or_else(|| called.choose(&[], now))
 }
 
 impl Connection {

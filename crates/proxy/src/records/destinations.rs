@@ -96,9 +96,6 @@ impl Destinations {
     pub(super) fn put(&mut self, record: Destination, now: Instant) {
         let host: Rc<str> = Rc::from(record.host.as_str());
         self.by_address.retain(|_, of| *of != host);
-        for endpoint in &record.endpoints {
-            self.by_address.entry(endpoint.address).or_insert_with(|| host.clone());
-        }
         for ip in &record.addresses {
             self.by_address.insert(*ip, host.clone());
         }
@@ -179,7 +176,6 @@ impl Key {
 
 /// Every name by which a record can have been asked for.
 fn keys(record: &Destination) -> impl Iterator<Item = Key> {
-    let endpoints = record.endpoints.iter().map(|e| e.address);
-    let addresses = record.addresses.iter().copied().chain(endpoints).map(Key::Address);
+    let addresses = record.addresses.iter().copied().map(Key::Address);
     std::iter::once(Key::Host(record.host.clone())).chain(addresses)
 }

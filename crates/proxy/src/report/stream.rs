@@ -2,28 +2,26 @@
 //! told as deltas. Whatever happens to the stream, the data thread doesn't notice.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
-use weft_identity::retry_after;
 use weft_wire::proto::weft::v1::telemetry_client::TelemetryClient;
 use weft_wire::proto::weft::v1::{Delta, Leaf, NumberedFilter, Series, Signals, Watch};
 
 use super::health::health;
 use super::{Activity, Ask, ControlEnd, Known, Snapshot};
-use crate::config::ControlConfig;
-use crate::control::{authorized, jitter};
+use crate::control::Link;
 use crate::limits::{REPORT_INTERVAL, REPORT_INTERVAL_LEAST, REPORTS};
 
 /// Reports until the data thread has ended and its last words are told, or can't be.
-pub(crate) async fn follow(channel: Channel, config: &ControlConfig, end: ControlEnd, known: watch::Receiver<Known>) {
+pub(crate) async fn follow(link: &Link, end: ControlEnd, known: watch::Receiver<Known>) {
     let mut reports = Reports::new(end, known);
     let mut attempt = 0u32;
     while !reports.has_ended() {
-        match reports.session(channel.clone(), config).await {
+        match reports.session(link).await {
             Ok(Ended::Told) => return,
             Ok(Ended::Closed) => attempt = 0,
             Err(status) => {
@@ -31,7 +29,7 @@ pub(crate) async fn follow(channel: Channel, config: &ControlConfig, end: Contro
                 attempt = attempt.saturating_add(1);
             }
         }
-        reports.rest(retry_after(attempt, jitter())).await;
+        reports.rest(link.retry_after(attempt)).await;
     }
 }
 
@@ -92,10 +90,10 @@ impl Reports {
     }
 
     /// One stream, from its first report to its end.
-    async fn session(&mut self, channel: Channel, config: &ControlConfig) -> Result<Ended, tonic::Status> {
+    async fn session(&mut self, link: &Link) -> Result<Ended, tonic::Status> {
         let (signals, outgoing) = mpsc::channel(REPORTS);
-        let request = authorized(ReceiverStream::new(outgoing), &config.address.token)?;
-        let mut client = TelemetryClient::new(channel);
+        let request = link.authorized(ReceiverStream::new(outgoing))?;
+        let mut client = TelemetryClient::new(link.channel());
         let mut watches = client.report(request).await?.into_inner();
         let mut session = Session::new(signals, self.streams);
         self.streams += 1;
@@ -104,9 +102,11 @@ impl Reports {
         if session.signals.send(first).await.is_err() || !self.report(&mut session).await {
             return Ok(Ended::Closed);
         }
+        let mut renewed = pin!(link.renewed());
         while !self.ended {
             let due = session.due.unwrap_or_else(Instant::now);
             let goes_on = tokio::select! {
+                () = &mut renewed => false,
                 watch = watches.message() => match watch? {
                     None => false,
                     Some(watch) => self.obey(&mut session, watch).await,

@@ -9,7 +9,7 @@ mod pool;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use weft_mesh::record::{Endpoint, Tunnel};
+use weft_mesh::record::{Endpoint, Peer, Tunnel};
 use weft_wire::head::{Answer, Head, Kind, Refusal};
 
 use pool::Dialled;
@@ -37,11 +37,11 @@ pub(crate) struct Asked<'a> {
 /// # Errors
 /// [`Failure`]: nothing that the caller's program said was delivered to anybody.
 pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, asked: Asked<'_>) -> Result<Stream, Failure> {
-    match endpoint.tunnel {
-        Tunnel::Mesh(at) => exchange(data, endpoint, at, asked).await,
-        Tunnel::Hbone(at) => {
+    match &endpoint.tunnel {
+        Tunnel::Mesh(peer) => exchange(data, peer, asked).await,
+        Tunnel::Hbone(peer) => {
             let identity = data.records.identity().await?;
-            let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
+            let way = data.pool.hbone.way(peer, &identity);
             connect(data, &way, asked).await
         }
         Tunnel::Plain => {
@@ -51,13 +51,13 @@ pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, asked: Asked<'_>)
     }
 }
 
-/// The warm connections to the proxy `at`, which must prove the endpoint's identity.
+/// The warm connections to a proxy.
 ///
 /// # Errors
 /// [`Cause::Unjudged`], when there is no certificate yet.
-pub(crate) async fn warm(data: &Data, endpoint: &Endpoint, at: SocketAddr) -> Result<Rc<Warm>, Failure> {
+pub(crate) async fn warm(data: &Data, peer: &Peer) -> Result<Rc<Warm>, Failure> {
     let identity = data.records.identity().await?;
-    Ok(data.pool.entry(at, &endpoint.identity, &identity))
+    Ok(data.pool.entry(peer, &identity))
 }
 
 /// What an exchange of HTTP goes through.
@@ -80,16 +80,11 @@ pub(crate) enum Used {
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) async fn own(
-    data: &Rc<Data>,
-    endpoint: &Endpoint,
-    warm: &Warm,
-    (asked, used): (Asked<'_>, Used),
-) -> Result<Way, Failure> {
+pub(crate) async fn own(data: &Rc<Data>, warm: &Warm, (asked, used): (Asked<'_>, Used)) -> Result<Way, Failure> {
     let waiting = if used == Used::Again { warm.reuse() } else { None };
     match waiting {
         Some(tunnel) => Ok(Way::Weft(Stream::Tls(tunnel), Used::Again)),
-        None => Ok(match fresh(data, endpoint, warm, asked).await? {
+        None => Ok(match fresh(data, warm, asked).await? {
             Fresh::Weft(tunnel) => Way::Weft(Stream::Tls(tunnel), Used::First),
             Fresh::Bytes(stream) => Way::Bytes(stream),
         }),
@@ -101,14 +96,14 @@ pub(crate) async fn own(
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) async fn share(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, asked: Asked<'_>) -> Result<Way, Failure> {
+pub(crate) async fn share(data: &Rc<Data>, warm: &Warm, asked: Asked<'_>) -> Result<Way, Failure> {
     let lanes = &warm.lanes;
     if let Some(stream) = lanes.stream() {
         return Ok(Way::Weft(Stream::Lane(stream), Used::Again));
     }
     let identity = data.records.identity().await?;
-    if lanes.is_living() || data.pool.hbone.living(warm.at(), &endpoint.identity, &identity).is_some() {
-        return own(data, endpoint, warm, (asked, Used::Again)).await;
+    if lanes.is_living() || data.pool.hbone.living(warm.peer(), &identity).is_some() {
+        return own(data, warm, (asked, Used::Again)).await;
     }
     let failures = lanes.failures();
     let _turn = lanes.dialling.lock().await;
@@ -116,7 +111,7 @@ pub(crate) async fn share(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, ask
         return Ok(Way::Weft(Stream::Lane(stream), Used::Again));
     }
     lanes.failed_since(failures)?;
-    match fresh(data, endpoint, warm, asked).await {
+    match fresh(data, warm, asked).await {
         Ok(Fresh::Weft(tunnel)) => {
             data.sweep.notify_one();
             let mut bytes = Vec::new();
@@ -139,15 +134,15 @@ enum Fresh {
     Bytes(Stream),
 }
 
-async fn fresh(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, asked: Asked<'_>) -> Result<Fresh, Failure> {
-    let (at, identity) = (warm.at(), data.records.identity().await?);
-    if let Some(way) = data.pool.hbone.living(at, &endpoint.identity, &identity) {
+async fn fresh(data: &Rc<Data>, warm: &Warm, asked: Asked<'_>) -> Result<Fresh, Failure> {
+    let (peer, identity) = (warm.peer(), data.records.identity().await?);
+    if let Some(way) = data.pool.hbone.living(peer, &identity) {
         return connect(data, &way, asked).await.map(Fresh::Bytes);
     }
     match warm.dial(data).await? {
         Dialled::Weft(tunnel) => Ok(Fresh::Weft(tunnel)),
         Dialled::Hbone(tunnel) => {
-            let way = data.pool.hbone.way(at, &endpoint.identity, &identity);
+            let way = data.pool.hbone.way(peer, &identity);
             way.adopt(data, tunnel).await?;
             connect(data, &way, asked).await.map(Fresh::Bytes)
         }
@@ -156,8 +151,8 @@ async fn fresh(data: &Rc<Data>, endpoint: &Endpoint, warm: &Warm, asked: Asked<'
 
 /// Says the head on a warm connection, or on a new one. A warm one may have died unseen; since the
 /// head was all that was said on it, the exchange is tried again on a new one.
-async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, asked: Asked<'_>) -> Result<Stream, Failure> {
-    let warm = warm(data, endpoint, at).await?;
+async fn exchange(data: &Rc<Data>, peer: &Peer, asked: Asked<'_>) -> Result<Stream, Failure> {
+    let (at, warm) = (peer.address, warm(data, peer).await?);
     if let Some(mut tunnel) = warm.take() {
         match answer::ask(&mut tunnel, asked.head).await {
             Ok(answer) => {
@@ -168,7 +163,7 @@ async fn exchange(data: &Rc<Data>, endpoint: &Endpoint, at: SocketAddr, asked: A
             Err(error) => tracing::debug!(%at, %error, "a warm connection had died"),
         }
     }
-    let mut tunnel = match fresh(data, endpoint, &warm, asked).await? {
+    let mut tunnel = match fresh(data, &warm, asked).await? {
         Fresh::Weft(tunnel) => tunnel,
         Fresh::Bytes(stream) => return Ok(stream),
     };

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::task::{Context, Waker};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
-use weft_mesh::SpiffeId;
+use weft_mesh::record::Peer;
 use weft_wire::head;
 
 use super::dial;
@@ -29,14 +28,14 @@ use crate::why::Failure;
 /// The warm connections of one data thread, by where they go and who must answer there.
 #[derive(Default)]
 pub(crate) struct Pool {
-    entries: RefCell<HashMap<(SocketAddr, SpiffeId), Rc<Warm>>>,
+    entries: RefCell<HashMap<Peer, Rc<Warm>>>,
     /// Connections to those who speak HBONE.
     pub hbone: hbone::Pool,
 }
 
 /// The warm connections to one endpoint, all made as one identity.
 pub(crate) struct Warm {
-    at: SocketAddr,
+    peer: Peer,
     config: Arc<ClientConfig>,
     generation: u64,
     spare: RefCell<VecDeque<(Box<TlsStream>, Instant)>>,
@@ -60,17 +59,17 @@ pub(super) enum Dialled {
 }
 
 impl Pool {
-    /// The warm connections to `at`, where `expected` must answer. Those that were made with an
-    /// older certificate or trust are given up.
-    pub(super) fn entry(&self, at: SocketAddr, expected: &SpiffeId, identity: &MeshIdentity) -> Rc<Warm> {
+    /// The warm connections to a proxy. Those that were made with an older certificate or trust are
+    /// given up.
+    pub(super) fn entry(&self, peer: &Peer, identity: &MeshIdentity) -> Rc<Warm> {
         let mut entries = self.entries.borrow_mut();
-        let key = (at, expected.clone());
-        match entries.get(&key) {
+        match entries.get(peer) {
             Some(warm) if warm.generation == identity.generation => warm.clone(),
             _ => {
-                let config = identity.tls.client_config(std::slice::from_ref(expected), &[head::ALPN, hbone::ALPN]);
-                let warm = Rc::new(Warm::new(at, config, identity.generation));
-                if let Some(old) = entries.insert(key, warm.clone()) {
+                let expected = std::slice::from_ref(&peer.identity);
+                let config = identity.tls.client_config(expected, &[head::ALPN, hbone::ALPN]);
+                let warm = Rc::new(Warm::new(peer.clone(), config, identity.generation));
+                if let Some(old) = entries.insert(peer.clone(), warm.clone()) {
                     old.retire();
                 }
                 warm
@@ -99,9 +98,9 @@ impl Pool {
 }
 
 impl Warm {
-    fn new(at: SocketAddr, config: Arc<ClientConfig>, generation: u64) -> Self {
+    fn new(peer: Peer, config: Arc<ClientConfig>, generation: u64) -> Self {
         Self {
-            at,
+            peer,
             config,
             generation,
             spare: RefCell::default(),
@@ -123,9 +122,9 @@ impl Warm {
         None
     }
 
-    /// Where its connections go.
-    pub(super) fn at(&self) -> SocketAddr {
-        self.at
+    /// Where its connections go, and who answers there.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// Which identity and trust its connections were made with.
@@ -171,7 +170,7 @@ impl Warm {
 
     /// A new connection, and what the peer made of it.
     pub(super) async fn dial(&self, data: &Data) -> Result<Dialled, Failure> {
-        let dialled = dial::mesh(self.at, self.config.clone()).await;
+        let dialled = dial::mesh(self.peer.address, self.config.clone()).await;
         let counted = match &dialled {
             Ok(_) => &data.metrics.process.handshakes_client,
             Err(_) => &data.metrics.process.handshakes_failed,
@@ -181,7 +180,7 @@ impl Warm {
         match tunnel.alpn() {
             Some(head::ALPN) => Ok(Dialled::Weft(tunnel)),
             Some(hbone::ALPN) => Ok(Dialled::Hbone(tunnel)),
-            other => Err(dial::unexpected(self.at, "weft/1 or h2", other)),
+            other => Err(dial::unexpected(self.peer.address, "weft/1 or h2", other)),
         }
     }
 

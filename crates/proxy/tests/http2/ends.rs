@@ -9,9 +9,7 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
 use http::{HeaderValue, Request, Response};
-use weft_mesh::record::{
-    Action, Enforcement, Matches, Operation, Origin, PathPattern, Pattern, Policy, Rule, Source, Tunnel,
-};
+use weft_mesh::record::{Action, Enforcement, Matches, Operation, Origin, PathPattern, Pattern, Policy, Rule, Source};
 use weft_proxy::records::Update;
 
 use crate::harness::*;

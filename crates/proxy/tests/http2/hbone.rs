@@ -10,7 +10,7 @@ use tokio::sync::Barrier;
 use weft_hbone_peer::server::Rules;
 use weft_mesh::record::{
     Action, AppProtocol, Destination, Enforcement, Inbound, Matches, Operation, Origin, PathPattern, Pattern, Policy,
-    PortProtocol, Rule, Tunnel,
+    PortProtocol, Rule,
 };
 use weft_proxy::records::Update;
 

@@ -13,7 +13,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::task::{LocalSet, spawn_local};
-use weft_mesh::record::{AppProtocol, Destination, ServicePort, Tunnel};
+use weft_mesh::record::{AppProtocol, Destination, ServicePort};
 
 use crate::harness::*;
 

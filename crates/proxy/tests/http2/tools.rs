@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use weft_mesh::record::{Destination, Tunnel};
+use weft_mesh::record::Destination;
 
 use crate::harness::*;
 use crate::programs::*;

@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey};
-use weft_mesh::record::{Destination, Endpoint, Inbound, PeerAuthentication, Policy, Trust, Tunnel, Undeclared};
+use weft_mesh::record::{self, Destination, Endpoint, Inbound, Peer, PeerAuthentication, Policy, Trust, Undeclared};
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
+use weft_proxy::checks::Checks;
 use weft_proxy::config::{Config, OriginalDestination, OutboundListener, Program};
 use weft_proxy::data::{self, Channels};
 use weft_proxy::records::{Order, Update};
@@ -134,7 +135,7 @@ impl Proxy {
             workload: workload(name),
             addresses: vec![address],
             outbound: vec![OutboundListener { listener: outbound, original: OriginalDestination::Fixed(calls) }],
-            mesh: Some(mesh),
+            mesh: vec![mesh],
             admin: Some(admin),
             published: vec![(published, calls.port())],
             dns: vec![dns],
@@ -143,7 +144,9 @@ impl Proxy {
                 suffix: "svc.cluster.local".to_owned(),
                 upstream: vec![upstream()],
             }),
+            captured: Vec::new(),
             program: Program::Host(BTreeMap::new()),
+            checks: Checks::default(),
             ready: None,
             access: Some(Box::new(log)),
         };
@@ -266,13 +269,31 @@ pub(crate) fn inbound(name: &str, address: IpAddr, policies: Vec<Policy>) -> Inb
     }
 }
 
+/// How a service's endpoint is reached; who must answer there is the service.
+#[derive(Clone, Copy)]
+pub(crate) enum Tunnel {
+    Mesh(SocketAddr),
+    Hbone(SocketAddr),
+    Plain,
+}
+
+impl Tunnel {
+    fn to(self, identity: SpiffeId) -> record::Tunnel {
+        match self {
+            Self::Mesh(address) => record::Tunnel::Mesh(Peer { address, identity }),
+            Self::Hbone(address) => record::Tunnel::Hbone(Peer { address, identity }),
+            Self::Plain => record::Tunnel::Plain,
+        }
+    }
+}
+
 pub(crate) fn service(name: &str, endpoints: &[(IpAddr, Tunnel)]) -> Destination {
     let endpoint = |(address, tunnel): &(IpAddr, Tunnel)| Endpoint {
-        workload: workload(name),
+        workload: Some(workload(name)),
         address: *address,
-        identity: id(name),
-        tunnel: *tunnel,
+        tunnel: tunnel.to(id(name)),
         weight: 1,
+        ports: Vec::new(),
     };
     Destination {
         host: format!("{name}.default.svc.cluster.local"),

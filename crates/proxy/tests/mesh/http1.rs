@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-use weft_mesh::record::{Destination, Tunnel};
+use weft_mesh::record::Destination;
 
 use crate::harness::*;
 use crate::http::*;

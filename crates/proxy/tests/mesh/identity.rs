@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use weft_mesh::record::Tunnel;
 use weft_proxy::records::Update;
 
 use crate::harness::*;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, mpsc};
-use weft_mesh::record::{Trust, Tunnel};
+use weft_mesh::record::Trust;
 use weft_proxy::data::{self, Channels};
 use weft_proxy::{config, control, limits};
 use weft_wire::bootstrap::{Bootstrap, ControlAddress, InheritedSockets, Names, Redirection};

@@ -4,8 +4,6 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 
-use weft_mesh::record::Tunnel;
-
 use crate::harness::*;
 use crate::http::{alone, anonymous_kib, read_to_end};
 

@@ -136,3 +136,19 @@ fn other_kinds_are_passed_by() {
         assert_eq!(parse("f", text.as_bytes()).resources, []);
     }
 }
+
+#[test]
+fn an_object_is_told_by_its_own_name() {
+    let object = r#"{"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "status": {},
+        "metadata": {"name": "a", "namespace": "shop"}, "spec": {"action": "ALOW", "rules": [{"form": []}]}}"#;
+    let parsed = parse_object("AuthorizationPolicy shop/a", object);
+    let lines: Vec<String> = parsed.problems.iter().map(ToString::to_string).collect();
+    let action = "AuthorizationPolicy shop/a: spec.action: expected ALLOW, DENY, AUDIT or CUSTOM, found \"ALOW\"";
+    assert!(lines.iter().any(|line| line == action), "{lines:?}");
+    let resource = &parsed.resources[0];
+    assert_eq!((resource.meta().line, resource.meta().file.as_str()), (0, "AuthorizationPolicy shop/a"));
+    assert!(resource.defect().is_some());
+    let broken = parse_object("PeerAuthentication shop/b", r#"{"kind": "PeerAuthentication", "a": "#);
+    assert_eq!(broken.resources.len(), 1);
+    assert!(broken.problems[0].to_string().starts_with("PeerAuthentication shop/b: expected "));
+}

@@ -57,6 +57,21 @@ impl Node {
         }
     }
 
+    /// Says of no value any more where it stands: for what no user wrote in lines.
+    pub(crate) fn forget_places(&mut self) {
+        self.at = Place::default();
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(Self::forget_places),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.at = Place::default();
+                    entry.value.forget_places();
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
+        }
+    }
+
     /// The text, where this is one.
     pub fn text(&self) -> Option<&str> {
         match &self.value {

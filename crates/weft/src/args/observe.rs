@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ReadArgs, duration};
 
@@ -113,21 +113,63 @@ pub(crate) struct TapArgs {
 /// `weft check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exits 0 when nothing fails (warnings allowed), else 1; 1 while no mesh runs.
+Checks this machine's mesh, or the cluster that a kubeconfig names. Exits 0 when nothing fails (warnings
+allowed), else 1; 1 while no mesh runs. In a cluster, what is only still starting is waited for.
 
 Examples:
   weft check
   weft check --wait=30s     until nothing fails, for half a minute at most
+  weft check --pre          whether Weft can be installed in the cluster
+  weft check --proxy -n shop
 
-JSON:
+JSON, of this machine's mesh:
   {\"ok\": false, \"checks\": [
-    {\"name\": \"control plane\", \"status\": \"ok\" | \"warn\" | \"fail\", \"detail\": …, \"hint\": … | null}]}")]
+    {\"name\": \"control plane\", \"status\": \"ok\" | \"warn\" | \"fail\", \"detail\": …, \"hint\": … | null}]}
+JSON, of a cluster (hint and error only where something isn't fine):
+  {\"success\": false, \"categories\": [{\"categoryName\": \"weft-existence\", \"checks\": [
+    {\"description\": …, \"hint\": …, \"error\": …, \"result\": \"success\" | \"warning\" | \"error\"}]}]}")]
 pub(crate) struct CheckArgs {
-    /// Wait until nothing fails [default: 60s].
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = duration)]
+    /// Only what must be so before an installation.
+    #[arg(long, conflicts_with_all = ["proxy", "crds"])]
+    pub(crate) pre: bool,
+    /// Only the cluster's resource definitions.
+    #[arg(long, conflicts_with = "proxy")]
+    pub(crate) crds: bool,
+    /// The proxies of a cluster's pods too.
+    #[arg(long)]
+    pub(crate) proxy: bool,
+    /// Only pods of this namespace of a cluster.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// The version that everything should have [default: this weft's own].
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) expected_version: Option<String>,
+    /// Wait until nothing fails, for so long at most [default: 60s].
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "60s", value_parser = duration)]
     pub(crate) wait: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
+    /// How to print; short leaves out what is fine.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: CheckFormat,
+}
+
+/// How `weft check` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// A line for each check.
+    #[default]
+    #[value(alias = "text")]
+    Table,
+    /// Only what isn't fine.
+    Short,
+    /// JSON, for programs.
+    Json,
+}
+
+impl CheckArgs {
+    /// Whether only a cluster can be meant.
+    pub(crate) fn is_about_a_cluster(&self) -> bool {
+        self.pre || self.crds || self.proxy || self.namespace.is_some()
+    }
 }
 
 /// `weft viz`.

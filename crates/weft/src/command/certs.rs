@@ -7,13 +7,13 @@ use weft_wire::proto::weft::v1::{AuthorityCertificate, Leaf, ProxiesRequest, Pro
 
 use crate::args::{Format, ReadArgs};
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home::Mesh;
 use crate::{client, figures, print};
 
 /// Lists the certificates.
-pub(crate) fn run(home: &Home, args: &ReadArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(mesh: &Mesh, args: &ReadArgs) -> Result<ExitCode, Failure> {
     let answer = super::runtime()?.block_on(async {
-        let mut mesh = client::observe(home).await?;
+        let mut mesh = client::observe(mesh).await?;
         let answer = mesh.proxies(ProxiesRequest {}).await;
         answer.map(tonic::Response::into_inner).map_err(|status| client::refused("read the certificates", &status))
     })?;

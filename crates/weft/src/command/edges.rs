@@ -8,14 +8,14 @@ use weft_wire::proto::weft::v1::{Edge, EdgesRequest};
 use crate::args::{EdgesArgs, Format};
 use crate::failure::Failure;
 use crate::figures::{self, App, Tcp};
-use crate::home::Home;
+use crate::home::Mesh;
 use crate::{client, print};
 
 /// Prints the edges of the window.
-pub(crate) fn run(home: &Home, args: &EdgesArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(mesh: &Mesh, args: &EdgesArgs) -> Result<ExitCode, Failure> {
     let window_seconds = args.window.window;
     let answer = super::runtime()?.block_on(async {
-        let mut mesh = client::observe(home).await?;
+        let mut mesh = client::observe(mesh).await?;
         let answer = mesh.edges(EdgesRequest { window_seconds }).await;
         answer.map(tonic::Response::into_inner).map_err(|status| client::refused("read the edges", &status))
     })?;

@@ -4,26 +4,33 @@ mod authz;
 mod certs;
 mod check;
 mod completions;
+mod controller;
 mod demo;
 mod down;
 mod edges;
+mod inject;
+mod install;
 mod ps;
 mod run;
 mod stat;
 mod tap;
+mod uninstall;
 mod up;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::args::{Arguments, Command, VizCommand};
+use crate::client::Access;
 use crate::failure::{Context, Failure};
-use crate::home::Home;
+use crate::home::{Home, Mesh};
 use crate::print;
 
 /// Runs what was asked for.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let home = || Home::find(arguments.state_dir.as_deref());
+    let mesh = || Mesh::choose(&arguments);
+    let access = || Access::of(&arguments.cluster);
     match &arguments.command {
         Command::Up(args) => up::run(&home()?, args),
         Command::Run(args) => run::run(&home()?, args),
@@ -31,11 +38,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Down => down::run(&home()?),
         Command::Demo(args) => demo::run(args),
         Command::Authz(command) => authz::run(arguments.state_dir.as_deref(), command),
-        Command::Stat(args) | Command::Viz(VizCommand::Stat(args)) => stat::run(&home()?, args),
-        Command::Edges(args) | Command::Viz(VizCommand::Edges(args)) => edges::run(&home()?, args),
-        Command::Tap(args) | Command::Viz(VizCommand::Tap(args)) => tap::run(&home()?, args),
-        Command::Certs(args) => certs::run(&home()?, args),
-        Command::Check(args) => check::run(&home()?, args),
+        Command::Stat(args) | Command::Viz(VizCommand::Stat(args)) => stat::run(&mesh()?, args),
+        Command::Edges(args) | Command::Viz(VizCommand::Edges(args)) => edges::run(&mesh()?, args),
+        Command::Tap(args) | Command::Viz(VizCommand::Tap(args)) => tap::run(&mesh()?, args),
+        Command::Certs(args) => certs::run(&mesh()?, args),
+        Command::Check(args) => check::run(&arguments, args),
+        Command::Controller(args) => controller::run(args),
+        Command::Install(args) => install::run(&access(), args),
+        Command::Uninstall(args) => uninstall::run(&access(), args),
+        Command::Inject(args) => inject::inject(args),
+        Command::Uninject(args) => inject::uninject(args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
     }
 }
@@ -43,6 +55,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 /// A runtime on this thread alone: commands wait for one thing at a time, and `run` must fork.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
+}
+
+/// What happens goes to standard error; `RUST_LOG` changes how much.
+fn start_log(usual: &str) {
+    let quiet = "h2=warn,tonic=warn,hyper=warn,hyper_util=warn,tower=warn,kube_client=warn,kube_runtime=error";
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{usual},{quiet}")));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 
 /// Seconds since the Unix epoch.

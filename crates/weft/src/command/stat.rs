@@ -8,14 +8,14 @@ use weft_wire::proto::weft::v1::{StatRequest, StatResponse, StatRow, Traffic};
 use crate::args::{Format, StatArgs};
 use crate::failure::Failure;
 use crate::figures::{self, Tcp};
-use crate::home::Home;
+use crate::home::Mesh;
 use crate::{client, print};
 
 /// Prints the signals of the window.
-pub(crate) fn run(home: &Home, args: &StatArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(mesh: &Mesh, args: &StatArgs) -> Result<ExitCode, Failure> {
     let window_seconds = args.window.window;
     let answer = super::runtime()?.block_on(async {
-        let mut mesh = client::observe(home).await?;
+        let mut mesh = client::observe(mesh).await?;
         let answer = mesh.stat(StatRequest { window_seconds }).await;
         answer.map(tonic::Response::into_inner).map_err(|status| client::refused("read the signals", &status))
     })?;

@@ -10,18 +10,18 @@ use weft_wire::proto::weft::v1::{Party, Reporter, TapEvent, TapFilter};
 use crate::args::{Format, TapArgs};
 use crate::failure::{Context, Failure};
 use crate::figures::{self, text};
-use crate::home::Home;
+use crate::home::Mesh;
 use crate::{client, print};
 
 /// Shows calls until it is interrupted, its reader has gone, or it has shown enough.
-pub(crate) fn run(home: &Home, args: &TapArgs) -> Result<ExitCode, Failure> {
-    super::runtime()?.block_on(follow(home, args))?;
+pub(crate) fn run(mesh: &Mesh, args: &TapArgs) -> Result<ExitCode, Failure> {
+    super::runtime()?.block_on(follow(mesh, args))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn follow(home: &Home, args: &TapArgs) -> Result<(), Failure> {
+async fn follow(mesh: &Mesh, args: &TapArgs) -> Result<(), Failure> {
     let refused = |status: tonic::Status| client::refused("watch calls", &status);
-    let mut mesh = client::observe(home).await?;
+    let mut mesh = client::observe(mesh).await?;
     let mut events = mesh.tap(filter(args)).await.map_err(refused)?.into_inner();
     let mut left = args.count.unwrap_or(u64::MAX);
     while let Some(message) = events.message().await.map_err(refused)? {

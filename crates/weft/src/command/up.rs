@@ -28,7 +28,7 @@ pub(crate) fn run(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
 }
 
 fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
-    start_log();
+    super::start_log("info");
     let folder = args.folder.as_deref().map(fs::canonicalize).transpose().context("find the folder")?;
     let mut config = weft_control::Config::new(home.state().to_path_buf(), home.socket());
     config.folder = folder;
@@ -44,13 +44,6 @@ fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
         weft_control::serve(config, asked).await.context("control plane")
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What happens goes to standard error; `RUST_LOG` changes how much.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,h2=warn,tonic=warn,hyper=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 
 /// Starts this same command without `--detach`, away from the terminal, and waits until it serves.

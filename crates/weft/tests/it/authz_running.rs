@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming};
-use weft_compile::{PolicySet, Settings, Workload};
+use weft_compile::{PolicySet, Proxy, Settings, Workload};
 use weft_mesh::record::{AppProtocol, PortProtocol};
 use weft_wire::proto::weft::v1 as proto;
 use weft_wire::proto::weft::v1::control_server::{Control, ControlServer};
@@ -22,12 +22,13 @@ fn replica(name: &str, app: &str) -> Workload {
         id: format!("payments/{name}").parse().unwrap(),
         identity: "spiffe://cluster.local/ns/payments/sa/payments-api".parse().unwrap(),
         service: "payments-api".to_owned(),
-        namespace: "payments".to_owned(),
         labels: [("app".to_owned(), app.to_owned())].into(),
         addresses: vec!["240.240.0.9".parse().unwrap()],
-        mesh_address: None,
+        proxy: Proxy::Starting,
         ports: vec![port(5432, AppProtocol::Tcp), port(8080, AppProtocol::Http)],
-        ready: true,
+        default_inbound: None,
+        owner: None,
+        node: None,
     }
 }
 
@@ -65,7 +66,7 @@ impl Control for Plane {
             "payments/tier=back" => vec![one, two],
             other => return Err(Status::not_found(format!("expected a workload that runs, found none of {other}"))),
         };
-        let records = found.iter().map(|workload| (&weft_compile::inbound(&policies, workload)).into()).collect();
+        let records = found.iter().map(|workload| (&weft_compile::inbound(&policies, workload, &[])).into()).collect();
         Ok(Response::new(proto::GetInboundResponse { records }))
     }
 

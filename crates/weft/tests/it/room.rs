@@ -28,7 +28,11 @@ impl Room {
     pub(crate) fn weft<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
-        command.env("HOME", "/nonexistent").env_remove("XDG_STATE_HOME").env_remove("WEFT_STATE_DIR");
+        command
+            .env("HOME", "/nonexistent")
+            .env_remove("XDG_STATE_HOME")
+            .env_remove("WEFT_STATE_DIR")
+            .env_remove("KUBECONFIG");
         let output = command.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let (out, err) = (text(&output.stdout), text(&output.stderr));

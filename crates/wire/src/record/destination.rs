@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use weft_mesh::record::{AppProtocol, Destination, Endpoint, ServicePort, Tunnel, Undeclared};
+use weft_mesh::record::{AppProtocol, Destination, Endpoint, EndpointPort, Peer, ServicePort, Tunnel, Undeclared};
 
 use super::RecordError;
 use super::field::{Read, address, addresses, ascending, bytes, choice, list, name, port, text};
@@ -58,19 +58,21 @@ fn read_port(message: proto::Port) -> Read<ServicePort> {
 }
 
 fn write_endpoint(endpoint: &Endpoint) -> proto::Endpoint {
-    let (tunnel, ends) = match endpoint.tunnel {
-        Tunnel::Mesh(at) => (proto::TunnelKind::Mesh, Some(at)),
-        Tunnel::Hbone(at) => (proto::TunnelKind::Hbone, Some(at)),
-        Tunnel::Plain => (proto::TunnelKind::Plain, None),
+    let tunnel = match endpoint.tunnel {
+        Tunnel::Mesh(_) => proto::TunnelKind::Mesh,
+        Tunnel::Hbone(_) => proto::TunnelKind::Hbone,
+        Tunnel::Plain => proto::TunnelKind::Plain,
     };
+    let peer = endpoint.tunnel.peer();
     proto::Endpoint {
-        workload: endpoint.workload.to_string(),
+        workload: endpoint.workload.as_ref().map(ToString::to_string).unwrap_or_default(),
         address: bytes(endpoint.address),
-        identity: endpoint.identity.to_string(),
+        identity: peer.map(|peer| peer.identity.to_string()).unwrap_or_default(),
         tunnel: tunnel.into(),
-        tunnel_address: ends.map(|at| bytes(at.ip())).unwrap_or_default(),
-        tunnel_port: ends.map(|at| at.port().into()).unwrap_or_default(),
+        tunnel_address: peer.map(|peer| bytes(peer.address.ip())).unwrap_or_default(),
+        tunnel_port: peer.map(|peer| peer.address.port().into()).unwrap_or_default(),
         weight: endpoint.weight,
+        ports: endpoint.ports.iter().map(write_endpoint_port).collect(),
     }
 }
 
@@ -78,29 +80,49 @@ fn read_endpoint(message: proto::Endpoint) -> Read<Endpoint> {
     if message.weight == 0 {
         return Err(RecordError::field("weight", "a weight of at least 1", 0));
     }
+    let tunnel = read_tunnel(&message)?;
+    let workload = Some(message.workload).filter(|workload| !workload.is_empty());
+    let ports = list("ports", message.ports, read_endpoint_port)?;
+    ascending("ports", &ports, |p| p.port)?;
     Ok(Endpoint {
-        workload: name("workload", "NAMESPACE/NAME", &message.workload)?,
+        workload: workload.map(|workload| name("workload", "NAMESPACE/NAME", &workload)).transpose()?,
         address: address("address", &message.address)?,
-        identity: name("identity", "a SPIFFE ID", &message.identity)?,
-        tunnel: read_tunnel(&message)?,
+        tunnel,
         weight: message.weight,
+        ports,
     })
 }
 
+fn write_endpoint_port(own: &EndpointPort) -> proto::EndpointPort {
+    proto::EndpointPort { port: own.port.into(), target: own.target.unwrap_or(0).into() }
+}
+
+fn read_endpoint_port(message: proto::EndpointPort) -> Read<EndpointPort> {
+    let target = (message.target != 0).then(|| port("target", message.target)).transpose()?;
+    Ok(EndpointPort { port: port("port", message.port)?, target })
+}
+
 fn read_tunnel(message: &proto::Endpoint) -> Read<Tunnel> {
-    let ends = || -> Read<SocketAddr> {
+    let peer = || -> Read<Peer> {
         let ip: IpAddr = address("tunnel_address", &message.tunnel_address)?;
-        Ok(SocketAddr::new(ip, port("tunnel_port", message.tunnel_port)?))
+        Ok(Peer {
+            address: SocketAddr::new(ip, port("tunnel_port", message.tunnel_port)?),
+            identity: name("identity", "a SPIFFE ID", &message.identity)?,
+        })
     };
     let kind = choice("tunnel", message.tunnel, |kind| match kind {
         proto::TunnelKind::TunnelUnspecified => None,
         known => Some(known),
     })?;
     match kind {
-        proto::TunnelKind::Mesh => Ok(Tunnel::Mesh(ends()?)),
-        proto::TunnelKind::Hbone => Ok(Tunnel::Hbone(ends()?)),
+        proto::TunnelKind::Mesh => Ok(Tunnel::Mesh(peer()?)),
+        proto::TunnelKind::Hbone => Ok(Tunnel::Hbone(peer()?)),
         _ if !message.tunnel_address.is_empty() || message.tunnel_port != 0 => {
             Err(RecordError::field("tunnel_address", "no address beside PLAIN", "one"))
+        }
+        // Whoever names an identity means it to be verified, which nobody could.
+        _ if !message.identity.is_empty() => {
+            Err(RecordError::field("identity", "no identity beside PLAIN", format!("{:?}", message.identity)))
         }
         _ => Ok(Tunnel::Plain),
     }

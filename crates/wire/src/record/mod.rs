@@ -97,13 +97,11 @@ impl Record {
         }
     }
 
-    /// The other names by which it can be asked for: each address of a destination and of its
-    /// endpoints, as text, sorted, each once.
+    /// The other names by which it can be asked for: each address of a destination, as text, sorted,
+    /// each once.
     pub fn aliases(&self) -> Vec<String> {
         let Self::Destination(destination) = self else { return Vec::new() };
-        let endpoints = destination.endpoints.iter().map(|endpoint| &endpoint.address);
-        let mut aliases: Vec<String> =
-            destination.addresses.iter().chain(endpoints).map(|ip| ip.to_canonical().to_string()).collect();
+        let mut aliases: Vec<String> = destination.addresses.iter().map(|ip| ip.to_canonical().to_string()).collect();
         aliases.sort_unstable();
         aliases.dedup();
         aliases

@@ -5,9 +5,9 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use weft_mesh::record::{
-    Action, AppProtocol, Cidr, Claim, Condition, Defect, Endpoint, Enforcement, Matches, MtlsMode, Operation, Origin,
-    PathPattern, Pattern, PeerAuthentication, Policy, PortProtocol, Rule, Scoped, ServiceAccountRef, ServicePort,
-    Source, Tunnel, Undeclared,
+    Action, AppProtocol, Cidr, Claim, Condition, Defect, Endpoint, EndpointPort, Enforcement, Matches, MtlsMode,
+    Operation, Origin, PathPattern, Pattern, Peer, PeerAuthentication, Policy, PortProtocol, Rule, Scoped,
+    ServiceAccountRef, ServicePort, Source, Tunnel, Undeclared,
 };
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 
@@ -40,7 +40,7 @@ fn a_record_tells_its_names() {
     let destination = destination_with(|_| {});
     let record = Record::Destination(destination.clone());
     assert_eq!(record.name(), "web.default.svc.cluster.local");
-    assert_eq!(record.aliases(), ["240.240.0.9", "240.240.7.7", "fd77::9"]);
+    assert_eq!(record.aliases(), ["240.240.0.9", "fd77::9"]);
     assert_eq!(Record::Trust(trust()).name(), TRUST_NAME);
     assert!(Record::Trust(trust()).aliases().is_empty());
 }
@@ -70,6 +70,14 @@ fn a_destination_that_is_not_understood_is_refused() {
     check("endpoints[0].tunnel_address", |d| d.endpoints[0].tunnel_address.clear());
     check("endpoints[0].tunnel_address", |d| d.endpoints[0].tunnel = proto::TunnelKind::Plain.into());
     check("endpoints[0].tunnel_port", |d| d.endpoints[0].tunnel_port = 70_000);
+    check("endpoints[0].identity", |d| {
+        let endpoint = &mut d.endpoints[0];
+        (endpoint.tunnel, endpoint.tunnel_port) = (proto::TunnelKind::Plain.into(), 0);
+        endpoint.tunnel_address.clear();
+    });
+    check("endpoints[0].ports[1]", |d| d.endpoints[0].ports.swap(0, 1));
+    check("endpoints[0].ports[0].port", |d| d.endpoints[0].ports[0].port = 0);
+    check("endpoints[0].ports[0].target", |d| d.endpoints[0].ports[0].target = 65_536);
 }
 
 #[test]
@@ -187,11 +195,14 @@ fn destination_with(change: fn(&mut Destination)) -> Destination {
         ports: vec![port(80), port(81)],
         undeclared: Undeclared::Forward,
         endpoints: vec![Endpoint {
-            workload: "default/web-1".parse().unwrap(),
+            workload: Some("default/web-1".parse().unwrap()),
             address: "240.240.7.7".parse().unwrap(),
-            identity: "spiffe://cluster.local/ns/default/sa/web".parse().unwrap(),
-            tunnel: Tunnel::Mesh("127.1.2.3:15008".parse().unwrap()),
+            tunnel: Tunnel::Mesh(Peer {
+                address: "127.1.2.3:15008".parse().unwrap(),
+                identity: "spiffe://cluster.local/ns/default/sa/web".parse().unwrap(),
+            }),
             weight: 1,
+            ports: vec![EndpointPort { port: 80, target: Some(8081) }, EndpointPort { port: 81, target: None }],
         }],
     };
     change(&mut destination);
@@ -278,10 +289,12 @@ fn ports() -> impl Strategy<Value = BTreeMap<u16, (Option<String>, AppProtocol, 
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
     let end = (any::<IpAddr>(), 1..=u16::MAX).prop_map(std::net::SocketAddr::from);
-    let tunnel = prop_oneof![end.clone().prop_map(Tunnel::Mesh), end.prop_map(Tunnel::Hbone), Just(Tunnel::Plain)];
-    (workload(), any::<IpAddr>(), identity(), tunnel, 1..=u32::MAX).prop_map(
-        |(workload, address, identity, tunnel, weight)| Endpoint { workload, address, identity, tunnel, weight },
-    )
+    let peer = (end, identity()).prop_map(|(address, identity)| Peer { address, identity }).boxed();
+    let tunnel = prop_oneof![peer.clone().prop_map(Tunnel::Mesh), peer.prop_map(Tunnel::Hbone), Just(Tunnel::Plain)];
+    let ports = btree_map(1..=u16::MAX, option::of(1..=u16::MAX), 0..3);
+    let ports = ports.prop_map(|ports| ports.into_iter().map(|(port, target)| EndpointPort { port, target }).collect());
+    (option::of(workload()), any::<IpAddr>(), tunnel, 1..=u32::MAX, ports)
+        .prop_map(|(workload, address, tunnel, weight, ports)| Endpoint { workload, address, tunnel, weight, ports })
 }
 
 fn workload() -> impl Strategy<Value = WorkloadId> {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
 use weft_hbone_peer::server::Rules;
-use weft_mesh::record::{AppProtocol, Destination, ServicePort, Tunnel};
+use weft_mesh::record::{AppProtocol, Destination, ServicePort};
 use weft_proxy::records::Update;
 
 use super::peer::{Told, serve};

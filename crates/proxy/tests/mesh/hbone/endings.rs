@@ -10,11 +10,11 @@ use h2::{Reason, SendStream};
 use weft_hbone_peer::client::Tunnel;
 use weft_hbone_peer::pipe::Halves;
 use weft_hbone_peer::server::Rules;
-use weft_mesh::record::Tunnel as Way;
 
 use super::callee::{called, status, through};
 use super::caller::{calling, rules};
 use super::peer::{PEERS, connect, to};
+use crate::harness::Tunnel as Way;
 use crate::harness::*;
 use crate::http::read_to_end;
 

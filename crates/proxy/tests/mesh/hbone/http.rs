@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use weft_mesh::record::{Action, AppProtocol, Inbound, Pattern, PortProtocol, Tunnel};
+use weft_mesh::record::{Action, AppProtocol, Inbound, Pattern, PortProtocol};
 
 use super::callee::{called, called_as, status, through};
 use super::caller::{calling, rules};

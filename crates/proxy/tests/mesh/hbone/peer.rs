@@ -58,7 +58,7 @@ fn events() -> (Events, Told) {
 /// read at once.
 pub(crate) fn files(mesh: &Mesh, identity: &str) -> (tempfile::TempDir, Files) {
     let folder = tempfile::tempdir().unwrap();
-    let pem = mesh.authority.to_pem();
+    let pem = mesh.authority.to_pem().unwrap();
     let issuer_key = KeyPair::from_pem(&pem.issuer_key).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&pem.issuer_certificate, issuer_key).unwrap();
     let mut params = CertificateParams::default();

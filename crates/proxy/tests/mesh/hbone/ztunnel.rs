@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 use weft_hbone_peer::client::Head;
 use weft_hbone_peer::server::Rules;
 use weft_hbone_peer::tls;
-use weft_mesh::record::Tunnel;
 
 use super::callee::{called, status};
 use super::caller::{calling, rules};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use weft_compile::{PolicySet, Settings, Workload};
+use weft_compile::{PolicySet, Proxy, Settings, Workload};
 use weft_control::Manifests;
 use weft_mesh::record::Inbound;
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
@@ -48,13 +48,14 @@ impl Policies {
             id: id(name).context(wrong())?,
             identity: identity(name).context(wrong())?,
             service: target.name().unwrap_or_default().to_owned(),
-            namespace: target.namespace.clone(),
             labels: target.labels.clone(),
             addresses: Vec::new(),
-            mesh_address: None,
+            proxy: Proxy::Starting,
             ports: Vec::new(),
-            ready: true,
+            default_inbound: None,
+            owner: None,
+            node: None,
         };
-        Ok(weft_compile::inbound(&self.set, &workload))
+        Ok(weft_compile::inbound(&self.set, &workload, &[]))
     }
 }

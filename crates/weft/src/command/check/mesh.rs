@@ -10,12 +10,12 @@ use weft_wire::proto::weft::v1::{
 };
 
 use super::Check;
-use crate::home::Home;
+use crate::home::{Home, Mesh};
 use crate::{client, command, figures};
 
 /// Asks the mesh and concludes.
 pub(super) async fn look(home: &Home) -> Vec<Check> {
-    let connected = async { Ok((client::connect(home).await?, client::observe(home).await?)) };
+    let connected = async { Ok((client::connect(home).await?, client::observe(&Mesh::Local(home.clone())).await?)) };
     let (mut control, mut observe) = match connected.await {
         Ok(clients) => clients,
         Err(failure) => {

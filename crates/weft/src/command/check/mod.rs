@@ -1,6 +1,7 @@
-//! `weft check`: the running mesh and this machine, line by line. A line that isn't fine says what
-//! to do. What is asked and what is concluded stand apart: `mesh` concludes from messages alone.
+//! `weft check`: the running mesh and this machine, or a cluster, line by line. A line that isn't fine
+//! says what to do. What is asked and what is concluded stand apart: `mesh` concludes from messages alone.
 
+mod cluster;
 mod folder;
 mod machine;
 mod mesh;
@@ -11,13 +12,25 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use weft_capture::Finding;
 
-use crate::args::{CheckArgs, Format};
+use crate::args::{Arguments, CheckArgs, CheckFormat};
+use crate::client::Access;
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home::{Home, Mesh};
 use crate::print::{self, Stream};
 
+/// Checks the mesh that is meant.
+pub(crate) fn run(arguments: &Arguments, args: &CheckArgs) -> Result<ExitCode, Failure> {
+    if args.is_about_a_cluster() {
+        return cluster::run(&Access::of(&arguments.cluster), args);
+    }
+    match Mesh::choose(arguments)? {
+        Mesh::Local(home) => machine(&home, args),
+        Mesh::Cluster(access) => cluster::run(&access, args),
+    }
+}
+
 /// Checks once, or until nothing fails.
-pub(crate) fn run(home: &Home, args: &CheckArgs) -> Result<ExitCode, Failure> {
+fn machine(home: &Home, args: &CheckArgs) -> Result<ExitCode, Failure> {
     // Before there is a runtime: it forks, and must be alone in its process.
     let findings = weft_capture::probe().map_err(|error| error.to_string());
     let runtime = super::runtime()?;
@@ -30,10 +43,14 @@ pub(crate) fn run(home: &Home, args: &CheckArgs) -> Result<ExitCode, Failure> {
         }
         std::thread::sleep(LOOK_INTERVAL);
     };
-    let report = Report { ok: checks.iter().all(|check| check.status != Status::Fail), checks };
-    match args.read.output {
-        Format::Json => print::json(&report),
-        Format::Text => report.print(),
+    let mut report = Report { ok: checks.iter().all(|check| check.status != Status::Fail), checks };
+    match args.output {
+        CheckFormat::Json => print::json(&report),
+        CheckFormat::Table => report.print(),
+        CheckFormat::Short => {
+            report.checks.retain(|check| check.status != Status::Ok);
+            report.print();
+        }
     }
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

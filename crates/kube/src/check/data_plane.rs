@@ -1,0 +1,155 @@
+//! The pods of the mesh: whether those that should have a proxy do, and of which version.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::control_plane::{name, unread};
+use super::observed::{Asked, Observed};
+use super::report::{Finding, Problem, Report, few};
+use crate::names::PROXY_CONTAINER;
+
+/// What makes the mesh less than people think it is.
+pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
+    report.category("weft-data-plane");
+    if let (Some(namespace), Ok(all)) = (&asked.namespace, &seen.namespaces) {
+        let exists = all.iter().any(|found| found.metadata.name.as_ref() == Some(namespace));
+        let hint = "name one that kubectl get namespaces lists";
+        let problem = (!exists).then(|| Problem::new(format!("there is no namespace {namespace}"), hint));
+        report.check("data plane namespace exists", Finding::fails_if(problem));
+    }
+    if let Err(unseen) = &seen.pods {
+        return report.check("data plane pods can be listed", Finding::Warns(unread(unseen)));
+    }
+    report.check("data plane and cli versions match", Finding::warns_if(versions(seen, asked)));
+    misplaced(seen, report);
+}
+
+/// Whether proxies serve.
+pub(super) fn proxies(seen: &Observed, asked: &Asked, report: &mut Report) {
+    report.category("weft-data-plane-proxies");
+    let Ok(pods) = &seen.pods else { return };
+    let meshed: Vec<&Pod> = pods.iter().filter(|pod| is_meshed(pod) && is_running(pod)).collect();
+    let waiting: Vec<String> = meshed.iter().filter(|pod| !proxy_is_ready(pod)).map(|pod| name(pod)).collect();
+    let finding = match (waiting.is_empty(), meshed.is_empty(), &asked.namespace) {
+        (false, ..) => {
+            let error = format!("the proxies of {} pods aren't ready: {}", waiting.len(), few(&waiting));
+            Finding::Waits(Problem::new(error, "see why: kubectl logs POD -n NAMESPACE -c weft-proxy"))
+        }
+        (true, true, Some(namespace)) => Finding::Fails(Problem::new(
+            format!("no pod of the namespace {namespace} has a proxy"),
+            format!(
+                "kubectl annotate namespace {namespace} linkerd.io/inject=enabled; kubectl rollout restart -n {namespace} deploy"
+            ),
+        )),
+        _ => Finding::Fine,
+    };
+    report.check("data plane proxies are ready", finding);
+    report.check("data plane proxies certificate match CA", Finding::warns_if(anchors(seen, &meshed)));
+}
+
+/// Proxies that were given anchors of which none is in force any more can't come back from a restart.
+fn anchors(seen: &Observed, meshed: &[&Pod]) -> Option<Problem> {
+    let current = seen.anchors.as_ref().ok()?.data.as_ref()?.get("ca.crt")?;
+    let current: Vec<&str> = sections(current);
+    let stale: Vec<String> = meshed
+        .iter()
+        .filter(|pod| {
+            let given = proxy_environment(pod, "WEFT_TRUST_ANCHORS");
+            given.is_some_and(|given| !sections(given).iter().any(|section| current.contains(section)))
+        })
+        .map(|pod| name(pod))
+        .collect();
+    (!stale.is_empty()).then(|| {
+        Problem::new(
+            format!("{} were injected with other anchors", few(&stale)),
+            "restart them: kubectl rollout restart",
+        )
+    })
+}
+
+/// The certificates of a text in PEM, as text.
+fn sections(text: &str) -> Vec<&str> {
+    text.split_inclusive("-----END CERTIFICATE-----").map(str::trim).filter(|section| !section.is_empty()).collect()
+}
+
+fn versions(seen: &Observed, asked: &Asked) -> Option<Problem> {
+    let expected = asked.expected_version.as_ref().unwrap_or(&seen.version);
+    let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for pod in seen.pods.iter().flatten().filter(|pod| is_meshed(pod) && is_running(pod)) {
+        let version = pod.metadata.annotations.as_ref().and_then(|all| all.get(VERSION_KEY));
+        let version = version.map_or("unknown", String::as_str);
+        if version != expected {
+            others.entry(version).or_default().push(name(pod));
+        }
+    }
+    let told: Vec<String> = others.iter().map(|(version, pods)| format!("{} run {version}", few(pods))).collect();
+    (!told.is_empty()).then(|| {
+        Problem::new(format!("{expected} is expected; {}", told.join("; ")), "restart them: kubectl rollout restart")
+    })
+}
+
+/// Marks that stand where nothing reads them.
+fn misplaced(seen: &Observed, report: &mut Report) {
+    let linkerd = |key: &str| {
+        let setting = key.starts_with("config.") && key.contains("linkerd.io/") && key != LINKERDS_LABEL;
+        key == "linkerd.io/inject" || setting
+    };
+    let wrong_labels = |kind: &str, metadata: &ObjectMeta| {
+        let keys = metadata.labels.iter().flat_map(|labels| labels.keys()).filter(|key| linkerd(key));
+        keys.map(|key| format!("{kind} {}: {key}", full_name(metadata))).collect::<Vec<_>>()
+    };
+    let hint = "Linkerd's settings are annotations: write them under metadata.annotations";
+    let pods = seen.pods.iter().flatten().flat_map(|pod| wrong_labels("Pod", &pod.metadata));
+    report.check("pod labels are configured correctly", warns(pods.collect(), hint));
+    let services = seen.services.iter().flatten().flat_map(|service| wrong_labels("Service", &service.metadata));
+    report.check("service labels are configured correctly", warns(services.collect(), hint));
+    let namespaces = seen.namespaces.iter().flatten().flat_map(|namespace| {
+        let mut wrong = wrong_labels("Namespace", &namespace.metadata);
+        let annotations = namespace.metadata.annotations.iter().flat_map(|all| all.keys());
+        let istio = annotations.filter(|key| ["istio-injection", "istio.io/rev"].contains(&key.as_str()));
+        wrong.extend(istio.map(|key| format!("Namespace {}: annotation {key}", full_name(&namespace.metadata))));
+        wrong
+    });
+    let hint = "Linkerd's settings are annotations, Istio's istio-injection and istio.io/rev are labels";
+    report.check("namespace labels and annotations are configured correctly", warns(namespaces.collect(), hint));
+}
+
+fn warns(wrong: Vec<String>, hint: &str) -> Finding {
+    let problem = (!wrong.is_empty()).then(|| Problem::new(format!("nothing reads {}", few(&wrong)), hint));
+    Finding::warns_if(problem)
+}
+
+fn full_name(metadata: &ObjectMeta) -> String {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    metadata.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
+}
+
+/// Whether a pod is in the mesh.
+pub(super) fn is_meshed(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    containers.into_iter().any(|container| container.name == PROXY_CONTAINER)
+}
+
+/// Whether a pod hasn't ended.
+pub(super) fn is_running(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn proxy_is_ready(pod: &Pod) -> bool {
+    let statuses = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+    statuses.into_iter().any(|status| status.name == PROXY_CONTAINER && status.ready)
+}
+
+fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
+    let mut containers = pod.spec.as_ref()?.init_containers.as_ref()?.iter();
+    let proxy = containers.find(|container| container.name == PROXY_CONTAINER)?;
+    proxy.env.as_ref()?.iter().find(|env| env.name == variable)?.value.as_deref()
+}
+
+/// The only setting of Linkerd's that is a label: it keeps its webhooks out of a namespace.
+const LINKERDS_LABEL: &str = "config.linkerd.io/admission-webhooks";
+/// What the injector writes onto a pod.
+const VERSION_KEY: &str = "weft.io/proxy-version";

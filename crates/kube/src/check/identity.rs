@@ -1,0 +1,154 @@
+//! The anchors and the issuer: whether certificates can be issued from them, and for how long still.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use weft_identity::Certificate;
+
+use super::control_plane::unread;
+use super::observed::{Observed, Unseen};
+use super::report::{Finding, Problem, Report};
+use crate::names::{ANCHORS_CONFIG, ISSUER_SECRET, ROOT_SECRET};
+
+/// Both, and how they fit.
+pub(super) fn authority(seen: &Observed, report: &mut Report) {
+    report.category("weft-identity");
+    let anchors = anchors(seen);
+    let issuer = issuer(seen);
+    let config = match (&anchors, &issuer) {
+        (Err(finding), _) | (_, Err(finding)) => finding.clone(),
+        (Ok(_), Ok(_)) => Finding::Fine,
+    };
+    report.check("certificate config is valid", config);
+    if let Ok(anchors) = &anchors {
+        dates(("trust anchors are", "their"), anchors, MEND_ANCHORS, seen, report);
+    }
+    let Ok(issuer) = issuer else { return };
+    dates(("issuer cert is", "its"), std::slice::from_ref(&issuer), &mend_issuer(seen), seen, report);
+    if let Ok(anchors) = &anchors {
+        let known = anchors.iter().any(|anchor| anchor.subject == issuer.issuer);
+        let problem = (!known).then(|| {
+            let error = format!("the issuer was signed by {:?}, which is no anchor of {ANCHORS_CONFIG}", issuer.issuer);
+            Problem::new(error, format!("put the certificate that signed it into {ANCHORS_CONFIG}, ca.crt"))
+        });
+        report.check("issuer cert is issued by the trust anchor", Finding::fails_if(problem));
+    }
+}
+
+/// Two lines: whether certificates hold now, and whether they do for a while.
+fn dates((what, whose): (&str, &str), certificates: &[Certificate], mend: &str, seen: &Observed, report: &mut Report) {
+    let now = moment(seen.clock());
+    let wrong = certificates.iter().find_map(|certificate| outside(certificate, now));
+    let holds = wrong.is_none();
+    report.check(
+        format!("{what} within {whose} validity period"),
+        Finding::fails_if(wrong.map(|error| Problem::new(error, mend))),
+    );
+    if holds {
+        let soon = certificates.iter().find_map(|certificate| {
+            let left = certificate.not_after.duration_since(now).unwrap_or_default();
+            (left < SOON).then(|| format!("{:?} ends in {} days", certificate.subject, left.as_secs() / 86_400))
+        });
+        let problem = soon.map(|error| Problem::new(error, mend));
+        report.check(format!("{what} valid for at least 60 days"), Finding::warns_if(problem));
+    }
+}
+
+fn outside(certificate: &Certificate, now: SystemTime) -> Option<String> {
+    let Certificate { subject, not_before, not_after, .. } = certificate;
+    let seconds = |from: SystemTime, to: SystemTime| to.duration_since(from).unwrap_or_default().as_secs();
+    match () {
+        () if now > *not_after => Some(format!("{subject:?} expired {} h ago", seconds(*not_after, now) / 3_600)),
+        () if now < *not_before => Some(format!("{subject:?} holds only in {} s", seconds(now, *not_before))),
+        () => None,
+    }
+}
+
+fn anchors(seen: &Observed) -> Result<Vec<Certificate>, Finding> {
+    let config = match &seen.anchors {
+        Ok(config) => config,
+        Err(Unseen::Absent) => return Err(not_made(seen, &format!("the ConfigMap {ANCHORS_CONFIG} is missing"))),
+        Err(unseen) => return Err(Finding::Warns(unread(unseen))),
+    };
+    let text = config.data.as_ref().and_then(|data| data.get("ca.crt")).map(String::as_str).unwrap_or_default();
+    let found = certificates(text.as_bytes()).map_err(|why| {
+        let error = format!("{ANCHORS_CONFIG}, ca.crt: {why}");
+        Finding::Fails(Problem::new(error, MEND_ANCHORS))
+    })?;
+    match found.iter().find(|certificate| !certificate.authority) {
+        None => Ok(found),
+        Some(leaf) => {
+            let error = format!("{ANCHORS_CONFIG}, ca.crt: {:?} may not sign others", leaf.subject);
+            Err(Finding::Fails(Problem::new(error, MEND_ANCHORS)))
+        }
+    }
+}
+
+fn issuer(seen: &Observed) -> Result<Certificate, Finding> {
+    let secret = match &seen.issuer {
+        Ok(secret) => secret,
+        Err(Unseen::Absent) => return Err(not_made(seen, &format!("the Secret {ISSUER_SECRET} is missing"))),
+        Err(unseen) => return Err(Finding::Warns(unread(unseen))),
+    };
+    let broken = |what: &str, why: &str| {
+        Finding::Fails(Problem::new(format!("{ISSUER_SECRET}, {what}: {why}"), mend_issuer(seen)))
+    };
+    let chain = entry(secret, "tls.crt").ok_or_else(|| broken("tls.crt", "it is missing"))?;
+    let chain = certificates(chain).map_err(|why| broken("tls.crt", &why))?;
+    let key = entry(secret, "tls.key").ok_or_else(|| broken("tls.key", "it is missing"))?;
+    rustls::pki_types::PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| broken("tls.key", "expected a private key in PEM, found none"))?;
+    let Some(issuer) = chain.into_iter().next() else {
+        return Err(broken("tls.crt", "expected a certificate, found none"));
+    };
+    if !issuer.authority {
+        return Err(broken("tls.crt", "the certificate may not sign others"));
+    }
+    Ok(issuer)
+}
+
+/// The controller makes what is absent as it starts.
+fn not_made(seen: &Observed, error: &str) -> Finding {
+    let hint =
+        format!("the controller makes it; see its log: kubectl -n {} logs deployment/weft-controller", seen.namespace);
+    Finding::Waits(Problem::new(error, hint))
+}
+
+fn mend_issuer(seen: &Observed) -> String {
+    format!(
+        "bring a whole one (tls.crt, tls.key), or let the controller make one: kubectl -n {} delete secret \
+         {ISSUER_SECRET} (and {ROOT_SECRET}, if that has expired)",
+        seen.namespace
+    )
+}
+
+/// Every certificate of a text in PEM; at least one.
+pub(super) fn certificates(text: &[u8]) -> Result<Vec<Certificate>, String> {
+    let mut found = Vec::new();
+    for der in CertificateDer::pem_slice_iter(text) {
+        let der = der.map_err(|error| format!("expected certificates in PEM, found {error}"))?;
+        found.push(Certificate::parse(&der).map_err(|error| error.to_string())?);
+    }
+    match found.is_empty() {
+        true => Err("expected certificates in PEM, found none".to_owned()),
+        false => Ok(found),
+    }
+}
+
+/// A Secret's entry.
+pub(super) fn entry<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
+    let ByteString(bytes) = secret.data.as_ref()?.get(key)?;
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+/// A time from seconds since the Unix epoch.
+pub(super) fn moment(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// When people should begin to think of a renewal; Linkerd's limit.
+const SOON: Duration = Duration::from_secs(60 * 86_400);
+const MEND_ANCHORS: &str = "put the roots that your issuers come from into the ConfigMap weft-anchors, ca.crt, in PEM";

@@ -1,0 +1,285 @@
+//! The control plane's process in a cluster: follows the API server, keeps the issuer, serves proxies
+//! and the command line, and ends them all.
+//!
+//! It begins to serve once everything has been listed: whoever asks before would be told of a mesh
+//! with holes in it. From then on nothing that breaks stops what worked.
+
+mod admin;
+mod follow;
+mod health;
+mod webhooks;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{info, warn};
+use weft_compile::{DefaultInbound, Settings};
+use weft_control::{ControlError, Facts, Mesh, Services, Shared};
+use weft_identity::Authority;
+use weft_mesh::{NameError, SpiffeId, TrustDomain};
+
+use self::health::Health;
+use self::webhooks::Webhooks;
+use crate::identity::Reviewer;
+use crate::inject::Resources;
+use crate::issuer::{self, Keeper, Settled, Written};
+use crate::model::{Cluster, Defaults};
+use crate::names::{ADMIN_PORT, CONTROLLER, LOCAL_PORT, PROXIES_PORT, WEBHOOKS_PORT};
+use crate::watched::Watched;
+use crate::webhook::Metrics;
+use crate::{status, watch as watches};
+
+/// How the control plane of a cluster is set up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The namespace of the control plane.
+    pub namespace: String,
+    /// The mesh's trust domain.
+    pub trust_domain: TrustDomain,
+    /// What Services' full names end with, after `NAME.NAMESPACE.svc.`.
+    pub cluster_domain: String,
+    /// How long a proxy's certificate lives at most.
+    pub cert_lifetime: Duration,
+    /// The proxies that are injected.
+    pub proxies: Proxies,
+    /// Who may call pods that say nothing themselves.
+    pub default_inbound: DefaultInbound,
+    /// Where it listens.
+    pub listen: Listen,
+}
+
+/// The proxies that are injected, where a pod says nothing else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proxies {
+    /// Their image.
+    pub image: String,
+    /// When nodes pull it.
+    pub image_pull_policy: String,
+    /// What they ask of their nodes.
+    pub resources: Resources,
+    /// What they log: a filter.
+    pub log: String,
+}
+
+/// Where the control plane listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// For proxies: gRPC over TLS.
+    pub proxies: SocketAddr,
+    /// For the command line: plain gRPC, so an address of loopback.
+    pub command_line: SocketAddr,
+    /// For readiness and metrics: plain HTTP.
+    pub admin: SocketAddr,
+    /// For the API server: the webhooks' HTTPS.
+    pub webhooks: SocketAddr,
+}
+
+impl Default for Listen {
+    /// The ports of the Service, on all addresses of both families.
+    fn default() -> Self {
+        let everywhere = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        Self {
+            proxies: everywhere(PROXIES_PORT),
+            command_line: SocketAddr::from((Ipv4Addr::LOCALHOST, LOCAL_PORT)),
+            admin: everywhere(ADMIN_PORT),
+            webhooks: everywhere(WEBHOOKS_PORT),
+        }
+    }
+}
+
+/// Why the control plane can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// There is no way to the API server.
+    #[error("expected a way to the API server (in a pod, or a kubeconfig): {0}")]
+    Client(String),
+    /// A name isn't one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A port is taken.
+    #[error("expected to listen at {address}: {cause}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A server broke down.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// Runs the control plane of a cluster until `shutdown` is ready.
+///
+/// # Errors
+/// [`ControllerError`]. What the API server refuses is no reason to end: it is told and tried again.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ControllerError> {
+    let client = Client::try_default().await.map_err(|error| ControllerError::Client(error.to_string()))?;
+    let identity = SpiffeId::new(&config.trust_domain, &config.namespace, CONTROLLER)?;
+    let admin = bind(config.listen.admin).await?;
+    let proxies = bind(config.listen.proxies).await?;
+    let command_line = bind(config.listen.command_line).await?;
+    let controller = Controller::new(client, config);
+    let mut tasks = JoinSet::new();
+    let served = controller.serve(&mut tasks, (admin, proxies, command_line), identity);
+    let result = tokio::select! {
+        result = served => result,
+        () = shutdown => Ok(()),
+    };
+    info!("the control plane ends");
+    controller.shared.end();
+    // What doesn't end by itself is ended when `tasks` goes.
+    let _ = timeout(END_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
+    result
+}
+
+/// What its tasks share.
+struct Controller {
+    config: Config,
+    client: Client,
+    watched: Watched,
+    shared: Shared,
+    health: Health,
+    signing: watch::Sender<Option<Arc<Authority>>>,
+}
+
+impl Controller {
+    fn new(client: Client, config: Config) -> Self {
+        let settings = Settings {
+            trust_domain: config.trust_domain.clone(),
+            dns_suffix: config.cluster_domain.clone(),
+            ..Settings::default()
+        };
+        let defaults = Defaults { trust_domain: config.trust_domain.clone(), inbound: Some(config.default_inbound) };
+        Self {
+            watched: Watched::new(Cluster::new(defaults)),
+            shared: Shared::new(Mesh::new(settings)),
+            health: Health::default(),
+            signing: watch::Sender::new(None),
+            client,
+            config,
+        }
+    }
+
+    /// Serves until a server breaks down.
+    async fn serve(
+        &self,
+        tasks: &mut JoinSet<()>,
+        (admin, proxies, command_line): (TcpListener, TcpListener, TcpListener),
+        identity: SpiffeId,
+    ) -> Result<(), ControllerError> {
+        let reviewer = Reviewer::new(self.client.clone(), self.watched.clone());
+        let (shared, signing) = (self.shared.clone(), self.signing.subscribe());
+        let services = Services::new(shared, Arc::new(reviewer), signing, self.config.cert_lifetime);
+        let metrics = Arc::new(Metrics::default());
+        tasks.spawn(admin::serve(admin, self.health.clone(), (services.clone(), Arc::clone(&metrics))));
+        let (told, events) = mpsc::channel(MAX_TOLD);
+        let watching = watches::all(&self.client, &told);
+        let follower = follow::Follower {
+            watched: self.watched.clone(),
+            shared: self.shared.clone(),
+            health: self.health.clone(),
+        };
+        tasks.spawn(follower.run(watching, events));
+        let keeper = Keeper::new(self.client.clone(), &self.config.namespace, self.config.trust_domain.clone());
+        tokio::join!(self.open_issuer(tasks, keeper), self.health.listed());
+        tasks.spawn(self.webhooks(metrics).run());
+        let write = status::run(self.client.clone(), self.watched.clone(), self.shared.clone());
+        tasks.spawn(write);
+        info!(%identity, "the control plane serves");
+        self.health.serves();
+        let facts = Facts {
+            trust_domain: self.config.trust_domain.to_string(),
+            folder: None,
+            started_at: SystemTime::now(),
+            metrics: self.config.listen.admin.to_string(),
+        };
+        tokio::select! {
+            ended = services.serve_proxies(proxies, identity) => ended?,
+            ended = services.serve_command_line(command_line, facts) => ended?,
+        }
+        Ok(())
+    }
+
+    fn webhooks(&self, metrics: Arc<Metrics>) -> Webhooks {
+        Webhooks {
+            client: self.client.clone(),
+            config: self.config.clone(),
+            watched: self.watched.clone(),
+            shared: self.shared.clone(),
+            signing: self.signing.subscribe(),
+            health: self.health.clone(),
+            metrics,
+        }
+    }
+
+    /// Waits for an issuer that can sign, and follows it from then on.
+    async fn open_issuer(&self, tasks: &mut JoinSet<()>, keeper: Keeper) {
+        let written = issuer::open(&keeper).await;
+        let (signing, shared, health) = (self.signing.clone(), self.shared.clone(), self.health.clone());
+        let mut can_sign = signing.subscribe();
+        tasks.spawn(async move {
+            let follow = keep_issuer(keeper, written, signing, (shared.clone(), health));
+            tokio::select! {
+                () = follow => {}
+                () = shared.ending() => {}
+            }
+        });
+        // The sender lives in `self`: it can't be gone.
+        let _ = can_sign.wait_for(Option::is_some).await;
+    }
+}
+
+/// Puts every issuer in use that can sign. One that can't changes nothing: the former goes on.
+async fn keep_issuer(
+    keeper: Keeper,
+    first: Written,
+    signing: watch::Sender<Option<Arc<Authority>>>,
+    (shared, health): (Shared, Health),
+) {
+    use futures_util::StreamExt;
+    let mut written = first.clone();
+    let mut changes = keeper.follow(first);
+    loop {
+        match keeper.settle(&written) {
+            Ok(Settled { authority, trust }) => {
+                info!(issuer_until = ?authority.issuer().not_after, anchors = trust.anchors.len(), "an issuer signs");
+                shared.with(|mesh| mesh.set_trust(trust));
+                signing.send_replace(Some(Arc::new(authority)));
+                health.mended(ISSUER);
+            }
+            Err(error) => {
+                warn!(%error, "the issuer can't sign: a former one goes on, if there is one");
+                health.broken(ISSUER, error.to_string());
+            }
+        }
+        match changes.next().await {
+            Some(changed) => written = changed,
+            None => return,
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ControllerError> {
+    let bound = match TcpListener::bind(address).await {
+        // A node without IPv6.
+        Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|cause| ControllerError::Listen { address, cause })
+}
+
+/// What is wrong with the issuer is told under this name.
+const ISSUER: &str = "issuer";
+/// Events between the watches and the model; a burst waits in the API server's connections.
+const MAX_TOLD: usize = 512;
+const END_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,0 +1,122 @@
+//! Runs the webhooks' server beside the rest: what it tells the proxies that it injects follows the
+//! control plane's own Service and the mesh's anchors.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kube::Client;
+use pem::{EncodeConfig, LineEnding, Pem};
+use tokio::sync::watch;
+use tracing::warn;
+use weft_control::{Shared, Signing};
+use weft_identity::Authority;
+
+use super::Config;
+use super::health::Health;
+use crate::inject;
+use crate::model::Name;
+use crate::names::{CONTROLLER, PROXIES_PORT};
+use crate::watched::Watched;
+use crate::webhook::{self, Metrics, Settings};
+
+/// What the webhooks need of the control plane.
+pub(crate) struct Webhooks {
+    pub(crate) client: Client,
+    pub(crate) config: Config,
+    pub(crate) watched: Watched,
+    pub(crate) shared: Shared,
+    pub(crate) signing: Signing,
+    pub(crate) health: Health,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Webhooks {
+    /// Serves until everything ends.
+    pub(crate) async fn run(self) {
+        let ending = self.shared.clone();
+        tokio::select! {
+            () = self.serve() => {}
+            () = ending.ending() => {}
+        }
+    }
+
+    async fn serve(mut self) {
+        let mut changes = self.watched.changes();
+        let first = loop {
+            match self.current() {
+                Some(config) => break config,
+                None => {
+                    self.health.broken(WEBHOOKS, format!("expected the Service {CONTROLLER}, found no address of it"))
+                }
+            };
+            self.changed(&mut changes).await;
+        };
+        self.health.mended(WEBHOOKS);
+        let (configs, config) = watch::channel(Arc::new(first));
+        // It isn't ended by word: it is dropped.
+        let (_ends, ended) = watch::channel(false);
+        let settings = Settings { namespace: self.config.namespace.clone(), address: self.config.listen.webhooks };
+        let served = webhook::serve(self.client.clone(), settings, config, Arc::clone(&self.metrics), ended);
+        let health = self.health.clone();
+        let follow = async {
+            loop {
+                self.changed(&mut changes).await;
+                if let Some(current) = self.current() {
+                    configs.send_if_modified(|known| {
+                        let is_new = **known != current;
+                        if is_new {
+                            *known = Arc::new(current);
+                        }
+                        is_new
+                    });
+                }
+            }
+        };
+        tokio::select! {
+            Err(error) = served => {
+                warn!(%error, "the webhooks are not served");
+                health.broken(WEBHOOKS, error.to_string());
+            }
+            () = follow => {}
+        }
+    }
+
+    /// Waits until something has changed that a proxy may be told.
+    async fn changed(&mut self, cluster: &mut watch::Receiver<()>) {
+        // Both senders live as long as the control plane.
+        tokio::select! {
+            _ = cluster.changed() => {}
+            _ = self.signing.changed() => {}
+        }
+    }
+
+    /// What proxies are told now; `None` while the Service has no address.
+    fn current(&mut self) -> Option<inject::Config> {
+        let config = &self.config;
+        let service = Name::new(&config.namespace, CONTROLLER);
+        let address = self.watched.look(|cluster| cluster.service_address(&service))?;
+        let authority = self.signing.borrow_and_update().clone()?;
+        Some(inject::Config {
+            namespace: config.namespace.clone(),
+            trust_domain: config.trust_domain.to_string(),
+            cluster_domain: config.cluster_domain.clone(),
+            proxy_image: config.proxies.image.clone(),
+            image_pull_policy: config.proxies.image_pull_policy.clone(),
+            control_address: SocketAddr::new(address, PROXIES_PORT).to_string(),
+            trust_anchors: anchors(&authority),
+            resources: config.proxies.resources.clone(),
+        })
+    }
+}
+
+/// The anchors in PEM, each once.
+fn anchors(authority: &Authority) -> String {
+    let mut anchors = authority.anchors();
+    anchors.sort();
+    anchors.dedup();
+    let sections: Vec<Pem> = anchors.into_iter().map(|der| Pem::new("CERTIFICATE", der)).collect();
+    pem::encode_many_config(&sections, EncodeConfig::new().set_line_ending(LineEnding::LF))
+}
+
+/// What is wrong with them is told under this name.
+const WEBHOOKS: &str = "webhooks";

@@ -1,0 +1,156 @@
+//! From verdict to patch: the operations (RFC 6902) that turn a pod into an injected one.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::config::Config;
+use super::probes::{self, Rewritten};
+use super::scrape::{self, Scrape};
+use super::settings::{Keep, Settings};
+use super::{INIT_CONTAINER, INJECTED_LABEL, PROXY_CONTAINER, sidecar};
+
+/// One operation of a JSON patch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Operation {
+    op: Op,
+    path: String,
+    value: Value,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Op {
+    Add,
+    Replace,
+}
+
+impl Operation {
+    fn add(path: impl Into<String>, value: Value) -> Self {
+        Self { op: Op::Add, path: path.into(), value }
+    }
+
+    pub(super) fn replace(path: impl Into<String>, value: Value) -> Self {
+        Self { op: Op::Replace, path: path.into(), value }
+    }
+}
+
+/// A patch, and what its reader should know.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Patch {
+    /// In the order in which they must be applied; none for a pod that is injected already.
+    pub operations: Vec<Operation>,
+    /// What is written on the pod but has no effect, each with its reason.
+    pub remarks: Vec<String>,
+}
+
+/// The patch that injects a pod. The pod may be a pod template: an object with `metadata` and `spec`.
+pub fn patch(pod: &Value, settings: &Settings, config: &Config) -> Patch {
+    if has_proxy(pod) {
+        return Patch::default();
+    }
+    let probes = match settings.probes {
+        Keep::Rewrite => probes::rewrite(pod),
+        Keep::AsIs => Rewritten::default(),
+    };
+    let scrape = match settings.scrapes {
+        Keep::Rewrite => scrape::scrape(pod),
+        Keep::AsIs => Scrape::None,
+    };
+    let mut remarks = settings.remarks.clone();
+    remarks.extend(probes.remarks);
+    let endpoint = match &scrape {
+        Scrape::Merged(endpoint) => Some(endpoint),
+        Scrape::Kept(reason) => {
+            remarks.push((*reason).to_owned());
+            None
+        }
+        Scrape::None => None,
+    };
+    let mut operations = probes.operations;
+    let proxy = sidecar::proxy(settings, config, &probes.handlers, endpoint);
+    operations.extend(prepend(pod, "initContainers", [sidecar::init(settings, config), proxy]));
+    operations.push(append(pod, "volumes", sidecar::volume()));
+    operations.extend(marks(pod, settings, config, endpoint));
+    Patch { operations, remarks }
+}
+
+/// Whether the pod is injected already.
+pub(crate) fn has_proxy(pod: &Value) -> bool {
+    let named = |container: &Value| container["name"] == PROXY_CONTAINER || container["name"] == INIT_CONTAINER;
+    pod["spec"]["initContainers"].as_array().is_some_and(|containers| containers.iter().any(named))
+}
+
+fn prepend(pod: &Value, list: &str, items: [Value; 2]) -> Vec<Operation> {
+    let path = format!("/spec/{list}");
+    if !pod["spec"][list].is_array() {
+        return vec![Operation::add(path, Value::from(items.to_vec()))];
+    }
+    items.into_iter().rev().map(|item| Operation::add(format!("{path}/0"), item)).collect()
+}
+
+fn append(pod: &Value, list: &str, item: Value) -> Operation {
+    let path = format!("/spec/{list}");
+    if pod["spec"][list].is_array() { Operation::add(path + "/-", item) } else { Operation::add(path, json!([item])) }
+}
+
+/// Labels and annotations.
+fn marks(pod: &Value, settings: &Settings, config: &Config, endpoint: Option<&Value>) -> Vec<Operation> {
+    let labels = [(INJECTED_LABEL, "true"), (CONTROL_PLANE_LABEL, &*config.namespace)];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let mut annotations: BTreeMap<String, String> = settings.inherited.clone();
+    annotations.insert(VERSION_ANNOTATION.to_owned(), config.proxy_version().to_owned());
+    annotations.insert(CREATED_BY_ANNOTATION.to_owned(), format!("weft {}", env!("CARGO_PKG_VERSION")));
+    if endpoint.is_some() {
+        annotations.extend(scrape::annotations().map(|(key, value)| (key.to_owned(), value)));
+    }
+    let mut operations = Vec::new();
+    if !pod["metadata"].is_object() {
+        operations.push(Operation::add("/metadata", json!({})));
+    }
+    operations.extend(entries(pod, "labels", labels.into()));
+    operations.extend(entries(pod, "annotations", annotations));
+    operations
+}
+
+fn entries(pod: &Value, map: &str, entries: BTreeMap<String, String>) -> Vec<Operation> {
+    let path = format!("/metadata/{map}");
+    if !pod["metadata"][map].is_object() {
+        let all: Map<String, Value> = entries.into_iter().map(|(key, value)| (key, value.into())).collect();
+        return vec![Operation::add(path, all.into())];
+    }
+    // `add` sets a member that is there already (RFC 6902, section 4.1).
+    entries.into_iter().map(|(key, value)| Operation::add(format!("{path}/{}", escape(&key)), value.into())).collect()
+}
+
+/// A key inside a JSON pointer (RFC 6901, section 3).
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Applies operations of this module to what they were made for.
+#[cfg(test)]
+pub(crate) fn apply(pod: &mut Value, operations: &[Operation]) {
+    for Operation { path, value, .. } in operations {
+        let (parent, last) = path.rsplit_once('/').unwrap_or_default();
+        let last = last.replace("~1", "/").replace("~0", "~");
+        match pod.pointer_mut(parent) {
+            Some(Value::Object(members)) => {
+                members.insert(last, value.clone());
+            }
+            Some(Value::Array(items)) => {
+                let at = last.parse().unwrap_or(items.len()).min(items.len());
+                items.insert(at, value.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
+const CONTROL_PLANE_LABEL: &str = "weft.io/control-plane-ns";
+const VERSION_ANNOTATION: &str = "weft.io/proxy-version";
+const CREATED_BY_ANNOTATION: &str = "weft.io/created-by";
+
+#[cfg(test)]
+mod tests;

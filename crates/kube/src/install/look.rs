@@ -1,0 +1,89 @@
+//! What an installation needs to know of a cluster: the only part of it that asks one.
+
+use kube::Client;
+use serde_json::Value;
+
+use super::RootNamespace;
+use super::webhooks::NO_NAMESPACE;
+use crate::client::ClientError;
+use crate::crds::DEFINITIONS;
+use crate::fetch::{DEFINITION, MUTATING, NAMESPACE};
+use crate::names::{INJECTOR, MANAGED_BY, MANAGER, ROOT_NAMESPACE};
+
+/// What a cluster already has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Present {
+    /// The resource definitions, in the order of [`DEFINITIONS`].
+    pub definitions: Vec<Option<Value>>,
+    /// What becomes of Istio's root namespace.
+    pub root_namespace: RootNamespace,
+    /// The namespaces that the injector names as meshed.
+    pub meshed: Vec<String>,
+}
+
+/// Asks a cluster for its resource definitions.
+///
+/// # Errors
+/// When the API server doesn't tell.
+pub async fn definitions(client: &Client) -> Result<Vec<Option<Value>>, ClientError> {
+    let mut found = Vec::new();
+    for definition in DEFINITIONS {
+        found.push(DEFINITION.get(client, None, definition.name).await?);
+    }
+    Ok(found)
+}
+
+/// Asks a cluster for all that an installation depends on.
+///
+/// # Errors
+/// When the API server doesn't tell.
+pub async fn present(client: &Client) -> Result<Present, ClientError> {
+    let injector = MUTATING.get(client, None, INJECTOR).await?;
+    Ok(Present {
+        definitions: definitions(client).await?,
+        root_namespace: root_namespace(NAMESPACE.get(client, None, ROOT_NAMESPACE).await?.as_ref()),
+        meshed: injector.as_ref().map(meshed).unwrap_or_default(),
+    })
+}
+
+fn root_namespace(found: Option<&Value>) -> RootNamespace {
+    match found {
+        None => RootNamespace::Ours,
+        Some(namespace) if namespace["metadata"]["labels"][MANAGED_BY] == MANAGER => RootNamespace::Ours,
+        Some(_) => RootNamespace::Theirs,
+    }
+}
+
+/// The namespaces in the first webhook's list.
+fn meshed(injector: &Value) -> Vec<String> {
+    let webhooks = injector["webhooks"].as_array().into_iter().flatten();
+    let first = webhooks.filter(|webhook| webhook["name"] == "meshed.inject.weft.io");
+    let expressions = first.filter_map(|webhook| webhook["namespaceSelector"]["matchExpressions"].as_array()).flatten();
+    let lists = expressions.filter(|expression| expression["operator"] == "In");
+    let names = lists.filter_map(|expression| expression["values"].as_array()).flatten().filter_map(Value::as_str);
+    names.filter(|name| *name != NO_NAMESPACE).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::install::webhooks;
+
+    #[test]
+    fn the_list_of_meshed_namespaces_survives_an_installation() {
+        for list in [vec![], vec!["shop".to_owned(), "till".to_owned()]] {
+            assert_eq!(meshed(&webhooks::manifests("weft", &list)[0]), list);
+        }
+        assert!(meshed(&json!({"webhooks": [{"name": 1}, null]})).is_empty());
+    }
+
+    #[test]
+    fn a_root_namespace_of_others_stays_theirs() {
+        assert_eq!(root_namespace(None), RootNamespace::Ours);
+        assert_eq!(root_namespace(Some(&json!({"metadata": {"name": ROOT_NAMESPACE}}))), RootNamespace::Theirs);
+        let ours = json!({"metadata": {"labels": {MANAGED_BY: MANAGER}}});
+        assert_eq!(root_namespace(Some(&ours)), RootNamespace::Ours);
+    }
+}

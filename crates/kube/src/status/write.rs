@@ -1,0 +1,136 @@
+//! Writes the status of policies where it is another than before: the edge of status. Server-side
+//! apply, under a field manager of its own.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kube::api::{Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::{Api, Client};
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+use weft_compile::Proxy;
+use weft_control::{Mesh, Shared};
+use weft_mesh::WorkloadId;
+use weft_resources::Problem;
+
+use super::{Condition, Following, Subject, conditions, is_told, selects};
+use crate::model::policy::{Policy, PolicyKind};
+use crate::model::{Cluster, Name};
+use crate::names::CONTROLLER;
+use crate::watched::Watched;
+
+/// Keeps the status of all policies true, until everything ends.
+pub(crate) async fn run(client: Client, watched: Watched, shared: Shared) {
+    let mut writer = Writer { client, written: HashMap::new() };
+    loop {
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = shared.ending() => return,
+        }
+        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let Ok(now) = now.format(&Rfc3339) else { continue };
+        let untold = watched.look(|cluster| shared.with(|mesh| untold(cluster, mesh, &now)));
+        for (key, conditions) in untold {
+            writer.write(key, conditions).await;
+        }
+    }
+}
+
+type Key = (PolicyKind, Name);
+
+/// The conditions that no status holds yet.
+fn untold(cluster: &Cluster, mesh: &Mesh, now: &str) -> Vec<(Key, Vec<Condition>)> {
+    let mut following = HashMap::new();
+    let of = |(key, policy): (&Key, &Policy)| {
+        let origin = format!("{} {}", key.0.as_str(), key.1);
+        let problems: Vec<&Problem> = mesh.policy_problems().iter().filter(|problem| problem.file == origin).collect();
+        let selected = selected(policy, mesh, &mut following);
+        let (generation, resources) = (policy.generation, &*policy.parsed.resources);
+        let subject = Subject { generation, resources, problems: &problems, selected: &selected };
+        let conditions = conditions(subject, &policy.conditions, now);
+        (!is_told(&conditions, &policy.conditions)).then(|| (key.clone(), conditions))
+    };
+    cluster.policies().filter_map(of).collect()
+}
+
+fn selected<'m>(
+    policy: &Policy,
+    mesh: &'m Mesh,
+    following: &mut HashMap<&'m WorkloadId, Following>,
+) -> Vec<(&'m WorkloadId, Following)> {
+    let root = &mesh.settings().root_namespace;
+    let selected = mesh.workloads().filter(|workload| {
+        let (namespace, labels) = (workload.id.namespace(), &workload.labels);
+        policy.parsed.resources.iter().any(|resource| selects(resource, root, namespace, labels))
+    });
+    let mut state = |id: &'m WorkloadId, proxy: Proxy| {
+        *following.entry(id).or_insert_with(|| match proxy {
+            Proxy::Absent => Following::Unmeshed,
+            _ => standing(mesh, id),
+        })
+    };
+    selected.map(|workload| (&workload.id, state(&workload.id, workload.proxy))).collect()
+}
+
+fn standing(mesh: &Mesh, id: &WorkloadId) -> Following {
+    let standing = mesh.standing(id);
+    match standing.streams > 0 && standing.unacknowledged == 0 {
+        true => Following::Current,
+        false => Following::Behind,
+    }
+}
+
+struct Writer {
+    client: Client,
+    /// What was written lately: the watch may not have told of it yet.
+    written: HashMap<Key, (Instant, Vec<Condition>)>,
+}
+
+impl Writer {
+    async fn write(&mut self, key: Key, conditions: Vec<Condition>) {
+        self.written.retain(|_, (at, _)| at.elapsed() < PATIENCE);
+        let same = |(_, written): &(Instant, Vec<Condition>)| states(written).eq(states(&conditions));
+        if self.written.get(&key).is_some_and(same) {
+            return;
+        }
+        if let Err(error) = self.patch(&key, &conditions).await {
+            let (kind, name) = (key.0.as_str(), &key.1);
+            warn!(kind, %name, %error, "the status can't be written");
+        }
+        self.written.insert(key, (Instant::now(), conditions));
+    }
+
+    async fn patch(&self, (kind, name): &Key, conditions: &[Condition]) -> Result<(), kube::Error> {
+        let mut last = None;
+        for version in PolicyKind::VERSIONS {
+            let resource = kind.resource(version);
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
+            let body = json!({
+                "apiVersion": resource.api_version, "kind": resource.kind,
+                "metadata": {"name": name.name}, "status": {"conditions": conditions},
+            });
+            let params = PatchParams::apply(CONTROLLER).force();
+            match api.patch_status(&name.name, &params, &Patch::Apply(&body)).await {
+                Ok(_) => return Ok(()),
+                // Gone meanwhile, or not served in this version.
+                Err(kube::Error::Api(status)) if status.code == 404 => last = Some(kube::Error::Api(status)),
+                Err(error) => return Err(error),
+            }
+        }
+        last.map_or(Ok(()), Err)
+    }
+}
+
+/// Conditions without the times at which they came.
+fn states(conditions: &[Condition]) -> impl Iterator<Item = (&str, &str, &str, i64)> {
+    conditions.iter().map(|c| (c.kind, c.reason, c.message.as_str(), c.observed_generation))
+}
+
+/// How often acknowledgements are looked at; no call of the API server is made when nothing differs.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long a write may take to come back by the watch.
+const PATIENCE: Duration = Duration::from_secs(10);

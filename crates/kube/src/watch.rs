@@ -1,0 +1,225 @@
+//! The watches: what the API server tells, brought to events of the model as it comes. An edge: it
+//! keeps no object, decides nothing, and never gives up.
+//!
+//! A list is read once, page by page; from then on changes come by themselves, resumed where a broken
+//! connection left off. Where the API server has forgotten so far, the list is read again and told as
+//! [`Event::Listed`].
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::mem;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::core::DynamicObject;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::model::namespace::Namespace;
+use crate::model::pod::Pod;
+use crate::model::policy::{Policy, PolicyKind};
+use crate::model::service::Service;
+use crate::model::slice::Slice;
+use crate::model::{Event, Kind, Name};
+
+/// What the watches tell.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// Something of the cluster.
+    Event(Event),
+    /// A kind can't be watched now, and why; what was known of it stands.
+    Broken(Kind, String),
+    /// It can again.
+    Mended(Kind),
+}
+
+/// Watches everything, until the set is dropped or nobody listens any more.
+pub(crate) fn all(client: &Client, told: &Sender<Told>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let to = |kind| Watch { kind, told: told.clone(), is_broken: false };
+    tasks.spawn(to(Kind::Namespace).follow(Api::all(client.clone()), |name, found: Option<core::Namespace>| {
+        Event::Namespace(name, found.as_ref().map(Namespace::read))
+    }));
+    tasks.spawn(to(Kind::Pod).follow(Api::all(client.clone()), |name, found: Option<core::Pod>| {
+        Event::Pod(name, found.as_ref().map(|pod| Box::new(Pod::read(pod))))
+    }));
+    tasks.spawn(to(Kind::Service).follow(Api::all(client.clone()), |name, found: Option<core::Service>| {
+        Event::Service(name, found.as_ref().map(Service::read))
+    }));
+    tasks.spawn(to(Kind::Slice).follow(Api::all(client.clone()), |name, found: Option<EndpointSlice>| {
+        Event::Slice(name, found.as_ref().and_then(Slice::read))
+    }));
+    for kind in PolicyKind::ALL {
+        tasks.spawn(to(Kind::Policy(kind)).policies(client.clone(), kind));
+    }
+    tasks
+}
+
+/// One kind's watch.
+struct Watch {
+    kind: Kind,
+    told: Sender<Told>,
+    is_broken: bool,
+}
+
+/// Why a stream of events is left.
+enum Left {
+    /// The API server serves no such kind.
+    Unknown,
+    /// Nobody listens.
+    Unheard,
+}
+
+impl Watch {
+    async fn follow<K>(mut self, api: Api<K>, event: impl Fn(Name, Option<K>) -> Event)
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        while let Left::Unknown = self.stream(events(api.clone()), &event).await {
+            self.broken("the API server doesn't serve them".to_owned()).await;
+            sleep(LONGEST_PAUSE).await;
+        }
+    }
+
+    /// Policies, of whichever version the cluster has; none at all as long as their kind is unknown.
+    async fn policies(mut self, client: Client, kind: PolicyKind) {
+        let event = |name, found: Option<DynamicObject>| {
+            Event::Policy(kind, name, found.as_ref().map(|object| Policy::read(kind, object)))
+        };
+        let mut was_known = false;
+        loop {
+            for version in PolicyKind::VERSIONS {
+                let stream = events(Api::all_with(client.clone(), &kind.resource(version)));
+                match self.stream(stream, &event).await {
+                    Left::Unknown => {}
+                    Left::Unheard => return,
+                }
+            }
+            let missing = format!(
+                "the API server has no kind {} of {}: weft install --crds prints it",
+                kind.as_str(),
+                PolicyKind::GROUP
+            );
+            self.broken(missing).await;
+            // There can be none of a kind that was never there: everything else begins its work.
+            if !mem::replace(&mut was_known, true) {
+                self.tell(Told::Event(Event::Listed(self.kind, HashSet::new()))).await;
+            }
+            sleep(CRD_PAUSE).await;
+        }
+    }
+
+    /// Follows a stream as long as the kind is served.
+    async fn stream<K>(&mut self, mut stream: Events<K>, event: &impl Fn(Name, Option<K>) -> Event) -> Left
+    where
+        K: Resource + Clone + 'static,
+    {
+        let mut listed = HashSet::new();
+        let mut pause = SHORTEST_PAUSE;
+        while !self.told.is_closed() {
+            // It never ends by itself.
+            let Some(found) = stream.next().await else { return Left::Unheard };
+            match found {
+                Ok(found) => {
+                    pause = SHORTEST_PAUSE;
+                    self.mended().await;
+                    if let Some(event) = self.event(found, &mut listed, event) {
+                        self.tell(Told::Event(event)).await;
+                    }
+                }
+                Err(error) if is_unknown(&error) => return Left::Unknown,
+                Err(error) => {
+                    self.broken(reason(&error)).await;
+                    sleep(pause).await;
+                    pause = (2 * pause).min(LONGEST_PAUSE);
+                }
+            }
+        }
+        Left::Unheard
+    }
+
+    fn event<K: ResourceExt>(
+        &self,
+        found: watcher::Event<K>,
+        listed: &mut HashSet<Name>,
+        event: &impl Fn(Name, Option<K>) -> Event,
+    ) -> Option<Event> {
+        match found {
+            watcher::Event::Init => {
+                listed.clear();
+                None
+            }
+            watcher::Event::InitApply(object) => {
+                listed.insert(name(&object));
+                Some(event(name(&object), Some(object)))
+            }
+            watcher::Event::InitDone => Some(Event::Listed(self.kind, mem::take(listed))),
+            watcher::Event::Apply(object) => Some(event(name(&object), Some(object))),
+            watcher::Event::Delete(object) => Some(event(name(&object), None)),
+        }
+    }
+
+    async fn broken(&mut self, reason: String) {
+        self.is_broken = true;
+        self.tell(Told::Broken(self.kind, reason)).await;
+    }
+
+    async fn mended(&mut self) {
+        if mem::take(&mut self.is_broken) {
+            self.tell(Told::Mended(self.kind)).await;
+        }
+    }
+
+    async fn tell(&self, told: Told) {
+        // Who doesn't listen any more ends us.
+        let _ = self.told.send(told).await;
+    }
+}
+
+type Events<K> = BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>;
+
+fn events<K>(api: Api<K>) -> Events<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watcher(api, watcher::Config::default()).boxed()
+}
+
+fn name(object: &impl ResourceExt) -> Name {
+    Name { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+fn status(error: &watcher::Error) -> Option<&kube::core::Status> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
+    }
+}
+
+fn is_unknown(error: &watcher::Error) -> bool {
+    status(error).is_some_and(|status| status.code == 404)
+}
+
+fn reason(error: &watcher::Error) -> String {
+    match status(error) {
+        Some(status) if status.code == 403 => format!("expected the right to list and watch them: {}", status.message),
+        Some(status) => status.message.clone(),
+        None => error.to_string(),
+    }
+}
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+/// A cluster whose API server comes back is followed again within this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How soon a kind that is installed later is seen.
+const CRD_PAUSE: Duration = Duration::from_secs(5);

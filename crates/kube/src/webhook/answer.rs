@@ -1,0 +1,79 @@
+//! What is answered: a function of the question, the pod's namespace and the cluster's settings.
+
+use k8s_openapi::api::core::v1::Pod;
+use weft_resources::{Problem, Severity, parse};
+
+use super::review::{Request, Review};
+use crate::events::Notice;
+use crate::inject::{self, Config, NamespaceMarks, Reason, Verdict};
+
+/// An answer about a pod, and what it means to others.
+#[derive(Debug)]
+pub(super) struct Injection {
+    pub(super) review: Review,
+    /// Why the pod gets no proxy; none when it gets one.
+    pub(super) skipped: Vec<Reason>,
+    /// What the pod's owner is told.
+    pub(super) notice: Option<Notice>,
+}
+
+/// Whether a question is about a pod that is made; all else passes.
+pub(super) fn is_new_pod(request: &Request) -> bool {
+    request.kind.kind == "Pod" && request.kind.group.is_empty() && request.operation == "CREATE"
+}
+
+/// Answers about a pod.
+///
+/// # Errors
+/// When the object is no pod.
+pub(super) fn injection(request: &Request, namespace: &NamespaceMarks, config: &Config) -> Result<Injection, String> {
+    let wrong = |error: serde_json::Error| format!("expected a pod, found an object that isn't one: {error}");
+    let pod: Pod = serde_json::from_value(request.object.clone()).map_err(wrong)?;
+    let settings = match inject::decide(namespace, &pod, &config.namespace) {
+        Verdict::Inject(settings) => settings,
+        Verdict::Skip(skipped) => {
+            let notice = Notice::skipped(&pod, &namespace.name, &skipped);
+            return Ok(Injection { review: Review::allow(request, Vec::new()), skipped, notice });
+        }
+    };
+    let patch = inject::patch(&request.object, &settings, config);
+    let text = serde_json::to_vec(&patch.operations).map_err(wrong)?;
+    let notice = Notice::injected(&pod, &namespace.name, &patch.remarks);
+    Ok(Injection { review: Review::change(request, text, warnings(&patch.remarks)), skipped: Vec::new(), notice })
+}
+
+/// Answers about a policy, in the words that a folder's reader hears.
+pub(super) fn validation(request: &Request) -> Review {
+    if request.object.is_null() {
+        return Review::allow(request, Vec::new());
+    }
+    let found = parse("", request.object.to_string().as_bytes());
+    let (errors, rest): (Vec<_>, Vec<_>) = found.problems.iter().partition(|it| it.severity == Severity::Error);
+    let notes: Vec<String> = rest.into_iter().filter(|it| it.severity == Severity::Warning).map(words).collect();
+    if errors.is_empty() {
+        return Review::allow(request, warnings(&notes));
+    }
+    let errors: Vec<String> = errors.into_iter().map(words).collect();
+    Review::deny(request, errors.join("; "), warnings(&notes))
+}
+
+/// A problem without file and line, which an object has none of.
+fn words(problem: &Problem) -> String {
+    match &problem.field {
+        Some(field) => format!("{field}: {}", problem.message),
+        None => problem.message.clone(),
+    }
+}
+
+/// Warnings that the API server passes on: it cuts what is longer, or many.
+fn warnings(remarks: &[String]) -> Vec<String> {
+    let cut = |remark: &String| remark.chars().filter(|c| !c.is_control()).take(MAX_WARNING_CHARACTERS).collect();
+    remarks.iter().take(MAX_WARNINGS).map(cut).collect()
+}
+
+const MAX_WARNINGS: usize = 16;
+/// The API server drops warnings once they take 4 KiB together.
+const MAX_WARNING_CHARACTERS: usize = 240;
+
+#[cfg(test)]
+mod tests;

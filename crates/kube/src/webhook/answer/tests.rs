@@ -1,0 +1,103 @@
+use serde_json::{Value, json};
+
+use super::super::review::read_review;
+use super::*;
+use crate::inject::{Marks, Resources};
+
+fn question(kind: &str, object: Value) -> Request {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {"uid": "u1", "kind": {"group": "", "version": "v1", "kind": kind}, "namespace": "shop",
+                    "operation": "CREATE", "object": object},
+    });
+    read_review(review.to_string().as_bytes()).unwrap()
+}
+
+fn config() -> Config {
+    Config {
+        namespace: "weft".into(),
+        trust_domain: "cluster.local".into(),
+        cluster_domain: "cluster.local".into(),
+        proxy_image: "proxy:1".into(),
+        image_pull_policy: "IfNotPresent".into(),
+        control_address: "10.0.0.9:15012".into(),
+        trust_anchors: "PEM".into(),
+        resources: Resources::default(),
+    }
+}
+
+fn meshed() -> NamespaceMarks {
+    let mut marks = Marks::default();
+    marks.labels.insert("istio-injection".into(), "enabled".into());
+    NamespaceMarks { name: "shop".into(), marks }
+}
+
+fn written(review: &Review) -> Value {
+    serde_json::to_value(review).unwrap()["response"].clone()
+}
+
+#[test]
+fn a_pod_gets_a_patch() {
+    let pod = json!({"metadata": {"name": "p", "annotations": {"config.linkerd.io/admin-port": "1"}}, "spec": {"containers": [{"name": "c"}]}});
+    let injection = injection(&question("Pod", pod), &meshed(), &config()).unwrap();
+    let response = written(&injection.review);
+    assert_eq!(
+        (&response["uid"], &response["allowed"], &response["patchType"]),
+        (&json!("u1"), &json!(true), &json!("JSONPatch"))
+    );
+    assert!(response["patch"].as_str().unwrap().starts_with("W3si"), "base64 of a list of operations");
+    assert_eq!(response["warnings"].as_array().unwrap().len(), 1);
+    assert!(injection.skipped.is_empty() && injection.notice.is_some());
+}
+
+#[test]
+fn a_pod_that_gets_none_passes_and_its_owner_is_told() {
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [], "hostNetwork": true}});
+    let skipped = injection(&question("Pod", pod.clone()), &meshed(), &config()).unwrap();
+    assert_eq!(written(&skipped.review), json!({"uid": "u1", "allowed": true}));
+    assert_eq!(skipped.skipped, [Reason::HostNetwork]);
+    assert!(skipped.notice.is_some());
+    let outside = NamespaceMarks { name: "shop".into(), marks: Marks::default() };
+    let silent = injection(&question("Pod", pod), &outside, &config()).unwrap();
+    assert_eq!((silent.skipped, silent.notice), (vec![Reason::NotAsked], None));
+}
+
+#[test]
+fn what_is_no_pod_is_a_failure() {
+    for object in [Value::Null, json!({}), json!({"spec": 7}), json!({"spec": {"containers": "x"}}), json!([])] {
+        let answer = injection(&question("Pod", object.clone()), &meshed(), &config());
+        assert!(answer.is_err() || !answer.unwrap().skipped.is_empty(), "{object}");
+    }
+    assert!(!is_new_pod(&question("Deployment", json!({}))));
+}
+
+/// As the API server sends it, with its own fields.
+fn policy(spec: Value) -> Value {
+    json!({
+        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+        "metadata": {"name": "p", "namespace": "shop", "uid": "x", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z",
+            "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]},
+        "spec": spec,
+    })
+}
+
+#[test]
+fn a_policy_is_judged_in_the_folders_words() {
+    let good = policy(json!({"action": "ALLOW", "rules": [{"from": [{"source": {"namespaces": ["a"]}}]}]}));
+    assert_eq!(written(&validation(&question("AuthorizationPolicy", good))), json!({"uid": "u1", "allowed": true}));
+    let bad = policy(json!({"action": "ALOW", "rules": [{"form": []}]}));
+    let response = written(&validation(&question("AuthorizationPolicy", bad.clone())));
+    let message = response["status"]["message"].as_str().unwrap();
+    assert_eq!(response["allowed"], false);
+    let folder = parse("x.yaml", bad.to_string().as_bytes());
+    for problem in folder.problems.iter().filter(|problem| problem.severity == Severity::Error) {
+        assert!(message.contains(&problem.message), "{message} lacks {problem}");
+    }
+    assert!(message.starts_with("spec.action: expected"), "{message}");
+}
+
+#[test]
+fn a_policy_that_goes_passes() {
+    assert_eq!(written(&validation(&question("AuthorizationPolicy", Value::Null)))["allowed"], true);
+}

@@ -1,0 +1,317 @@
+//! Keeps what the API server must know of the webhooks true: the certificate in its Secret, its
+//! authority and the meshed namespaces in the configurations. It follows all of them by watches,
+//! so that whatever undoes it (`weft install` applied again) is repaired.
+//!
+//! A certificate is used only once both configurations trust its authority.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use rustls::ServerConfig;
+use serde_json::Value;
+use tokio::sync::watch;
+use weft_identity::NamedServer;
+
+use super::certificate::{self, AUTHORITY, CERTIFICATE, Data, Judgement, KEY};
+use super::{Settings, configuration};
+use crate::inject::{self, NamespaceMarks};
+use crate::names::{CONTROLLER, INJECTOR, VALIDATOR, WEBHOOK_SECRET};
+
+/// What the watch knows of namespaces.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Namespaces(Arc<Mutex<BTreeMap<String, NamespaceMarks>>>);
+
+impl Namespaces {
+    pub(super) fn find(&self, name: &str) -> Option<NamespaceMarks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, NamespaceMarks>)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn meshed(&self, control_namespace: &str) -> BTreeSet<String> {
+        let namespaces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let meshed = namespaces.values().filter(|namespace| inject::is_meshed(namespace, control_namespace));
+        meshed.map(|namespace| namespace.name.clone()).collect()
+    }
+}
+
+/// The keeper's knowledge.
+pub(super) struct Keeper {
+    client: Client,
+    namespace: String,
+    namespaces: Namespaces,
+    /// A list of namespaces that isn't complete yet.
+    listing: BTreeMap<String, NamespaceMarks>,
+    /// Whether every namespace is known.
+    listed: bool,
+    secret: Seen<Secret>,
+    injector: Seen<MutatingWebhookConfiguration>,
+    validator: Seen<ValidatingWebhookConfiguration>,
+    serving: watch::Sender<Option<Arc<ServerConfig>>>,
+    /// The certificate in use, and the one that is about to be.
+    used: Option<ByteString>,
+    ripening: Option<Instant>,
+    /// What was last complained of, so that it is said once.
+    complaint: String,
+}
+
+/// An object that may be absent; `None` until that is known.
+type Seen<T> = Option<Option<T>>;
+
+impl Keeper {
+    /// A keeper, and the TLS configuration that it finds.
+    pub(super) fn new(client: Client, settings: &Settings) -> (Self, watch::Receiver<Option<Arc<ServerConfig>>>) {
+        let (serving, tls) = watch::channel(None);
+        let keeper = Self {
+            client,
+            namespace: settings.namespace.clone(),
+            namespaces: Namespaces::default(),
+            listing: BTreeMap::new(),
+            listed: false,
+            secret: None,
+            injector: None,
+            validator: None,
+            serving,
+            used: None,
+            ripening: None,
+            complaint: String::new(),
+        };
+        (keeper, tls)
+    }
+
+    pub(super) fn namespaces(&self) -> Namespaces {
+        self.namespaces.clone()
+    }
+
+    /// Follows and repairs, without an end.
+    pub(super) async fn run(mut self) {
+        let mut changes = self.changes();
+        let mut wait = Duration::ZERO;
+        loop {
+            tokio::select! {
+                Some(change) = changes.next() => self.take(change),
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = match self.mend(SystemTime::now()).await {
+                Ok(wait) => {
+                    self.complaint.clear();
+                    wait
+                }
+                Err(error) => {
+                    self.complain(&error.to_string());
+                    RETRY
+                }
+            };
+        }
+    }
+
+    fn complain(&mut self, complaint: &str) {
+        if self.complaint != complaint {
+            tracing::warn!(
+                error = complaint,
+                "the webhooks' certificate or configuration can't be kept up to date; trying again"
+            );
+            complaint.clone_into(&mut self.complaint);
+        }
+    }
+
+    fn take(&mut self, change: Change) {
+        match change {
+            Change::Namespace(event) => self.take_namespace(event),
+            Change::Secret(found) => self.secret = Some(found),
+            Change::Injector(found) => self.injector = Some(found),
+            Change::Validator(found) => self.validator = Some(found),
+        }
+    }
+
+    fn take_namespace(&mut self, event: watcher::Event<PartialObjectMeta<Namespace>>) {
+        match event {
+            watcher::Event::Init => self.listing.clear(),
+            watcher::Event::InitApply(found) => {
+                let marks = NamespaceMarks::of(&found.metadata);
+                self.listing.insert(marks.name.clone(), marks);
+            }
+            watcher::Event::InitDone => {
+                let listing = std::mem::take(&mut self.listing);
+                self.namespaces.change(|all| *all = listing);
+                self.listed = true;
+            }
+            watcher::Event::Apply(found) => {
+                let marks = NamespaceMarks::of(&found.metadata);
+                self.namespaces.change(|all| {
+                    all.insert(marks.name.clone(), marks);
+                });
+            }
+            watcher::Event::Delete(found) => self.namespaces.change(|all| {
+                all.remove(&found.metadata.name.unwrap_or_default());
+            }),
+        }
+    }
+
+    /// Does what is to be done now; says when to look again.
+    async fn mend(&mut self, now: SystemTime) -> Result<Duration, Failed> {
+        let Some(secret) = &self.secret else { return Ok(AT_LEISURE) };
+        let data = secret.as_ref().and_then(|secret| secret.data.clone()).unwrap_or_default();
+        let (data, due) = match certificate::judge(&data, now) {
+            Judgement::Serves(due) => (data, due),
+            Judgement::Due(kept) => {
+                self.renew(&kept, now).await?;
+                // The watch brings what is stored, whoever of several replicas was first.
+                return Ok(AT_LEISURE);
+            }
+        };
+        let trusted = self.mend_configurations(&data).await;
+        let early = self.serve(&data, &trusted)?;
+        trusted?;
+        Ok(early.unwrap_or_else(|| due.duration_since(now).unwrap_or_default().min(AT_LEISURE)))
+    }
+
+    async fn renew(&mut self, kept: &[String], now: SystemTime) -> Result<(), Failed> {
+        let data = certificate::made(&format!("{CONTROLLER}.{}.svc", self.namespace), kept, now)
+            .map_err(|error| Failed::Make(error.to_string()))?;
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
+        let stored = match self.secret.clone().flatten() {
+            None => {
+                let mut secret =
+                    Secret { data: Some(data), type_: Some("kubernetes.io/tls".to_owned()), ..Secret::default() };
+                secret.metadata.name = Some(WEBHOOK_SECRET.to_owned());
+                within(secrets.create(&PostParams::default(), &secret)).await
+            }
+            // Its resourceVersion makes the API server refuse it when another replica was first.
+            Some(mut secret) => {
+                secret.data = Some(data);
+                within(secrets.replace(WEBHOOK_SECRET, &PostParams::default(), &secret)).await
+            }
+        };
+        match stored {
+            Ok(stored) => {
+                tracing::info!(secret = WEBHOOK_SECRET, "made a certificate for the webhooks");
+                self.secret = Some(Some(stored));
+                Ok(())
+            }
+            Err(Failed::Api(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn mend_configurations(&mut self, data: &Data) -> Result<(), Failed> {
+        let bundle = data.get(AUTHORITY).cloned().unwrap_or_default();
+        let meshed = self.listed.then(|| self.namespaces.meshed(&self.namespace));
+        if let Some(Some(found)) = &self.injector
+            && let Some(change) = configuration::injector(found, &bundle, meshed.as_ref())
+        {
+            let api = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
+            self.injector = Some(Some(within(api.patch(INJECTOR, &PatchParams::default(), &strategic(change))).await?));
+        }
+        if let Some(Some(found)) = &self.validator
+            && let Some(change) = configuration::validator(found, &bundle)
+        {
+            let api = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
+            self.validator =
+                Some(Some(within(api.patch(VALIDATOR, &PatchParams::default(), &strategic(change))).await?));
+        }
+        Ok(())
+    }
+
+    /// Takes a certificate into use. One that replaces another waits a little, until every API
+    /// server has read the configurations; says how long.
+    fn serve(&mut self, data: &Data, trusted: &Result<(), Failed>) -> Result<Option<Duration>, Failed> {
+        let (Some(leaf), Some(key)) = (data.get(CERTIFICATE), data.get(KEY)) else { return Ok(None) };
+        if self.used.as_ref() == Some(leaf) {
+            return Ok(None);
+        }
+        if self.used.is_some() {
+            if trusted.is_err() {
+                return Ok(None);
+            }
+            let ripe = *self.ripening.get_or_insert_with(|| Instant::now() + RIPENING);
+            let left = ripe.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return Ok(Some(left));
+            }
+        }
+        let config = NamedServer::config(&leaf.0, &key.0).map_err(|error| Failed::Make(error.to_string()))?;
+        self.serving.send_replace(Some(config));
+        (self.used, self.ripening) = (Some(leaf.clone()), None);
+        Ok(None)
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        // The metadata alone is asked for.
+        let namespaces = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
+        let namespaces = watcher::watcher(namespaces, watcher::Config::default());
+        let secret = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
+        let injector = Api::all(self.client.clone());
+        let validator = Api::all(self.client.clone());
+        let all = [
+            followed(namespaces.map(|found| found.map(Change::Namespace)), "namespaces"),
+            followed(
+                watcher::watch_object(secret, WEBHOOK_SECRET).map(|found| found.map(Change::Secret)),
+                WEBHOOK_SECRET,
+            ),
+            followed(watcher::watch_object(injector, INJECTOR).map(|found| found.map(Change::Injector)), INJECTOR),
+            followed(watcher::watch_object(validator, VALIDATOR).map(|found| found.map(Change::Validator)), VALIDATOR),
+        ];
+        stream::select_all(all).boxed()
+    }
+}
+
+/// Something that was watched has changed.
+enum Change {
+    Namespace(watcher::Event<PartialObjectMeta<Namespace>>),
+    Secret(Option<Secret>),
+    Injector(Option<MutatingWebhookConfiguration>),
+    Validator(Option<ValidatingWebhookConfiguration>),
+}
+
+/// A watch that is taken up again, with patience, whatever happens to it.
+fn followed(
+    watch: impl stream::Stream<Item = watcher::Result<Change>> + Send + 'static,
+    what: &'static str,
+) -> BoxStream<'static, Change> {
+    let told = watch.default_backoff().filter_map(move |found| async move {
+        found.inspect_err(|error| tracing::warn!(%error, what, "a watch broke; taking it up again")).ok()
+    });
+    told.boxed()
+}
+
+fn strategic(change: Value) -> Patch<Value> {
+    Patch::Strategic(change)
+}
+
+async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Failed> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Failed::Silent),
+    }
+}
+
+/// Why something could not be kept up to date.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error("the API server doesn't answer")]
+    Silent,
+    #[error("no certificate can be made or used: {0}")]
+    Make(String),
+}
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(5);
+/// Wall time goes on while a machine sleeps, so the next look is never far.
+const AT_LEISURE: Duration = Duration::from_secs(600);
+/// API servers follow webhook configurations by watches of their own.
+const RIPENING: Duration = Duration::from_secs(10);

@@ -1,0 +1,214 @@
+//! The HTTPS server: takes questions, bounded in size and time, and answers them.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::answer::{self, Injection};
+use super::keeper::Namespaces;
+use super::metrics::{Metrics, Series};
+use super::review::{self, MAX_REVIEW_BYTES, Review, read_review};
+use crate::events::Events;
+use crate::inject::{Config, NamespaceMarks};
+
+/// Answers, with what an answer needs.
+pub(super) struct Injector {
+    pub(super) client: Client,
+    pub(super) namespaces: Namespaces,
+    pub(super) config: watch::Receiver<Arc<Config>>,
+    pub(super) events: Events,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Serves until `ended`; those who are being answered then get a few seconds more.
+pub(super) async fn run(
+    listener: TcpListener,
+    tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    injector: Arc<Injector>,
+    ended: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (closing, close) = watch::channel(());
+    let mut connections = JoinSet::new();
+    tokio::pin!(ended);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut ended => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors, most likely; some are given back soon.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let (tls, injector, close) = (tls.clone(), Arc::clone(&injector), close.clone());
+        connections.spawn(async move {
+            connection(stream, tls, injector, close).await;
+            drop(place);
+        });
+    }
+    drop(closing);
+    // An error means that the time is over; what is left ends with the set.
+    let _ = tokio::time::timeout(DRAIN_TIME, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    mut tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    injector: Arc<Injector>,
+    mut close: watch::Receiver<()>,
+) {
+    let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, async {
+        // The first moments after the start: the certificate is on its way.
+        let config = tls.wait_for(Option::is_some).await.ok()?.clone()?;
+        TlsAcceptor::from(config).accept(stream).await.ok()
+    });
+    let Ok(Some(stream)) = shaken.await else { return };
+    let service = service_fn(move |request| {
+        let injector = Arc::clone(&injector);
+        async move { Ok::<_, Infallible>(injector.answer(request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        _ = close.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a webhook's connection broke");
+    }
+}
+
+impl Injector {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        if !matches!(path, INJECT | VALIDATE) {
+            return text(StatusCode::NOT_FOUND, &format!("expected {INJECT} or {VALIDATE}"));
+        }
+        if head.method != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "expected POST");
+        }
+        let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_REVIEW_BYTES).collect());
+        let body = match read.await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return text(StatusCode::PAYLOAD_TOO_LARGE, &format!("expected at most {MAX_REVIEW_BYTES} bytes"));
+            }
+            Ok(Err(_)) | Err(_) => return text(StatusCode::BAD_REQUEST, "expected a whole body"),
+        };
+        let question = match read_review(&body) {
+            Ok(question) => question,
+            Err(malformed) => return text(StatusCode::BAD_REQUEST, &malformed.to_string()),
+        };
+        if path == VALIDATE { self.validate(&question) } else { self.inject(&question).await }
+    }
+
+    fn validate(&self, question: &review::Request) -> Response<Full<Bytes>> {
+        let review = answer::validation(question);
+        self.metrics.count(if review.response.allowed { Series::Valid } else { Series::Invalid });
+        json(&review)
+    }
+
+    async fn inject(&self, question: &review::Request) -> Response<Full<Bytes>> {
+        if !answer::is_new_pod(question) {
+            return json(&Review::allow(question, Vec::new()));
+        }
+        // A failure, and no refusal: the webhook's failurePolicy says what it means for this pod.
+        let failed = |status, why: String| {
+            self.metrics.count(Series::Failed);
+            tracing::warn!(namespace = question.namespace, why, "a pod's injection failed");
+            text(status, &why)
+        };
+        let namespace = match self.namespace(&question.namespace).await {
+            Ok(namespace) => namespace,
+            Err(why) => return failed(StatusCode::SERVICE_UNAVAILABLE, why),
+        };
+        let config = self.config.borrow().clone();
+        match answer::injection(question, &namespace, &config) {
+            Ok(injection) => {
+                self.note(question, &injection);
+                json(&injection.review)
+            }
+            Err(why) => failed(StatusCode::BAD_REQUEST, why),
+        }
+    }
+
+    fn note(&self, question: &review::Request, injection: &Injection) {
+        if injection.skipped.is_empty() {
+            self.metrics.count(Series::Injected);
+        }
+        for reason in &injection.skipped {
+            self.metrics.count(Series::Skipped(reason.code()));
+        }
+        let told = injection.notice.clone().filter(|_| question.dry_run != Some(true));
+        if told.is_some_and(|notice| self.events.post(notice).is_err()) {
+            self.metrics.count(Series::EventsDropped);
+        }
+    }
+
+    /// The namespace as it is now: a watch may be behind an annotation that was set a moment ago.
+    /// What the watch knows serves while the API server doesn't answer.
+    async fn namespace(&self, name: &str) -> Result<NamespaceMarks, String> {
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let why = match tokio::time::timeout(LOOKUP_TIMEOUT, namespaces.get_metadata(name)).await {
+            Ok(Ok(found)) => return Ok(NamespaceMarks::of(&found.metadata)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        self.namespaces.find(name).ok_or_else(|| format!("the namespace {name:?} can't be read: {why}"))
+    }
+}
+
+fn json(review: &Review) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(review) {
+        Ok(body) => {
+            let mut response = Response::new(Full::from(body));
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn text(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{message}\n")));
+    *response.status_mut() = status;
+    response
+}
+
+const INJECT: &str = "/inject";
+const VALIDATE: &str = "/validate";
+/// API servers keep a few connections open; this many pods could be made at once.
+const MAX_CONNECTIONS: usize = 1024;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longer than the 90 s for which the API server keeps an idle connection, so that it is the one that closes.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+const DRAIN_TIME: Duration = Duration::from_secs(5);

@@ -1,0 +1,10 @@
+//! Proxies in pods, without Kubernetes: network namespaces in the place of pods, the packet rules of
+//! `weft-init`, the real binary told by its environment, a control plane over TLS, and unmodified
+//! programs. It needs root, and says so where it isn't.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
+#![allow(clippy::print_stderr, reason = "what is skipped says so")]
+
+mod control;
+mod net;
+mod scene;

@@ -1,0 +1,116 @@
+//! `weft check` of a cluster: asks `weft_kube` until it is satisfied, and prints as Linkerd does.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use kube_check::{Asked, Category, Check, Finding, Problem, Report, Scope};
+use weft_kube::check as kube_check;
+
+use crate::args::{CheckArgs, CheckFormat};
+use crate::client::Access;
+use crate::failure::Failure;
+use crate::print::{self, Stream};
+
+/// Checks, and again while there is something to wait for.
+pub(super) fn run(access: &Access, args: &CheckArgs) -> Result<ExitCode, Failure> {
+    let asked = Asked {
+        scope: scope(args),
+        namespace: args.namespace.clone(),
+        expected_version: args.expected_version.clone(),
+    };
+    let report = crate::command::runtime()?.block_on(look(access, &asked, Patience::of(args.wait)));
+    match args.output {
+        CheckFormat::Json => print::json(&report),
+        CheckFormat::Table => show(&report, |_| true),
+        CheckFormat::Short => show(&report, |check| check.finding != Finding::Fine),
+    }
+    Ok(if report.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn look(access: &Access, asked: &Asked, patience: Patience) -> Report {
+    let client = match access.cluster().await {
+        Ok(cluster) => cluster.client,
+        Err(Failure { message, hint }) => {
+            return kube_check::without_client(Problem::new(message, hint.unwrap_or_default()));
+        }
+    };
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let report = kube_check::conclude(&kube_check::look(&client, &access.namespace, asked).await, asked);
+        if !patience.goes_on(&report, begun.elapsed()) {
+            print::progress(None);
+            return report;
+        }
+        let wanted = report.first_failure().unwrap_or_default();
+        print::progress(Some(&format!("waiting, {} s: {wanted}", begun.elapsed().as_secs())));
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+fn scope(args: &CheckArgs) -> Scope {
+    match (args.pre, args.crds, args.proxy) {
+        (true, ..) => Scope::Pre,
+        (_, true, _) => Scope::Definitions,
+        (_, _, true) => Scope::Proxies,
+        (false, false, false) => Scope::Installed,
+    }
+}
+
+/// What is worth waiting for, and for how long.
+enum Patience {
+    /// For anything that fails, as the user asked.
+    Asked(Duration),
+    /// For what may come right by itself, such as pods that are starting.
+    Usual,
+}
+
+impl Patience {
+    fn of(wait: Option<Duration>) -> Self {
+        wait.map_or(Self::Usual, Self::Asked)
+    }
+
+    fn goes_on(&self, report: &Report, passed: Duration) -> bool {
+        match self {
+            Self::Asked(limit) => !report.success() && passed < *limit,
+            Self::Usual => report.only_waits() && passed < USUAL_PATIENCE,
+        }
+    }
+}
+
+fn show(report: &Report, shown: impl Fn(&Check) -> bool) {
+    for Category { name, checks } in &report.categories {
+        let checks: Vec<&Check> = checks.iter().filter(|check| shown(check)).collect();
+        if checks.is_empty() {
+            continue;
+        }
+        print::line(name);
+        print::line(&"-".repeat(name.chars().count()));
+        for Check { description, finding } in checks {
+            print::line(&format!("{} {description}", mark(finding)));
+            if let Some(problem) = finding.problem() {
+                print::line(&format!("    {}", print::tame(&problem.error)));
+                print::line(&format!("    hint: {}", print::tame(&problem.hint)));
+            }
+        }
+        print::line("");
+    }
+    let all =
+        if report.success() { print::paint(Stream::Out, "32", "√") } else { print::paint(Stream::Out, "31", "×") };
+    print::line(&format!("Status check results are {all}"));
+}
+
+/// Linkerd's three marks.
+fn mark(finding: &Finding) -> String {
+    match finding {
+        Finding::Fine => print::paint(Stream::Out, "32", "√"),
+        Finding::Warns(_) => print::paint(Stream::Out, "33", "‼"),
+        Finding::Waits(_) | Finding::Fails(_) => print::paint(Stream::Out, "31", "×"),
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// As long as Linkerd's.
+const USUAL_PATIENCE: Duration = Duration::from_secs(300);
