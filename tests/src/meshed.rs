@@ -22,8 +22,8 @@ pub struct Meshed {
 
 #[derive(Debug)]
 enum Turn {
-    Shared(RwLockReadGuard<'static, ()>),
-    Alone(RwLockWriteGuard<'static, ()>),
+    Shared { _lock: RwLockReadGuard<'static, ()> },
+    Alone { _lock: RwLockWriteGuard<'static, ()> },
 }
 
 impl Meshed {
@@ -33,7 +33,7 @@ impl Meshed {
     /// When it can't be installed.
     pub fn shared() -> Option<Self> {
         let cluster = Cluster::running()?;
-        let turn = Turn::Shared(MESH_WIDE.read().unwrap_or_else(PoisonError::into_inner));
+        let turn = Turn::Shared { _lock: MESH_WIDE.read().unwrap_or_else(PoisonError::into_inner) };
         let mesh = Self { cluster, _turn: turn };
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         if !*installed {
@@ -55,7 +55,7 @@ impl Meshed {
     /// As [`Meshed::alone`], whether it is installed or not; leave it installed or say [`Meshed::gone`].
     pub fn bare() -> Option<Self> {
         let cluster = Cluster::running()?;
-        let turn = Turn::Alone(MESH_WIDE.write().unwrap_or_else(PoisonError::into_inner));
+        let turn = Turn::Alone { _lock: MESH_WIDE.write().unwrap_or_else(PoisonError::into_inner) };
         Some(Self { cluster, _turn: turn })
     }
 
