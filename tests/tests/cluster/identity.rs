@@ -109,7 +109,8 @@ fn a_pod_gets_its_own_identity_and_no_other() {
     let api = "/var/run/secrets/kubernetes.io/serviceaccount/token";
     refused(Ask { token: api, ..Ask::honest("api-token", "thief") });
 
-    let create = |words: &[&str]| namespace.run(&[&["create", "token", "victim", "--audience=weft.io"], words].concat());
+    let create =
+        |words: &[&str]| namespace.run(&[&["create", "token", "victim", "--audience=weft.io"], words].concat());
     let steal = |token: &str| {
         namespace.run(&["delete", "secret", "stolen", "--ignore-not-found"]);
         namespace.run(&["create", "secret", "generic", "stolen", &format!("--from-literal=token={token}")]);
@@ -122,5 +123,10 @@ fn a_pod_gets_its_own_identity_and_no_other() {
     refused(Ask { wanted: "victim", token: "/stolen/token", ..Ask::honest("unbound", "victim") });
     namespace.run(&["delete", "pod", "victim", "--now"]);
     steal(&bound);
-    refused(Ask { claimed: "victim", wanted: "victim", token: "/stolen/token", ..Ask::honest("of-the-dead", "victim") });
+    refused(Ask {
+        claimed: "victim",
+        wanted: "victim",
+        token: "/stolen/token",
+        ..Ask::honest("of-the-dead", "victim")
+    });
 }
