@@ -6,6 +6,8 @@ use weft_wire::record::{DESTINATION_TYPE, INBOUND_TYPE};
 
 use super::*;
 
+mod property;
+
 const WEB: &str = "web.shop.svc.cluster.local";
 
 #[test]
