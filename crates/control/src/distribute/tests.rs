@@ -213,7 +213,7 @@ fn a_record_is_followed_until_it_is_acknowledged() {
     let id = subscriber(&mut mesh);
     mesh.request(id, ask(INBOUND_TYPE, &["default/web-1"])).unwrap();
     assert_eq!(standing(&mesh), (1, 0, Delivery::Unsent));
-    let mut answer = |mesh: &mut Distribution, error_detail: Option<Status>| {
+    let answer = |mesh: &mut Distribution, error_detail: Option<Status>| {
         let response_nonce = sent(mesh, id).nonce;
         assert_eq!(standing(mesh), (1, 1, Delivery::Sent));
         mesh.request(id, DeltaDiscoveryRequest { response_nonce, error_detail, ..ask(INBOUND_TYPE, &[]) }).unwrap();
