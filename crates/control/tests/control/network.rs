@@ -82,7 +82,7 @@ async fn without_an_issuer_it_serves_what_it_can() {
 #[tokio::test]
 async fn a_stream_ends_with_the_certificate_that_opened_it() {
     let plane = Plane::start().await;
-    let tls = MeshTls::new(plane.certified_for("pod-token", 1).await.unwrap(), &plane.trust()).unwrap();
+    let tls = MeshTls::new(plane.certified_for("pod-token", 3).await.unwrap(), &plane.trust()).unwrap();
     let config = tls.client_config(&[identity("weft-controller")], &[b"h2"]);
     let (_requests, mut stream) = plane.stream(config, "shop/web-1").await.unwrap();
     soon(stream.message()).await.unwrap().unwrap();
