@@ -176,7 +176,7 @@ impl Mesh {
     pub(crate) fn proxies(&self) -> Vec<proto::ProxyState> {
         let refusals = self.refusals();
         let state = |workload: &Workload| {
-            let Standing { streams, unacknowledged, inbound_version } = self.standing(&workload.id);
+            let Standing { streams, unacknowledged, inbound_version, .. } = self.standing(&workload.id);
             let refused = refusals.iter().filter(|refusal| refusal.workload == workload.id);
             proto::ProxyState {
                 workload: workload.id.to_string(),

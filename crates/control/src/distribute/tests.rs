@@ -202,6 +202,41 @@ fn requests_are_bounded() {
 }
 
 #[test]
+fn a_record_is_followed_until_it_is_acknowledged() {
+    let mut mesh = Distribution::default();
+    let standing = |mesh: &Distribution| {
+        let Standing { streams, unacknowledged, inbound, .. } = mesh.standing(&own());
+        (streams, unacknowledged, inbound)
+    };
+    assert_eq!(standing(&mesh), (0, 0, Delivery::Unsent));
+    mesh.publish(&inbound("default/web-1"));
+    let id = subscriber(&mut mesh);
+    mesh.request(id, ask(INBOUND_TYPE, &["default/web-1"])).unwrap();
+    assert_eq!(standing(&mesh), (1, 0, Delivery::Unsent));
+    let answer = |mesh: &mut Distribution, error_detail: Option<Status>| {
+        let response_nonce = sent(mesh, id).nonce;
+        assert_eq!(standing(mesh), (1, 1, Delivery::Sent));
+        mesh.request(id, DeltaDiscoveryRequest { response_nonce, error_detail, ..ask(INBOUND_TYPE, &[]) }).unwrap();
+        standing(mesh)
+    };
+    assert_eq!(answer(&mut mesh, None), (1, 0, Delivery::Acknowledged));
+    let renamed = |service: &str| {
+        let Record::Inbound(inbound) = inbound("default/web-1") else { unreachable!() };
+        Record::Inbound(Inbound { service: service.to_owned(), ..inbound })
+    };
+    mesh.publish(&renamed("other"));
+    assert_eq!(standing(&mesh), (1, 0, Delivery::Unsent), "it runs an older one");
+    assert_eq!(answer(&mut mesh, Some(Status::default())), (1, 0, Delivery::Refused));
+    mesh.publish(&renamed("better"));
+    assert_eq!(answer(&mut mesh, None), (1, 0, Delivery::Acknowledged));
+    let behind = subscriber(&mut mesh);
+    assert_eq!(standing(&mesh), (2, 0, Delivery::Acknowledged), "the furthest counts");
+    mesh.unsubscribe(id);
+    mesh.unsubscribe(behind);
+    assert_eq!(standing(&mesh), (0, 0, Delivery::Unsent));
+}
+
+#[test]
 fn streams_end_with_their_workload() {
     let mut mesh = Distribution::default();
     let id = subscriber(&mut mesh);

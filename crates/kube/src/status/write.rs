@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 use weft_compile::Proxy;
-use weft_control::{Mesh, Shared};
+use weft_control::{Delivery, Mesh, Shared};
 use weft_mesh::WorkloadId;
 use weft_resources::Problem;
 
@@ -77,10 +77,9 @@ fn selected<'m>(
 }
 
 fn standing(mesh: &Mesh, id: &WorkloadId) -> Following {
-    let standing = mesh.standing(id);
-    match standing.streams > 0 && standing.unacknowledged == 0 {
-        true => Following::Current,
-        false => Following::Behind,
+    match mesh.standing(id).inbound {
+        Delivery::Acknowledged => Following::Current,
+        Delivery::Unsent | Delivery::Sent | Delivery::Refused => Following::Behind,
     }
 }
 
