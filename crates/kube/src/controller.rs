@@ -25,7 +25,7 @@ use weft_control::{ControlError, Facts, Mesh, Services, Shared};
 use weft_identity::Authority;
 use weft_mesh::{NameError, SpiffeId, TrustDomain};
 
-use self::health::Health;
+pub(crate) use self::health::Health;
 use self::webhooks::Webhooks;
 use crate::identity::Reviewer;
 use crate::inject::Resources;
@@ -191,7 +191,7 @@ impl Controller {
         let keeper = Keeper::new(self.client.clone(), &self.config.namespace, self.config.trust_domain.clone());
         tokio::join!(self.open_issuer(tasks, keeper), self.health.listed());
         tasks.spawn(self.webhooks(metrics).run());
-        let write = status::run(self.client.clone(), self.watched.clone(), self.shared.clone());
+        let write = status::run(self.client.clone(), self.watched.clone(), self.shared.clone(), self.health.clone());
         tasks.spawn(write);
         info!(%identity, "the control plane serves");
         self.health.serves();

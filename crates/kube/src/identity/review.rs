@@ -14,6 +14,7 @@ use tracing::warn;
 use weft_control::{Authenticator, Caller, Claim};
 
 use super::{AUDIENCE, Proved, Refusal, judge, speak_for};
+use crate::client::failed;
 use crate::model::Cluster;
 use crate::watched::Watched;
 
@@ -37,7 +38,8 @@ impl Reviewer {
             let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![AUDIENCE.to_owned()]) };
             let review = TokenReview { spec, ..TokenReview::default() };
             self.reviews.create(&PostParams::default(), &review).await.map_err(|error| {
-                warn!(%error, "the API server can't be asked whose a token is");
+                let reason = failed("ask whose a token is", &error);
+                warn!(%reason, "no proxy can get a certificate now");
                 unavailable()
             })
         };
