@@ -43,10 +43,16 @@ find_go() {
 	return 1
 }
 
-# install PACKAGE...: from Debian.
+# From Debian's packages.
 install_packages() {
 	[ $# -gt 0 ] || return 0
 	{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@"; } >/dev/null 2>&1
+}
+# Go of 1.21 and later fetches the version that a module asks for.
+install_go() {
+	local offered
+	offered=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/ *Candidate: //p')
+	dpkg --compare-versions "${offered:-0}" ge 2:1.21 && install_packages golang-go && find_go >/dev/null
 }
 
 # Why there can be no cluster on this machine, if so. Installs what Debian's packages can mend.
@@ -57,16 +63,12 @@ obstacle() {
 	case $state in /run/* | /var/lib/* | /var/log/*) echo "nodes hide $state: choose another WEFT_CLUSTER_STATE" && return ;; esac
 
 	local need missing=()
-	for need in containerd=containerd runc=runc nft=nftables ip=iproute2 /usr/lib/cni/ptp=containernetworking-plugins; do
+	for need in containerd=containerd runc=runc nft=nftables ip=iproute2 tcpdump=tcpdump curl=curl /usr/lib/cni/ptp=containernetworking-plugins; do
 		command -v "${need%=*}" >/dev/null || missing+=("${need#*=}")
 	done
 	install_packages "${missing[@]}" || { echo "these Debian packages are needed and can't be installed: ${missing[*]}" && return; }
-	[ ! -e "$cache/$(built)/images" ] && ! find_go >/dev/null || return 0
-	# Go of 1.21 and later fetches the version that a module asks for.
-	local offered
-	offered=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/ *Candidate: //p')
-	! dpkg --compare-versions "${offered:-0}" ge 2:1.21 || install_packages golang-go || true
-	find_go >/dev/null || echo "Go 1.25 or later is needed, in PATH or /usr/local/go: https://go.dev/dl"
+	[ -e "$cache/$(built)/images" ] || find_go >/dev/null || install_go ||
+		echo "Go 1.25 or later is needed, in PATH or /usr/local/go: https://go.dev/dl"
 }
 
 # A process is remembered as pid and start time, so that a number which was given to another process

@@ -27,6 +27,14 @@ pub fn conclude(seen: &Observed, asked: &Asked) -> Report {
     report
 }
 
+/// What is to be said where not even a client of the cluster can be made.
+pub fn without_client(problem: Problem) -> Report {
+    let mut report = Report::default();
+    report.category("kubernetes-api");
+    report.check("can initialize the client", Finding::Fails(problem));
+    report
+}
+
 /// Ends the list: what follows depends on what has failed.
 struct Stop;
 

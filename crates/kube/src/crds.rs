@@ -74,8 +74,7 @@ pub fn missing_versions(found: &Value) -> Vec<&'static str> {
 impl Definition {
     /// The object to apply.
     pub fn manifest(&self) -> Value {
-        let versions: Vec<Value> =
-            VERSIONS.iter().enumerate().map(|(place, version)| self.version(version, place == 0)).collect();
+        let versions: Vec<Value> = VERSIONS.iter().map(|version| self.version(version)).collect();
         json!({
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
@@ -100,12 +99,12 @@ impl Definition {
         })
     }
 
-    fn version(&self, version: &str, stored: bool) -> Value {
+    fn version(&self, version: &str) -> Value {
         let (column, path) = self.column;
         json!({
             "name": version,
             "served": true,
-            "storage": stored,
+            "storage": version == VERSIONS[0],
             "subresources": {"status": {}},
             "additionalPrinterColumns": [
                 {"name": column, "type": "string", "jsonPath": path},

@@ -92,7 +92,10 @@ fn versions(seen: &Observed, asked: &Asked) -> Option<Problem> {
 
 /// Marks that stand where nothing reads them.
 fn misplaced(seen: &Observed, report: &mut Report) {
-    let linkerd = |key: &str| key == "linkerd.io/inject" || (key.starts_with("config.") && key.contains("linkerd.io/"));
+    let linkerd = |key: &str| {
+        let setting = key.starts_with("config.") && key.contains("linkerd.io/") && key != LINKERDS_LABEL;
+        key == "linkerd.io/inject" || setting
+    };
     let wrong_labels = |kind: &str, metadata: &ObjectMeta| {
         let keys = metadata.labels.iter().flat_map(|labels| labels.keys()).filter(|key| linkerd(key));
         keys.map(|key| format!("{kind} {}: {key}", full_name(metadata))).collect::<Vec<_>>()
@@ -146,5 +149,7 @@ fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
     proxy.env.as_ref()?.iter().find(|env| env.name == variable)?.value.as_deref()
 }
 
+/// The only setting of Linkerd's that is a label: it keeps its webhooks out of a namespace.
+const LINKERDS_LABEL: &str = "config.linkerd.io/admission-webhooks";
 /// What the injector writes onto a pod.
 const VERSION_KEY: &str = "weft.io/proxy-version";

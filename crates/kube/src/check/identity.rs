@@ -24,10 +24,10 @@ pub(super) fn authority(seen: &Observed, report: &mut Report) {
     };
     report.check("certificate config is valid", config);
     if let Ok(anchors) = &anchors {
-        dates("trust anchors are", anchors, MEND_ANCHORS, seen, report);
+        dates(("trust anchors are", "their"), anchors, MEND_ANCHORS, seen, report);
     }
     let Ok(issuer) = issuer else { return };
-    dates("issuer cert is", std::slice::from_ref(&issuer), &mend_issuer(seen), seen, report);
+    dates(("issuer cert is", "its"), std::slice::from_ref(&issuer), &mend_issuer(seen), seen, report);
     if let Ok(anchors) = &anchors {
         let known = anchors.iter().any(|anchor| anchor.subject == issuer.issuer);
         let problem = (!known).then(|| {
@@ -39,12 +39,12 @@ pub(super) fn authority(seen: &Observed, report: &mut Report) {
 }
 
 /// Two lines: whether certificates hold now, and whether they do for a while.
-fn dates(what: &str, certificates: &[Certificate], mend: &str, seen: &Observed, report: &mut Report) {
+fn dates((what, whose): (&str, &str), certificates: &[Certificate], mend: &str, seen: &Observed, report: &mut Report) {
     let now = moment(seen.clock());
     let wrong = certificates.iter().find_map(|certificate| outside(certificate, now));
     let holds = wrong.is_none();
     report.check(
-        format!("{what} within their validity period"),
+        format!("{what} within {whose} validity period"),
         Finding::fails_if(wrong.map(|error| Problem::new(error, mend))),
     );
     if holds {

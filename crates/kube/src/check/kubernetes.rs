@@ -7,6 +7,7 @@ use super::report::{Finding, Problem, Report, few};
 /// Whether there is an API to ask.
 pub(super) fn api(seen: &Observed, report: &mut Report) -> Result<(), Stop> {
     report.category("kubernetes-api");
+    report.check("can initialize the client", Finding::Fine);
     let problem = seen
         .api
         .as_ref()

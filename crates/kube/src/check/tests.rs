@@ -1,1 +1,493 @@
+use std::time::{Duration, UNIX_EPOCH};
 
+use k8s_openapi::ByteString;
+use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
+use weft_identity::{Authority, AuthorityLifetimes};
+
+use super::*;
+use crate::crds::DEFINITIONS;
+use crate::install::{Plan, RootNamespace, Values, manifests};
+
+const NOW: i64 = 1_800_000_000;
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn asked(scope: Scope) -> Asked {
+    Asked { scope, namespace: None, expected_version: None }
+}
+
+fn base64(bytes: &[u8]) -> Value {
+    serde_json::to_value(ByteString(bytes.to_vec())).unwrap()
+}
+
+/// An authority that was made `age` before now.
+fn authority(age: Duration) -> weft_identity::AuthorityPem {
+    let made = identity::moment(NOW) - age;
+    let domain = "cluster.local".parse().unwrap();
+    Authority::generate(&domain, made, AuthorityLifetimes::default()).unwrap().to_pem()
+}
+
+/// A webhook's certificate for this name, and the bundle that it is judged by.
+fn webhook(host: &str, days: u64) -> (String, String) {
+    let date = |seconds: u64| time::OffsetDateTime::from(UNIX_EPOCH + Duration::from_secs(seconds));
+    let now = u64::try_from(NOW).unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (authority.not_before, authority.not_after) = (date(now - 86_400), date(now + 8_640_000));
+    let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let mut leaf = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    (leaf.not_before, leaf.not_after) = (date(now - 86_400), date(now + days * 86_400 - 1));
+    let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+    (leaf.pem(), issuer.pem())
+}
+
+fn pod(namespace: &str, name: &str, labels: Value) -> Value {
+    json!({
+        "metadata": {"namespace": namespace, "name": name, "labels": labels},
+        "spec": {"containers": []},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    })
+}
+
+/// A pod with a proxy that is ready.
+fn meshed(namespace: &str, name: &str, labels: Value) -> Value {
+    let mut pod = pod(namespace, name, labels);
+    pod["metadata"]["annotations"] = json!({"weft.io/proxy-version": crate::install::VERSION});
+    pod["spec"]["initContainers"] = json!([{"name": "weft-proxy", "env": [{"name": "WEFT_NODE_NAME", "value": "n1"}]}]);
+    pod["status"]["initContainerStatuses"] =
+        json!([{"name": "weft-proxy", "ready": true, "image": "", "imageID": "", "restartCount": 0}]);
+    pod
+}
+
+/// What the injector gives a proxy of the anchors.
+fn anchored(pem: &str) -> Value {
+    json!({"name": "WEFT_TRUST_ANCHORS", "value": pem})
+}
+
+/// A cluster in which all is well.
+fn healthy() -> Observed {
+    let plan = Plan {
+        namespace: "weft".to_owned(),
+        values: Values::default(),
+        root_namespace: RootNamespace::Theirs,
+        meshed: vec!["shop".to_owned()],
+    };
+    let (certificate, bundle) = webhook("weft-controller.weft.svc", 60);
+    let mut objects = manifests(&plan);
+    for object in &mut objects {
+        for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+            webhook["clientConfig"]["caBundle"] = base64(bundle.as_bytes());
+        }
+    }
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap().clone();
+    let authority = authority(Duration::from_secs(86_400));
+    let mut seen = Observed::nothing("weft", NOW);
+    seen.api = Ok((1, 33));
+    seen.server_now = Some(NOW);
+    seen.nodes = Ok(vec![read(json!({
+        "metadata": {"name": "n1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }))]);
+    seen.leases = Ok(vec![lease(NOW - 5)]);
+    seen.own_namespace =
+        Ok(read(json!({"metadata": {"name": "weft", "labels": {"kubernetes.io/metadata.name": "weft"}}})));
+    seen.definitions = DEFINITIONS.iter().map(|definition| Ok(definition.manifest())).collect();
+    seen.values = Ok(read(json!({"metadata": {"name": "weft-config"}})));
+    seen.anchors = Ok(read(json!({"metadata": {}, "data": {"ca.crt": authority.root_certificate}})));
+    seen.issuer = Ok(read(json!({"metadata": {}, "data": {
+        "tls.crt": base64(authority.issuer_certificate.as_bytes()), "tls.key": base64(authority.issuer_key.as_bytes()),
+    }})));
+    seen.webhook_certificate = Ok(read(json!({"metadata": {}, "data": {"tls.crt": base64(certificate.as_bytes())}})));
+    let mut running = deployment;
+    running["status"] = json!({"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
+    seen.deployment = Ok(read(running));
+    seen.controllers = Ok(vec![read(pod("weft", "c", json!({"weft.io/component": "controller"})))]);
+    seen.objects = objects.into_iter().map(|object| (object.clone(), Ok(object))).collect();
+    seen.reach = Reach::Injected;
+    seen.namespaces =
+        Ok(vec![read(json!({"metadata": {"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}}))]);
+    seen.pods = Ok(vec![read(meshed("shop", "p", json!({"app": "till"})))]);
+    seen.services = Ok(Vec::new());
+    seen.network_policies = Ok(Vec::new());
+    seen
+}
+
+fn lease(renewed: i64) -> k8s_openapi::api::coordination::v1::Lease {
+    let time = k8s_openapi::jiff::Timestamp::from_second(renewed).unwrap();
+    read(json!({"metadata": {"name": "n1"}, "spec": {"renewTime": format!("{time:.6}")}}))
+}
+
+/// What isn't fine: `result description: error`.
+fn wrong(seen: &Observed, asked: &Asked) -> Vec<String> {
+    let report = conclude(seen, asked);
+    let checks = report.categories.iter().flat_map(|category| &category.checks);
+    let told = checks.filter_map(|check| {
+        let problem = check.finding.problem()?;
+        assert!(!problem.hint.is_empty());
+        Some(format!("{} {}: {}", check.finding.result(), check.description, problem.error))
+    });
+    told.collect()
+}
+
+/// All that is wrong after a change to what was healthy.
+fn after(change: impl FnOnce(&mut Observed)) -> Vec<String> {
+    let mut seen = healthy();
+    change(&mut seen);
+    wrong(&seen, &asked(Scope::Proxies))
+}
+
+fn secret(entries: &[(&str, &str)]) -> Seen<k8s_openapi::api::core::v1::Secret> {
+    let data: serde_json::Map<String, Value> =
+        entries.iter().map(|(key, text)| ((*key).to_owned(), base64(text.as_bytes()))).collect();
+    Ok(read(json!({"metadata": {}, "data": data})))
+}
+
+#[test]
+fn a_healthy_cluster_has_nothing_wrong() {
+    assert_eq!(after(|_| {}), Vec::<String>::new());
+    assert!(conclude(&healthy(), &asked(Scope::Installed)).success());
+    assert!(conclude(&healthy(), &asked(Scope::Definitions)).success());
+}
+
+#[test]
+fn without_an_api_nothing_else_is_judged() {
+    let mut seen = Observed::nothing("weft", NOW);
+    seen.api = Err(Unseen::Failed("ask for its version: refused".to_owned()));
+    assert_eq!(wrong(&seen, &asked(Scope::Pre)), ["error can query the Kubernetes API: ask for its version: refused"]);
+}
+
+#[test]
+fn an_old_cluster_and_a_missing_installation_are_told() {
+    assert_eq!(
+        after(|seen| seen.api = Ok((1, 28))),
+        ["error is running the minimum Kubernetes API version: the cluster runs 1.28; Weft needs 1.29 or later"]
+    );
+    assert_eq!(
+        after(|seen| seen.values = Err(Unseen::Absent)),
+        ["error 'weft-config' config map exists: Weft isn't installed in the namespace weft"]
+    );
+}
+
+#[test]
+fn before_an_installation_rights_and_the_namespace_count() {
+    let mut seen = healthy();
+    let right = |resource, in_namespace, allowed| Right { verb: "create", resource, group: "", in_namespace, allowed };
+    seen.rights = vec![
+        right("namespaces", false, Ok(false)),
+        right("secrets", true, Err(Unseen::Failed("timeout".to_owned()))),
+        right("services", true, Ok(true)),
+    ];
+    assert_eq!(
+        wrong(&seen, &asked(Scope::Pre)),
+        [
+            "error control plane namespace does not already exist: the namespace weft already exists",
+            "error can create non-namespaced resources: no right to create namespaces",
+            "error can create Secrets: no right to create secrets",
+        ]
+    );
+}
+
+#[test]
+fn definitions_that_lack_a_version_fail() {
+    let found = after(|seen| {
+        seen.definitions[0].as_mut().unwrap()["spec"]["versions"][0]["served"] = json!(false);
+        seen.definitions[1] = Err(Unseen::Absent);
+    });
+    assert_eq!(
+        found,
+        [
+            "error control plane CustomResourceDefinitions exist: peerauthentications.security.istio.io doesn't serve v1, \
+          authorizationpolicies.security.istio.io is missing"
+        ]
+    );
+}
+
+#[test]
+fn rights_that_were_taken_away_are_named() {
+    let found = after(|seen| {
+        for (expected, found) in &mut seen.objects {
+            let found = found.as_mut().unwrap();
+            match expected["kind"].as_str() {
+                Some("ClusterRole") => found["rules"][0]["verbs"] = json!(["get"]),
+                Some("RoleBinding") => found["subjects"] = json!([]),
+                _ => {}
+            }
+        }
+    });
+    assert_eq!(
+        found,
+        [
+            "error control plane has the rights that it needs: weft-controller has no right to list/watch pods, list/watch \
+          services, list/watch namespaces and 1 more"
+        ]
+    );
+}
+
+#[test]
+fn a_controller_that_only_starts_is_waited_for_and_a_broken_one_is_not() {
+    let waiting = |reason: &str| {
+        let mut seen = healthy();
+        seen.controllers = Ok(vec![read(json!({"metadata": {"namespace": "weft", "name": "c"}, "status": {
+            "containerStatuses": [{"name": "controller", "ready": false, "image": "", "imageID": "", "restartCount": 0,
+                                   "state": {"waiting": {"reason": reason}}}],
+        }}))]);
+        conclude(&seen, &asked(Scope::Installed))
+    };
+    assert!(waiting("ContainerCreating").only_waits());
+    assert_eq!(waiting("ContainerCreating").first_failure(), Some("control plane pods are ready"));
+    assert!(!waiting("CrashLoopBackOff").only_waits() && !waiting("CrashLoopBackOff").success());
+    assert!(!waiting("ImagePullBackOff").only_waits());
+}
+
+#[test]
+fn broken_keys_and_expired_issuers_are_told_from_each_other() {
+    let good = authority(Duration::ZERO);
+    let (issuer, key) = (good.issuer_certificate.as_str(), good.issuer_key.as_str());
+    let first = |issuer| after(|seen| seen.issuer = issuer).remove(0);
+    assert!(first(secret(&[("tls.key", key)])).ends_with("weft-issuer, tls.crt: it is missing"));
+    assert!(
+        first(secret(&[("tls.crt", "hello"), ("tls.key", key)]))
+            .contains("tls.crt: expected certificates in PEM, found none")
+    );
+    assert!(
+        first(secret(&[("tls.crt", issuer), ("tls.key", "hello")])).contains("tls.key: expected a private key in PEM")
+    );
+    let strange = first(secret(&[("tls.crt", issuer), ("tls.key", key)]));
+    assert!(strange.starts_with("error issuer cert is issued by the trust anchor: "), "{strange}");
+    assert!(strange.ends_with("which is no anchor of weft-anchors"), "{strange}");
+    let old = authority(Duration::from_secs(364 * 86_400));
+    let fits = |seen: &mut Observed, authority: &weft_identity::AuthorityPem| {
+        seen.anchors = Ok(read(json!({"metadata": {}, "data": {"ca.crt": authority.root_certificate}})));
+        seen.issuer = secret(&[("tls.crt", &authority.issuer_certificate), ("tls.key", &authority.issuer_key)]);
+    };
+    let soon = after(|seen| fits(seen, &old));
+    assert!(soon[0].starts_with("warning issuer cert is valid for at least 60 days: "), "{soon:?}");
+    let expired = after(|seen| fits(seen, &authority(Duration::from_secs(367 * 86_400))));
+    assert!(expired[0].starts_with("error issuer cert is within its validity period: "), "{expired:?}");
+    assert!(
+        first(Err(Unseen::Forbidden("no right".to_owned())))
+            .starts_with("warning certificate config is valid: no right")
+    );
+    let leaf = after(|seen| {
+        seen.anchors = Ok(read(json!({"metadata": {}, "data": {"ca.crt": webhook("x", 1).0}})));
+    });
+    assert!(leaf[0].contains("may not sign others"), "{leaf:?}");
+}
+
+#[test]
+fn a_webhooks_certificate_is_judged_as_the_api_server_does() {
+    let told = |certificate: &str| {
+        let mut found = after(|seen| seen.webhook_certificate = secret(&[("tls.crt", certificate)]));
+        assert_eq!(found.len(), 2, "{found:?}");
+        found.remove(0)
+    };
+    let prefix = "error weft-injector webhook has valid cert: weft-webhook, tls.crt: ";
+    assert_eq!(
+        told(&webhook("weft-controller.weft.svc", 60).0),
+        format!("{prefix}it was signed by another authority than the caBundle's")
+    );
+    assert_eq!(told(""), format!("{prefix}it holds no certificate"));
+    let fits = |host: &str, days| {
+        after(|seen| {
+            let (certificate, bundle) = webhook(host, days);
+            seen.webhook_certificate = secret(&[("tls.crt", &certificate)]);
+            for (_, found) in &mut seen.objects {
+                for webhook in found.as_mut().unwrap()["webhooks"].as_array_mut().into_iter().flatten() {
+                    webhook["clientConfig"]["caBundle"] = base64(bundle.as_bytes());
+                }
+            }
+        })
+    };
+    assert_eq!(fits("weft-controller.other.svc", 60)[0], format!("{prefix}it isn't for weft-controller.weft.svc"));
+    assert_eq!(fits("weft-controller.weft.svc", 0)[0], format!("{prefix}it has expired"));
+    let missing = after(|seen| {
+        for (_, found) in &mut seen.objects {
+            for webhook in found.as_mut().unwrap()["webhooks"].as_array_mut().into_iter().flatten() {
+                webhook["clientConfig"] = json!({});
+            }
+        }
+    });
+    assert!(missing[0].ends_with("meshed.inject.weft.io has no caBundle yet"), "{missing:?}");
+}
+
+#[test]
+fn what_the_api_server_says_of_the_webhook_is_passed_on() {
+    let found = after(|seen| seen.reach = Reach::Failed("failed calling webhook: timeout".to_owned()));
+    assert_eq!(found, ["error webhooks can be reached by the Kubernetes API: failed calling webhook: timeout"]);
+    assert!(after(|seen| seen.reach = Reach::Unknown("no right".to_owned()))[0].starts_with("warning "));
+    assert!(after(|seen| seen.reach = Reach::NotInjected)[0].starts_with("error "));
+}
+
+#[test]
+fn clocks_that_differ_warn() {
+    assert_eq!(
+        after(|seen| seen.server_now = Some(NOW + 60))[0],
+        "warning no clock skew detected: this machine's clock is 60 s behind of the API server's"
+    );
+    assert_eq!(
+        after(|seen| seen.leases = Ok(vec![lease(NOW + 300)]))[0],
+        "warning no clock skew detected: the clock of the node n1 is 300 s ahead of the API server's"
+    );
+    assert_eq!(after(|seen| seen.leases = Ok(vec![lease(NOW - 300)])).len(), 1);
+    // A node that is lost renews nothing, whatever its clock.
+    assert_eq!(
+        after(|seen| {
+            seen.leases = Ok(vec![lease(NOW - 300)]);
+            seen.nodes = Ok(vec![read(json!({"metadata": {"name": "n1"}}))]);
+        }),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn other_versions_warn() {
+    let found = after(|seen| {
+        let mut old = meshed("shop", "old", json!({}));
+        old["metadata"]["annotations"]["weft.io/proxy-version"] = json!("0.0.1");
+        seen.pods.as_mut().unwrap().push(read(old.clone()));
+        // One that has ended runs no version.
+        old["status"]["phase"] = json!("Succeeded");
+        seen.pods.as_mut().unwrap().push(read(old));
+        let labels = seen.deployment.as_mut().unwrap().metadata.labels.as_mut().unwrap();
+        labels.insert("app.kubernetes.io/version".to_owned(), "0.0.2".to_owned());
+    });
+    let version = crate::install::VERSION;
+    assert_eq!(
+        found,
+        [
+            format!("warning control plane and cli versions match: the control plane is 0.0.2, this weft is {version}"),
+            format!("warning data plane and cli versions match: {version} is expected; shop/old run 0.0.1"),
+        ]
+    );
+    let expected = Asked { expected_version: Some("9.9.9".to_owned()), ..asked(Scope::Installed) };
+    assert_eq!(
+        wrong(&healthy(), &expected),
+        [
+            format!("warning control plane is up-to-date: the control plane is {version}, 9.9.9 is expected"),
+            "warning data plane and cli versions match: 9.9.9 is expected; shop/p run 0.1.0".to_owned(),
+            format!("warning cli is up-to-date: this weft is {version}, 9.9.9 is expected"),
+        ]
+    );
+}
+
+#[test]
+fn proxies_that_are_not_ready_are_waited_for() {
+    let found = after(|seen| {
+        let mut pod = meshed("shop", "slow", json!({}));
+        pod["status"]["initContainerStatuses"][0]["ready"] = json!(false);
+        seen.pods = Ok(vec![read(pod)]);
+    });
+    assert_eq!(found, ["error data plane proxies are ready: the proxies of 1 pods aren't ready: shop/slow"]);
+    let mut seen = healthy();
+    seen.pods = Ok(Vec::new());
+    let only = Asked { namespace: Some("shop".to_owned()), ..asked(Scope::Proxies) };
+    assert_eq!(wrong(&seen, &only), ["error data plane proxies are ready: no pod of the namespace shop has a proxy"]);
+    let none = Asked { namespace: Some("none".to_owned()), ..asked(Scope::Installed) };
+    assert_eq!(wrong(&seen, &none), ["error data plane namespace exists: there is no namespace none"]);
+}
+
+#[test]
+fn proxies_of_forgotten_anchors_warn() {
+    let found = after(|seen| {
+        let mut pod = meshed("shop", "p", json!({}));
+        pod["spec"]["initContainers"][0]["env"][0] = anchored(&authority(Duration::ZERO).root_certificate);
+        seen.pods = Ok(vec![read(pod)]);
+    });
+    assert_eq!(found, ["warning data plane proxies certificate match CA: shop/p were injected with other anchors"]);
+    let same = after(|seen| {
+        let mut pod = meshed("shop", "p", json!({}));
+        let config = seen.anchors.as_ref().unwrap();
+        pod["spec"]["initContainers"][0]["env"][0] = anchored(&config.data.as_ref().unwrap()["ca.crt"]);
+        seen.pods = Ok(vec![read(pod)]);
+    });
+    assert_eq!(same, Vec::<String>::new());
+}
+
+#[test]
+fn marks_that_nothing_reads_warn() {
+    let found = after(|seen| {
+        seen.pods = Ok(vec![read(meshed("shop", "p", json!({"linkerd.io/inject": "enabled"})))]);
+        seen.services = Ok(vec![read(json!({"metadata": {
+            "namespace": "shop", "name": "s", "labels": {"config.linkerd.io/opaque-ports": "1"},
+        }}))]);
+        seen.namespaces = Ok(vec![read(json!({"metadata": {
+            "name": "shop", "annotations": {"istio-injection": "enabled"},
+            "labels": {"config.linkerd.io/admission-webhooks": "disabled"},
+        }}))]);
+    });
+    assert_eq!(
+        found,
+        [
+            "warning pod labels are configured correctly: nothing reads Pod shop/p: linkerd.io/inject",
+            "warning service labels are configured correctly: nothing reads Service shop/s: config.linkerd.io/opaque-ports",
+            "warning namespace labels and annotations are configured correctly: nothing reads Namespace shop: annotation \
+             istio-injection",
+        ]
+    );
+}
+
+/// What a policy with this spec, in the namespace `shop`, closes.
+fn closes(spec: Value) -> Vec<String> {
+    after(|seen| {
+        seen.network_policies = Ok(vec![read(json!({"metadata": {"namespace": "shop", "name": "np"}, "spec": spec}))]);
+    })
+}
+
+#[test]
+fn policies_that_close_the_meshs_ports_warn() {
+    let everything = json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]});
+    assert_eq!(
+        closes(everything),
+        [
+            "warning the mesh port 15008 is open into pods: shop/p (by np)",
+            "warning the mesh port 15008 is open out of pods: shop/p (by np)",
+            "warning the controller's port 15012 is open out of pods: shop/p (by np)",
+        ]
+    );
+    let none = Vec::<String>::new();
+    assert_eq!(closes(json!({"podSelector": {"matchLabels": {"app": "other"}}})), none);
+    assert_eq!(closes(json!({"podSelector": {}, "ingress": [{}]})), none);
+    assert_eq!(closes(json!({"podSelector": {}, "ingress": [{"ports": [{"port": 15008}]}]})), none);
+    assert_eq!(closes(json!({"podSelector": {}, "ingress": [{"ports": [{"port": 15000, "endPort": 15010}]}]})), none);
+    assert_eq!(
+        closes(json!({"podSelector": {}, "ingress": [{"ports": [{"port": 15008, "protocol": "UDP"}, {"port": 80}]}]}))
+            .len(),
+        1
+    );
+    let out = |to: Value| closes(json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": to}]}));
+    assert_eq!(
+        out(json!([{"podSelector": {}}])),
+        ["warning the controller's port 15012 is open out of pods: shop/p (by np)"]
+    );
+    let weft = json!([{"namespaceSelector": {"matchExpressions": [
+        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["weft"]},
+    ]}}]);
+    assert_eq!(out(weft), none);
+}
+
+#[test]
+fn a_policy_around_the_controller_warns() {
+    let found = after(|seen| {
+        let spec = json!({"podSelector": {}, "ingress": [{"ports": [{"port": 15012}]}]});
+        seen.network_policies = Ok(vec![read(json!({"metadata": {"namespace": "weft", "name": "np"}, "spec": spec}))]);
+    });
+    assert_eq!(found, ["warning the webhooks' port 15017 is open into the controller: weft/c (by np)"]);
+}
+
+#[test]
+fn the_json_form_is_linkerds() {
+    let mut seen = healthy();
+    seen.values = Err(Unseen::Absent);
+    let report = serde_json::to_value(conclude(&seen, &asked(Scope::Installed))).unwrap();
+    assert_eq!(report["success"], false);
+    assert_eq!(report["categories"][0]["categoryName"], "kubernetes-api");
+    assert_eq!(
+        report["categories"][0]["checks"][1],
+        json!({"description": "can query the Kubernetes API", "result": "success"})
+    );
+    let last = &report["categories"][2]["checks"][0];
+    assert_eq!(last["result"], "error");
+    assert!(last["hint"].is_string() && last["error"].is_string());
+}

@@ -95,7 +95,8 @@ impl ClientError {
         let text = match &error {
             KubeconfigError::FindPath => "neither KUBECONFIG nor HOME is set".to_owned(),
             KubeconfigError::ReadConfig(cause, path) => format!("{}: {cause}", path.display()),
-            _ => chain(&error),
+            // A parser's further lines show the place.
+            _ => chain(&error).lines().next().unwrap_or_default().to_owned(),
         };
         Self::Kubeconfig(text)
     }

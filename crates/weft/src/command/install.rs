@@ -91,15 +91,11 @@ fn ask<T>(
     access: &Access,
     question: impl AsyncFnOnce(Cluster) -> Result<T, weft_kube::client::ClientError>,
 ) -> Result<T, Failure> {
-    super::runtime()?.block_on(async {
-        let cluster = access.cluster().await?;
-        question(cluster).await.map_err(|error| {
-            let failure = told(&error);
-            match failure.hint {
-                Some(hint) => Failure { hint: Some(format!("{hint}; or go without it: --ignore-cluster")), ..failure },
-                None => failure,
-            }
-        })
+    let answer =
+        super::runtime()?.block_on(async { question(access.cluster().await?).await.map_err(|error| told(&error)) });
+    answer.map_err(|Failure { message, hint }| {
+        let hint = hint.map(|hint| format!("{hint}; or go without a cluster: --ignore-cluster"));
+        Failure { message, hint }
     })
 }
 

@@ -7,4 +7,5 @@ mod authz_running;
 mod authz_test;
 mod folders;
 mod help;
+mod install;
 mod room;

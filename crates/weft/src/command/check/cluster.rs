@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use kube_check::{Asked, Category, Check, Finding, Report, Scope};
+use kube_check::{Asked, Category, Check, Finding, Problem, Report, Scope};
 use weft_kube::check as kube_check;
 
 use crate::args::{CheckArgs, CheckFormat};
@@ -18,29 +18,35 @@ pub(super) fn run(access: &Access, args: &CheckArgs) -> Result<ExitCode, Failure
         namespace: args.namespace.clone(),
         expected_version: args.expected_version.clone(),
     };
-    let report = crate::command::runtime()?.block_on(async {
-        let client = access.cluster().await?.client;
-        let begun = Instant::now();
-        let patience = Patience::of(args.wait);
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let report = kube_check::conclude(&kube_check::look(&client, &access.namespace, &asked).await, &asked);
-            if !patience.goes_on(&report, begun.elapsed()) {
-                print::progress(None);
-                return Ok::<_, Failure>(report);
-            }
-            let wanted = report.first_failure().unwrap_or_default();
-            print::progress(Some(&format!("waiting, {} s: {wanted}", begun.elapsed().as_secs())));
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
-        }
-    })?;
+    let report = crate::command::runtime()?.block_on(look(access, &asked, Patience::of(args.wait)));
     match args.output {
         CheckFormat::Json => print::json(&report),
         CheckFormat::Table => show(&report, |_| true),
         CheckFormat::Short => show(&report, |check| check.finding != Finding::Fine),
     }
     Ok(if report.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn look(access: &Access, asked: &Asked, patience: Patience) -> Report {
+    let client = match access.cluster().await {
+        Ok(cluster) => cluster.client,
+        Err(Failure { message, hint }) => {
+            return kube_check::without_client(Problem::new(message, hint.unwrap_or_default()));
+        }
+    };
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let report = kube_check::conclude(&kube_check::look(&client, &access.namespace, asked).await, asked);
+        if !patience.goes_on(&report, begun.elapsed()) {
+            print::progress(None);
+            return report;
+        }
+        let wanted = report.first_failure().unwrap_or_default();
+        print::progress(Some(&format!("waiting, {} s: {wanted}", begun.elapsed().as_secs())));
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
 }
 
 fn scope(args: &CheckArgs) -> Scope {
