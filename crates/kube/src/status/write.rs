@@ -99,7 +99,9 @@ impl Writer {
             return;
         }
         match self.patch(&key, &conditions).await {
-            Ok(()) => drop(self.health.mended(STATUS)),
+            Ok(()) => {
+                self.health.mended(STATUS);
+            }
             Err(error) => {
                 let reason = failed("write the status of policies", &error).to_string();
                 if self.health.broken(STATUS, reason.clone()) {
