@@ -142,6 +142,8 @@ impl Watch {
                     }
                 }
                 Err(error) if is_unknown(&error) => return Left::Unknown,
+                // The API server keeps changes for minutes only: the list is read again.
+                Err(watcher::Error::WatchError(status)) if status.code == 410 => sleep(SHORTEST_PAUSE).await,
                 Err(error) => {
                     self.broken(reason(&error)).await;
                     sleep(pause).await;
@@ -224,3 +226,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// How soon a kind that is installed later is seen.
 const CRD_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
