@@ -11,10 +11,12 @@ mod webhooks;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kube::Client;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -130,16 +132,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let command_line = bind(config.listen.command_line).await?;
     let controller = Controller::new(client, config);
     let mut tasks = JoinSet::new();
-    let served = controller.serve(&mut tasks, (admin, proxies, command_line), identity);
-    let result = tokio::select! {
-        result = served => result,
-        () = shutdown => Ok(()),
-    };
-    info!("the control plane ends");
-    controller.shared.end();
-    // What doesn't end by itself is ended when `tasks` goes.
-    let _ = timeout(END_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
-    result
+    let mut served = pin!(controller.serve(&mut tasks, (admin, proxies, command_line), identity));
+    tokio::select! {
+        result = &mut served => result,
+        () = shutdown => {
+            info!("the control plane ends");
+            controller.shared.end();
+            // Streams have a word to say before they go; what has no end is ended with `tasks`.
+            timeout(END_TIMEOUT, served).await.unwrap_or(Ok(()))
+        }
+    }
 }
 
 /// What its tasks share.
@@ -201,10 +203,8 @@ impl Controller {
             started_at: SystemTime::now(),
             metrics: self.config.listen.admin.to_string(),
         };
-        tokio::select! {
-            ended = services.serve_proxies(proxies, identity) => ended?,
-            ended = services.serve_command_line(command_line, facts) => ended?,
-        }
+        let proxies = services.serve_proxies(proxies, identity);
+        tokio::try_join!(proxies, services.serve_command_line(command_line, facts))?;
         Ok(())
     }
 
@@ -257,7 +257,8 @@ async fn keep_issuer(
     loop {
         match keeper.settle(&written) {
             Ok(Settled { authority, trust }) => {
-                info!(issuer_until = ?authority.issuer().not_after, anchors = trust.anchors.len(), "an issuer signs");
+                let until = OffsetDateTime::from(authority.issuer().not_after);
+                info!(%until, anchors = trust.anchors.len(), "an issuer signs");
                 shared.with(|mesh| mesh.set_trust(trust));
                 signing.send_replace(Some(Arc::new(authority)));
                 health.mended(ISSUER);
