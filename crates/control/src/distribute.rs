@@ -271,6 +271,14 @@ impl Distribution {
         standing
     }
 
+    /// The workloads whose proxies have acknowledged their newest inbound record.
+    pub(crate) fn current(&self) -> BTreeSet<WorkloadId> {
+        let is_current = |subscriber: &&Subscriber| {
+            !subscriber.ended && subscriber.interests.get(&Kind::Inbound).is_some_and(Interest::is_settled)
+        };
+        self.subscribers.values().filter(is_current).map(|subscriber| subscriber.workload.clone()).collect()
+    }
+
     fn changed(&mut self, kind: Kind, records: [Option<Arc<Published>>; 2]) -> BTreeSet<SubscriberId> {
         let mut wake = BTreeSet::new();
         let names: BTreeSet<&String> =

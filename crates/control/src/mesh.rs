@@ -201,6 +201,11 @@ impl Mesh {
         self.services().filter(|service| !service.endpoints.is_empty()).map(name).collect()
     }
 
+    /// The workloads whose proxies have acknowledged their newest inbound record.
+    pub fn current(&self) -> BTreeSet<WorkloadId> {
+        self.distribution.current()
+    }
+
     /// Whom to wake since the last call.
     pub(crate) fn woken(&mut self) -> BTreeSet<SubscriberId> {
         mem::take(&mut self.wake)

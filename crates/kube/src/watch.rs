@@ -22,6 +22,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::client::failed;
+use crate::lookout::Lookout;
 use crate::model::namespace::Namespace;
 use crate::model::pod::Pod;
 use crate::model::policy::{Policy, PolicyKind};
@@ -40,14 +42,19 @@ pub(crate) enum Told {
     Mended(Kind),
 }
 
-/// Watches everything, until the set is dropped or nobody listens any more.
-pub(crate) fn all(client: &Client, told: &Sender<Told>) -> JoinSet<()> {
+/// Watches everything, until the set is dropped or nobody listens any more. The lookout sees pods and
+/// namespaces whole, before what the model needs of them is all that is left.
+pub(crate) fn all(client: &Client, told: &Sender<Told>, lookout: &Lookout) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let to = |kind| Watch { kind, told: told.clone(), is_broken: false };
-    tasks.spawn(to(Kind::Namespace).follow(Api::all(client.clone()), |name, found: Option<core::Namespace>| {
+    let seen = lookout.clone();
+    tasks.spawn(to(Kind::Namespace).follow(Api::all(client.clone()), move |name, found: Option<core::Namespace>| {
+        seen.namespace(&name.name, found.as_ref());
         Event::Namespace(name, found.as_ref().map(Namespace::read))
     }));
-    tasks.spawn(to(Kind::Pod).follow(Api::all(client.clone()), |name, found: Option<core::Pod>| {
+    let seen = lookout.clone();
+    tasks.spawn(to(Kind::Pod).follow(Api::all(client.clone()), move |name, found: Option<core::Pod>| {
+        seen.pod(&name, found.as_ref());
         Event::Pod(name, found.as_ref().map(|pod| Box::new(Pod::read(pod))))
     }));
     tasks.spawn(to(Kind::Service).follow(Api::all(client.clone()), |name, found: Option<core::Service>| {
@@ -135,6 +142,8 @@ impl Watch {
                     }
                 }
                 Err(error) if is_unknown(&error) => return Left::Unknown,
+                // The API server keeps changes for minutes only: the list is read again.
+                Err(watcher::Error::WatchError(status)) if status.code == 410 => sleep(SHORTEST_PAUSE).await,
                 Err(error) => {
                     self.broken(reason(&error)).await;
                     sleep(pause).await;
@@ -196,25 +205,19 @@ fn name(object: &impl ResourceExt) -> Name {
     Name { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-fn status(error: &watcher::Error) -> Option<&kube::core::Status> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status),
-        _ => None,
-    }
-}
-
 fn is_unknown(error: &watcher::Error) -> bool {
-    status(error).is_some_and(|status| status.code == 404)
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    matches!(error, InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) if status.code == 404)
 }
 
 fn reason(error: &watcher::Error) -> String {
-    match status(error) {
-        Some(status) if status.code == 403 => format!("expected the right to list and watch them: {}", status.message),
-        Some(status) => status.message.clone(),
-        None => error.to_string(),
+    match error {
+        watcher::Error::InitialListFailed(error) => failed("list them", error).to_string(),
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            failed("watch them", error).to_string()
+        }
+        watcher::Error::WatchError(status) => status.message.clone(),
+        watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 
@@ -223,3 +226,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// How soon a kind that is installed later is seen.
 const CRD_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

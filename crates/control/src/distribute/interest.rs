@@ -119,6 +119,11 @@ impl Interest {
         self.asked.keys()
     }
 
+    /// Whether the client has acknowledged all that it asked for, as it is now.
+    pub(super) fn is_settled(&self) -> bool {
+        self.begun && self.to_look_at.is_empty() && self.unanswered.is_empty() && self.refused.is_empty()
+    }
+
     /// How many responses weren't answered yet.
     pub(super) fn unanswered(&self) -> usize {
         self.unanswered.len()

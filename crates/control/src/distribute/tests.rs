@@ -182,6 +182,37 @@ fn only_its_own_inbound_record_is_a_proxys_business() {
 }
 
 #[test]
+fn a_proxy_is_current_once_it_has_acknowledged_the_newest() {
+    let named = |service: &str| match inbound("default/web-1") {
+        Record::Inbound(inbound) => Record::Inbound(Inbound { service: service.to_owned(), ..inbound }),
+        other => other,
+    };
+    let mut mesh = Distribution::default();
+    mesh.publish(&named("web"));
+    let id = subscriber(&mut mesh);
+    assert_eq!(mesh.current(), BTreeSet::new(), "it has asked for nothing");
+    mesh.request(id, ask(INBOUND_TYPE, &["default/web-1"])).unwrap();
+    assert_eq!(mesh.current(), BTreeSet::new(), "nothing was sent");
+    let acknowledge = |mesh: &mut Distribution, error_detail: Option<Status>| {
+        let nonce = sent(mesh, id).nonce;
+        assert_eq!(mesh.current(), BTreeSet::new(), "it is on its way");
+        mesh.request(id, DeltaDiscoveryRequest { response_nonce: nonce, error_detail, ..ask(INBOUND_TYPE, &[]) })
+            .unwrap();
+    };
+    acknowledge(&mut mesh, None);
+    assert_eq!(mesh.current(), BTreeSet::from([own()]));
+    mesh.publish(&named("other"));
+    assert_eq!(mesh.current(), BTreeSet::new(), "there is a newer one");
+    acknowledge(&mut mesh, Some(Status { message: "no".to_owned(), ..Status::default() }));
+    assert_eq!(mesh.current(), BTreeSet::new(), "it was refused");
+    mesh.publish(&named("third"));
+    acknowledge(&mut mesh, None);
+    assert_eq!(mesh.current(), BTreeSet::from([own()]));
+    mesh.unsubscribe(id);
+    assert_eq!(mesh.current(), BTreeSet::new(), "it has gone");
+}
+
+#[test]
 fn requests_are_bounded() {
     let mut mesh = Distribution::default();
     let id = subscriber(&mut mesh);

@@ -18,10 +18,16 @@ use tracing::warn;
 use weft_control::Services;
 
 use super::health::Health;
+use crate::lookout::Lookout;
 use crate::webhook::Metrics;
 
 /// Whose metrics are told.
-pub(crate) type Sources = (Services, Arc<Metrics>);
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) services: Services,
+    pub(crate) webhooks: Arc<Metrics>,
+    pub(crate) lookout: Lookout,
+}
 
 /// Serves until the task is ended.
 pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Sources) {
@@ -51,14 +57,20 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Source
     }
 }
 
-fn answer(request: &Request<Incoming>, health: &Health, (services, webhooks): &Sources) -> Response<Full<Bytes>> {
+impl Sources {
+    fn page(&self) -> String {
+        self.services.metrics() + &self.webhooks.render() + &self.lookout.metrics()
+    }
+}
+
+fn answer(request: &Request<Incoming>, health: &Health, sources: &Sources) -> Response<Full<Bytes>> {
     let (status, text) = match request.uri().path() {
         "/live" => (StatusCode::OK, "live\n".to_owned()),
         "/ready" => match health.ready() {
             Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
             Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         },
-        "/metrics" => (StatusCode::OK, services.metrics() + &webhooks.render()),
+        "/metrics" => (StatusCode::OK, sources.page()),
         _ => (StatusCode::NOT_FOUND, "expected /ready, /live or /metrics\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
