@@ -29,11 +29,9 @@ use weft_mesh::{NameError, SpiffeId, TrustDomain};
 
 pub(crate) use self::health::Health;
 use self::webhooks::Webhooks;
-use crate::events::Events;
 use crate::identity::Reviewer;
 use crate::inject::Resources;
 use crate::issuer::{self, Keeper, Settled, Written};
-use crate::lookout::Lookout;
 use crate::model::{Cluster, Defaults};
 use crate::names::{ADMIN_PORT, CONTROLLER, LOCAL_PORT, PROXIES_PORT, WEBHOOKS_PORT};
 use crate::watched::Watched;
@@ -182,17 +180,19 @@ impl Controller {
         let reviewer = Reviewer::new(self.client.clone(), self.watched.clone(), self.health.clone());
         let (shared, signing) = (self.shared.clone(), self.signing.subscribe());
         let services = Services::new(shared, Arc::new(reviewer), signing, self.config.cert_lifetime);
-        let webhooks = Arc::new(Metrics::default());
-        let (events, posting) = Events::new(self.client.clone());
-        tasks.spawn(posting);
-        let lookout = Lookout::new(&self.config.namespace, events);
-        let sources =
-            admin::Sources { services: services.clone(), webhooks: Arc::clone(&webhooks), lookout: lookout.clone() };
-        tasks.spawn(admin::serve(admin, self.health.clone(), sources));
-        self.follow(tasks, lookout);
+        let metrics = Arc::new(Metrics::default());
+        tasks.spawn(admin::serve(admin, self.health.clone(), (services.clone(), Arc::clone(&metrics))));
+        let (told, events) = mpsc::channel(MAX_TOLD);
+        let watching = watches::all(&self.client, &told);
+        let follower = follow::Follower {
+            watched: self.watched.clone(),
+            shared: self.shared.clone(),
+            health: self.health.clone(),
+        };
+        tasks.spawn(follower.run(watching, events));
         let keeper = Keeper::new(self.client.clone(), &self.config.namespace, self.config.trust_domain.clone());
         tokio::join!(self.open_issuer(tasks, keeper), self.health.listed());
-        tasks.spawn(self.webhooks(webhooks).run());
+        tasks.spawn(self.webhooks(metrics).run());
         let write = status::run(self.client.clone(), self.watched.clone(), self.shared.clone(), self.health.clone());
         tasks.spawn(write);
         info!(%identity, "the control plane serves");
@@ -206,13 +206,6 @@ impl Controller {
         let proxies = services.serve_proxies(proxies, identity);
         tokio::try_join!(proxies, services.serve_command_line(command_line, facts))?;
         Ok(())
-    }
-
-    fn follow(&self, tasks: &mut JoinSet<()>, lookout: Lookout) {
-        let (told, events) = mpsc::channel(MAX_TOLD);
-        let watching = watches::all(&self.client, &told, &lookout);
-        let (watched, shared, health) = (self.watched.clone(), self.shared.clone(), self.health.clone());
-        tasks.spawn(follow::Follower { watched, shared, health, lookout }.run(watching, events));
     }
 
     fn webhooks(&self, metrics: Arc<Metrics>) -> Webhooks {

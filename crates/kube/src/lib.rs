@@ -13,7 +13,6 @@ mod identity;
 pub mod inject;
 pub mod install;
 mod issuer;
-mod lookout;
 pub mod manifest;
 mod model;
 pub mod names;

@@ -23,7 +23,6 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::client::failed;
-use crate::lookout::Lookout;
 use crate::model::namespace::Namespace;
 use crate::model::pod::Pod;
 use crate::model::policy::{Policy, PolicyKind};
@@ -42,19 +41,14 @@ pub(crate) enum Told {
     Mended(Kind),
 }
 
-/// Watches everything, until the set is dropped or nobody listens any more. The lookout sees pods and
-/// namespaces whole, before what the model needs of them is all that is left.
-pub(crate) fn all(client: &Client, told: &Sender<Told>, lookout: &Lookout) -> JoinSet<()> {
+/// Watches everything, until the set is dropped or nobody listens any more.
+pub(crate) fn all(client: &Client, told: &Sender<Told>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let to = |kind| Watch { kind, told: told.clone(), is_broken: false };
-    let seen = lookout.clone();
-    tasks.spawn(to(Kind::Namespace).follow(Api::all(client.clone()), move |name, found: Option<core::Namespace>| {
-        seen.namespace(&name.name, found.as_ref());
+    tasks.spawn(to(Kind::Namespace).follow(Api::all(client.clone()), |name, found: Option<core::Namespace>| {
         Event::Namespace(name, found.as_ref().map(Namespace::read))
     }));
-    let seen = lookout.clone();
-    tasks.spawn(to(Kind::Pod).follow(Api::all(client.clone()), move |name, found: Option<core::Pod>| {
-        seen.pod(&name, found.as_ref());
+    tasks.spawn(to(Kind::Pod).follow(Api::all(client.clone()), |name, found: Option<core::Pod>| {
         Event::Pod(name, found.as_ref().map(|pod| Box::new(Pod::read(pod))))
     }));
     tasks.spawn(to(Kind::Service).follow(Api::all(client.clone()), |name, found: Option<core::Service>| {

@@ -18,16 +18,10 @@ use tracing::warn;
 use weft_control::Services;
 
 use super::health::Health;
-use crate::lookout::Lookout;
 use crate::webhook::Metrics;
 
 /// Whose metrics are told.
-#[derive(Clone)]
-pub(crate) struct Sources {
-    pub(crate) services: Services,
-    pub(crate) webhooks: Arc<Metrics>,
-    pub(crate) lookout: Lookout,
-}
+pub(crate) type Sources = (Services, Arc<Metrics>);
 
 /// Serves until the task is ended.
 pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Sources) {
@@ -57,20 +51,14 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Source
     }
 }
 
-impl Sources {
-    fn page(&self) -> String {
-        self.services.metrics() + &self.webhooks.render() + &self.lookout.metrics()
-    }
-}
-
-fn answer(request: &Request<Incoming>, health: &Health, sources: &Sources) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, health: &Health, (services, webhooks): &Sources) -> Response<Full<Bytes>> {
     let (status, text) = match request.uri().path() {
         "/live" => (StatusCode::OK, "live\n".to_owned()),
         "/ready" => match health.ready() {
             Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
             Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         },
-        "/metrics" => (StatusCode::OK, sources.page()),
+        "/metrics" => (StatusCode::OK, services.metrics() + &webhooks.render()),
         _ => (StatusCode::NOT_FOUND, "expected /ready, /live or /metrics\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));

@@ -7,8 +7,7 @@ use tracing::{info, warn};
 use weft_control::{Mesh, Shared};
 
 use super::health::Health;
-use crate::lookout::Lookout;
-use crate::model::{Changes, Cluster, Event, Kind};
+use crate::model::{Changes, Cluster};
 use crate::watch::Told;
 use crate::watched::Watched;
 
@@ -17,7 +16,6 @@ pub(crate) struct Follower {
     pub(crate) watched: Watched,
     pub(crate) shared: Shared,
     pub(crate) health: Health,
-    pub(crate) lookout: Lookout,
 }
 
 impl Follower {
@@ -42,12 +40,7 @@ impl Follower {
         let (unlisted, changes) = self.watched.change(|cluster| {
             for told in batch.drain(..) {
                 match told {
-                    Told::Event(event) => {
-                        if let Event::Listed(Kind::Pod, present) = &event {
-                            self.lookout.listed(present);
-                        }
-                        cluster.apply(event);
-                    }
+                    Told::Event(event) => cluster.apply(event),
                     Told::Broken(kind, reason) => self.broken(&kind.to_string(), reason),
                     Told::Mended(kind) => self.mended(&kind.to_string()),
                 }

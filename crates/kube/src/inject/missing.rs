@@ -79,15 +79,6 @@ impl Missing {
         }
     }
 
-    /// Only these pods are left.
-    pub fn retain_pods(&mut self, is_there: impl Fn(&str, &str) -> bool) {
-        self.pods.retain(|namespace, pods| {
-            pods.retain(|name, _| is_there(namespace, name));
-            !pods.is_empty()
-        });
-        self.missing.retain(|pod| is_there(&pod.namespace, &pod.name));
-    }
-
     /// A namespace was made or has changed; the pods that have just joined the list.
     pub fn put_namespace(&mut self, namespace: NamespaceMarks) -> Vec<Unmeshed> {
         if self.namespaces.get(&namespace.name) == Some(&namespace) {
@@ -168,11 +159,6 @@ mod tests {
         missing.put_namespace(namespace("disabled"));
         assert_eq!(names(&missing), [""; 0]);
         missing.put_namespace(namespace("enabled"));
-        missing.retain_pods(|_, name| name == "b");
-        assert_eq!(names(&missing), ["b"]);
-        missing.retain_pods(|_, _| false);
-        assert_eq!(names(&missing), [""; 0]);
-        missing.put_pod(&pod("b", json!({})));
         missing.remove_namespace("shop");
         assert_eq!(names(&missing), [""; 0]);
     }
