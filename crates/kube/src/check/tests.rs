@@ -27,7 +27,7 @@ fn base64(bytes: &[u8]) -> Value {
 fn authority(age: Duration) -> weft_identity::AuthorityPem {
     let made = identity::moment(NOW) - age;
     let domain = "cluster.local".parse().unwrap();
-    Authority::generate(&domain, made, AuthorityLifetimes::default()).unwrap().to_pem()
+    Authority::generate(&domain, made, AuthorityLifetimes::default()).unwrap().to_pem().unwrap()
 }
 
 /// A webhook's certificate for this name, and the bundle that it is judged by.
