@@ -99,5 +99,26 @@ fn mistakes_are_told() {
         "inject https://example.com/web.yaml",
         "inject --skip-inbound-ports http host.yaml",
     ];
-    insta::assert_snapshot!(lines.map(|line| room.run(line)).join(""), @r"");
+    insta::assert_snapshot!(lines.map(|line| room.run(line)).join(""), @r#"
+    exit 1
+    --- stderr
+    error: host.yaml: failed to inject pod/p: hostNetwork is enabled
+    hint: leave it out with the annotation linkerd.io/inject: disabled on its pod template
+    exit 1
+    --- stderr
+    error: broken.yaml: line 3: expected YAML, found a mistake in it: while parsing a flow mapping, did not find expected ',' or '}'
+    exit 1
+    --- stderr
+    error: alias.yaml: line 1: pod is written in a form that can't be edited, such as an alias: write it out
+    exit 1
+    --- stderr
+    error: read nothing.yaml: No such file or directory (os error 2)
+    exit 1
+    --- stderr
+    error: https://example.com/web.yaml: a URL is not fetched by weft
+    hint: curl -sSfL https://example.com/web.yaml | weft inject -
+    exit 1
+    --- stderr
+    error: --skip-inbound-ports http: expected ports such as 80,90-95, found "http"
+    "#);
 }
