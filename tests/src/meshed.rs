@@ -11,6 +11,8 @@ use crate::mesh::told;
 
 /// Python's text of a server: HTTP/1.1 at 8080 answers with its path, TCP at 9000 echoes lines.
 pub const SERVER: &str = include_str!("../programs/server.py");
+/// Python's text of who asks it; the program itself says how.
+pub const LOAD: &str = include_str!("../programs/load.py");
 
 /// A mesh in the cluster, as far as others leave it alone.
 #[derive(Debug)]

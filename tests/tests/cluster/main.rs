@@ -2,6 +2,8 @@
 //! a cluster each says that it is skipped.
 
 mod flow;
+mod identity;
+mod lasting;
 mod network;
 mod pods;
 mod policy;

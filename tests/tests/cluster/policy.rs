@@ -128,16 +128,16 @@ struct Capture(std::process::Child);
 impl Capture {
     fn start(mesh: &Meshed) -> Self {
         let mut command = mesh.cluster.node(2);
-        command.args(["tcpdump", "-U", "-i", "eth0", "-w", "-", "tcp", "and", "not", "port", "10250"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        command.args(["sh", "-c", "tcpdump --immediate-mode -U -i eth0 -w - tcp and not port 10250 & read -r end; kill $!"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
         // The file's header comes when it listens.
         child.stdout.as_mut().unwrap().read_exact(&mut [0; 24]).unwrap();
         Self(child)
     }
 
     fn end(mut self) -> Vec<u8> {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        drop(self.0.stdin.take());
         let mut bytes = Vec::new();
         self.0.stdout.take().unwrap().read_to_end(&mut bytes).unwrap();
         self.0.wait().unwrap();

@@ -20,7 +20,7 @@ spec:
     spec:
       restartPolicy: Never
       initContainers:
-      - {name: early, image: "localhost/weft-test/tools:1", command: [curl, -sS, -m, "10", --retry, "20", --retry-all-errors, -o, /dev/null, "http://web/"]}
+      - {name: early, image: "localhost/weft-test/tools:1", command: [sh, -c, "until curl -fs -m 10 -o /dev/null http://web/; do sleep 0.2; done"]}
       containers:
       - {name: late, image: "localhost/weft-test/tools:1", command: [curl, -sS, -m, "10", -w, "%{http_code}", -o, /dev/null, "http://web/"]}
 ---
@@ -169,7 +169,7 @@ fn calls_to_the_api_server_go_on() {
     namespace.wait("pod/client", "condition=Ready");
     let ask = "curl -sS -m 10 --cacert /var/run/secrets/kubernetes.io/serviceaccount/ca.crt \
         -H \"Authorization: Bearer $(cat /var/run/secrets/kubernetes.io/serviceaccount/token)\" \
-        https://kubernetes.default/version";
+        https://kubernetes.default.svc/version";
     let answer = namespace.exec_until("client -c shell", &["sh", "-c", ask], |output| output.status.success());
     assert!(answer.contains("gitVersion"), "{answer}");
 }
