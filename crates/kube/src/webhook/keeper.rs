@@ -209,13 +209,13 @@ impl Keeper {
         let bundle = data.get(AUTHORITY).cloned().unwrap_or_default();
         let meshed = self.listed.then(|| self.namespaces.meshed(&self.namespace));
         if let Some(Some(found)) = &self.injector
-            && let Some(change) = configuration::injector(found, &bundle, meshed.as_ref())
+            && let Some(change) = configuration::injector(found, &self.namespace, &bundle, meshed.as_ref())
         {
             let api = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
             self.injector = Some(Some(within(api.patch(INJECTOR, &PatchParams::default(), &strategic(change))).await?));
         }
         if let Some(Some(found)) = &self.validator
-            && let Some(change) = configuration::validator(found, &bundle)
+            && let Some(change) = configuration::validator(found, &self.namespace, &bundle)
         {
             let api = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
             self.validator =
