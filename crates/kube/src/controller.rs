@@ -7,6 +7,7 @@
 mod admin;
 mod follow;
 mod health;
+mod unmeshed;
 mod webhooks;
 
 use std::future::Future;
@@ -192,6 +193,8 @@ impl Controller {
         tasks.spawn(follower.run(watching, events));
         let keeper = Keeper::new(self.client.clone(), &self.config.namespace, self.config.trust_domain.clone());
         tokio::join!(self.open_issuer(tasks, keeper), self.health.listed());
+        let told = (self.config.namespace.clone(), Arc::clone(&metrics));
+        tasks.spawn(unmeshed::run(self.client.clone(), self.watched.clone(), self.shared.clone(), told));
         tasks.spawn(self.webhooks(metrics).run());
         let write = status::run(self.client.clone(), self.watched.clone(), self.shared.clone(), self.health.clone());
         tasks.spawn(write);
