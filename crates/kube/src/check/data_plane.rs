@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::control_plane::{name, unread};
 use super::observed::{Asked, Observed};
 use super::report::{Finding, Problem, Report, few};
+use crate::inject::{NamespaceMarks, Verdict, decide, is_meshed as is_in_mesh};
 use crate::names::PROXY_CONTAINER;
 
 /// What makes the mesh less than people think it is.
@@ -22,8 +23,43 @@ pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
     if let Err(unseen) = &seen.pods {
         return report.check("data plane pods can be listed", Finding::Warns(unread(unseen)));
     }
+    report.check("pods that should have a proxy have one", Finding::warns_if(without_proxy(seen)));
+    report.check("meshed namespaces admit the proxy's init container", Finding::warns_if(too_secure(seen)));
     report.check("data plane and cli versions match", Finding::warns_if(versions(seen, asked)));
     misplaced(seen, report);
+}
+
+/// Pods that the injector would give a proxy if they were made now.
+fn without_proxy(seen: &Observed) -> Option<Problem> {
+    let namespaces: BTreeMap<String, NamespaceMarks> =
+        namespaces(seen).map(|marks| (marks.name.clone(), marks)).collect();
+    let lacks = |pod: &&Pod| {
+        let namespace = pod.metadata.namespace.as_ref().and_then(|name| namespaces.get(name));
+        let wanted = |namespace| matches!(decide(namespace, pod, &seen.namespace), Verdict::Inject(_));
+        !is_meshed(pod) && is_running(pod) && namespace.is_some_and(wanted)
+    };
+    let names: Vec<String> = seen.pods.iter().flatten().filter(lacks).map(name).collect();
+    (!names.is_empty()).then(|| {
+        let error = format!("{} run without a proxy, outside of the mesh: {}", names.len(), few(&names));
+        Problem::new(error, "restart them: kubectl rollout restart -n NAMESPACE deploy")
+    })
+}
+
+/// Namespaces in the mesh whose pods would be refused: redirection needs NET_ADMIN in an init container.
+fn too_secure(seen: &Observed) -> Option<Problem> {
+    let level = |marks: &NamespaceMarks| marks.marks.labels.get(SECURITY_KEY).cloned();
+    let refuses = |marks: &NamespaceMarks| level(marks).is_some_and(|level| level != "privileged");
+    let wrong = namespaces(seen).filter(|marks| is_in_mesh(marks, &seen.namespace) && refuses(marks));
+    let wrong: Vec<String> =
+        wrong.map(|marks| format!("{} ({})", marks.name, level(&marks).unwrap_or_default())).collect();
+    (!wrong.is_empty()).then(|| {
+        let error = format!("the Pod Security level refuses weft-init's NET_ADMIN in {}", few(&wrong));
+        Problem::new(error, format!("label them {SECURITY_KEY}=privileged"))
+    })
+}
+
+fn namespaces(seen: &Observed) -> impl Iterator<Item = NamespaceMarks> {
+    seen.namespaces.iter().flatten().map(|namespace| NamespaceMarks::of(&namespace.metadata))
 }
 
 /// Whether proxies serve.
@@ -151,5 +187,7 @@ fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
 
 /// The only setting of Linkerd's that is a label: it keeps its webhooks out of a namespace.
 const LINKERDS_LABEL: &str = "config.linkerd.io/admission-webhooks";
+/// The Pod Security level that a namespace enforces.
+const SECURITY_KEY: &str = "pod-security.kubernetes.io/enforce";
 /// What the injector writes onto a pod.
 const VERSION_KEY: &str = "weft.io/proxy-version";
