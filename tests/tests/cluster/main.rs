@@ -1,4 +1,5 @@
 //! What is tested in a Kubernetes cluster (`scripts/test-cluster`): a module for each scenario. Without
 //! a cluster each says that it is skipped.
 
+mod install;
 mod network;

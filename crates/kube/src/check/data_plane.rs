@@ -6,13 +6,19 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::control_plane::{name, unread};
-use super::observed::{Asked, Observed};
+use super::observed::{Asked, Observed, Scope};
 use super::report::{Finding, Problem, Report, few};
 use crate::inject::{Missing, NamespaceMarks, is_meshed as is_in_mesh};
 use crate::names::PROXY_CONTAINER;
 
-/// What makes the mesh less than people think it is.
+/// The pods of the mesh; in the scope of proxies, also whether these serve.
 pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
+    let pods = seen.pods.as_deref().unwrap_or_default();
+    let meshed: Vec<&Pod> = pods.iter().filter(|pod| is_meshed(pod) && is_running(pod)).collect();
+    if asked.scope == Scope::Proxies {
+        report.category("weft-identity-data-plane");
+        report.check("data plane proxies certificate match CA", Finding::warns_if(anchors(seen, &meshed)));
+    }
     report.category("weft-data-plane");
     if let (Some(namespace), Ok(all)) = (&asked.namespace, &seen.namespaces) {
         let exists = all.iter().any(|found| found.metadata.name.as_ref() == Some(namespace));
@@ -22,6 +28,9 @@ pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
     }
     if let Err(unseen) = &seen.pods {
         return report.check("data plane pods can be listed", Finding::Warns(unread(unseen)));
+    }
+    if asked.scope == Scope::Proxies {
+        report.check("data plane proxies are ready", proxies(&meshed, asked));
     }
     report.check("pods that should have a proxy have one", Finding::warns_if(without_proxy(seen)));
     report.check("meshed namespaces admit the proxy's init container", Finding::warns_if(too_secure(seen)));
@@ -59,26 +68,22 @@ fn namespaces(seen: &Observed) -> impl Iterator<Item = NamespaceMarks> {
 }
 
 /// Whether proxies serve.
-pub(super) fn proxies(seen: &Observed, asked: &Asked, report: &mut Report) {
-    report.category("weft-data-plane-proxies");
-    let Ok(pods) = &seen.pods else { return };
-    let meshed: Vec<&Pod> = pods.iter().filter(|pod| is_meshed(pod) && is_running(pod)).collect();
+fn proxies(meshed: &[&Pod], asked: &Asked) -> Finding {
     let waiting: Vec<String> = meshed.iter().filter(|pod| !proxy_is_ready(pod)).map(|pod| name(pod)).collect();
-    let finding = match (waiting.is_empty(), meshed.is_empty(), &asked.namespace) {
-        (false, ..) => {
-            let error = format!("the proxies of {} pods aren't ready: {}", waiting.len(), few(&waiting));
-            Finding::Waits(Problem::new(error, "see why: kubectl logs POD -n NAMESPACE -c weft-proxy"))
-        }
-        (true, true, Some(namespace)) => Finding::Fails(Problem::new(
+    if !waiting.is_empty() {
+        let error = format!("the proxies of {} pods aren't ready: {}", waiting.len(), few(&waiting));
+        return Finding::Waits(Problem::new(error, "see why: kubectl logs POD -n NAMESPACE -c weft-proxy"));
+    }
+    match &asked.namespace {
+        Some(namespace) if meshed.is_empty() => Finding::Fails(Problem::new(
             format!("no pod of the namespace {namespace} has a proxy"),
             format!(
-                "kubectl annotate namespace {namespace} linkerd.io/inject=enabled; kubectl rollout restart -n {namespace} deploy"
+                "kubectl annotate namespace {namespace} linkerd.io/inject=enabled; \
+                 kubectl rollout restart -n {namespace} deploy"
             ),
         )),
         _ => Finding::Fine,
-    };
-    report.check("data plane proxies are ready", finding);
-    report.check("data plane proxies certificate match CA", Finding::warns_if(anchors(seen, &meshed)));
+    }
 }
 
 /// Proxies that were given anchors of which none is in force any more can't come back from a restart.
