@@ -1,5 +1,6 @@
 //! What is tested in a Kubernetes cluster (`scripts/test-cluster`): a module for each scenario. Without
 //! a cluster each says that it is skipped.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap; clippy sees only #[test] functions as such")]
 
 mod flow;
 mod install;

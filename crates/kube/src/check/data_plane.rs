@@ -9,6 +9,7 @@ use super::control_plane::{name, unread};
 use super::observed::{Asked, Observed, Scope};
 use super::report::{Finding, Problem, Report, few};
 use crate::inject::{Missing, NamespaceMarks, is_meshed as is_in_mesh};
+use crate::install::VERSION;
 use crate::names::PROXY_CONTAINER;
 
 /// The pods of the mesh; in the scope of proxies, also whether these serve.
@@ -34,7 +35,7 @@ pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
     }
     report.check("pods that should have a proxy have one", Finding::warns_if(without_proxy(seen)));
     report.check("meshed namespaces admit the proxy's init container", Finding::warns_if(too_secure(seen)));
-    report.check("data plane and cli versions match", Finding::warns_if(versions(seen, asked)));
+    report.check("data plane is up-to-date", Finding::warns_if(versions(seen, asked)));
     misplaced(seen, report);
 }
 
@@ -111,8 +112,12 @@ fn sections(text: &str) -> Vec<&str> {
     text.split_inclusive("-----END CERTIFICATE-----").map(str::trim).filter(|section| !section.is_empty()).collect()
 }
 
+/// A proxy's version is its image's tag: it should be what the injector gives now.
 fn versions(seen: &Observed, asked: &Asked) -> Option<Problem> {
-    let expected = asked.expected_version.as_ref().unwrap_or(&seen.version);
+    let image = seen.installed_values().images.proxy;
+    let tagged = image.rsplit('/').next().unwrap_or_default();
+    let installed = tagged.split_once(':').map_or(VERSION, |(_, tag)| tag);
+    let expected = asked.expected_version.as_deref().unwrap_or(installed);
     let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for pod in seen.pods.iter().flatten().filter(|pod| is_meshed(pod) && is_running(pod)) {
         let version = pod.metadata.annotations.as_ref().and_then(|all| all.get(VERSION_KEY));

@@ -12,9 +12,9 @@ use weft_mesh::TrustDomain;
 use super::control_plane::unread;
 use super::observed::{Observed, Unseen};
 use super::report::{Finding, Problem, Report};
-use crate::install::{Setting, Values};
+use crate::client::is_ready;
 use crate::issuer::{IssuerSecret, Written, settle};
-use crate::names::{ANCHORS_CONFIG, ISSUER_SECRET, ROOT_SECRET, VALUES_CONFIG};
+use crate::names::{ANCHORS_CONFIG, CONTROLLER, ISSUER_SECRET, ROOT_SECRET};
 
 /// Both, and how they fit.
 pub(super) fn authority(seen: &Observed, report: &mut Report) {
@@ -41,10 +41,7 @@ pub(super) fn authority(seen: &Observed, report: &mut Report) {
 
 /// The installed one; what is installed was checked when it was printed.
 fn trust_domain(seen: &Observed) -> TrustDomain {
-    let values = seen.values.as_ref().ok().and_then(|config| config.data.as_ref()?.get("values.yaml"));
-    let setting = |text: &String| Setting::File { name: VALUES_CONFIG.to_owned(), text: text.clone() };
-    let values = values.and_then(|text| Values::of(&[setting(text)]).ok()).unwrap_or_default();
-    values.trust_domain.parse().unwrap_or_default()
+    seen.installed_values().trust_domain.parse().unwrap_or_default()
 }
 
 /// Two lines: whether certificates hold now, which is returned, and whether they do for a while.
@@ -122,19 +119,32 @@ fn issuer(seen: &Observed) -> Result<(IssuerSecret, Certificate), Finding> {
     Ok((secret, issuer))
 }
 
-/// The controller makes what is absent as it starts.
+/// The controller makes what is absent as it starts, and not later: nobody is to lose a root unseen.
 fn not_made(seen: &Observed, error: &str) -> Finding {
-    let hint =
-        format!("the controller makes it; see its log: kubectl -n {} logs deployment/weft-controller", seen.namespace);
-    Finding::Waits(Problem::new(error, hint))
+    let runs = seen.controllers.iter().flatten().any(is_ready);
+    match runs {
+        true => Finding::Fails(Problem::new(error, format!("let the controller make it: {}", restart(seen)))),
+        false => {
+            let hint = format!(
+                "the controller makes it; see its log: kubectl -n {} logs deployment/{CONTROLLER}",
+                seen.namespace
+            );
+            Finding::Waits(Problem::new(error, hint))
+        }
+    }
 }
 
 fn mend_issuer(seen: &Observed) -> String {
     format!(
         "bring a whole one (tls.crt, tls.key), or let the controller make one: kubectl -n {} delete secret \
-         {ISSUER_SECRET} (and {ROOT_SECRET}, if that has expired)",
-        seen.namespace
+         {ISSUER_SECRET} (and {ROOT_SECRET}, if that has expired); {}",
+        seen.namespace,
+        restart(seen)
     )
+}
+
+fn restart(seen: &Observed) -> String {
+    format!("kubectl -n {} rollout restart deployment/{CONTROLLER}", seen.namespace)
 }
 
 /// Every certificate of a text in PEM; at least one.

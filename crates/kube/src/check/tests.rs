@@ -284,6 +284,15 @@ fn broken_keys_and_expired_issuers_are_told_from_each_other() {
 }
 
 #[test]
+fn what_the_controller_makes_as_it_starts_is_waited_for_only_then() {
+    let mut seen = healthy();
+    seen.issuer = Err(Unseen::Absent);
+    assert!(!conclude(&seen, &asked(Scope::Installed)).only_waits(), "it runs, and won't make it");
+    seen.controllers = Ok(Vec::new());
+    assert!(conclude(&seen, &asked(Scope::Installed)).only_waits());
+}
+
+#[test]
 fn a_webhooks_certificate_is_judged_as_the_api_server_does() {
     let told = |certificate: &str| {
         let mut found = after(|seen| seen.webhook_certificate = secret(&[("tls.crt", certificate)]));
@@ -365,7 +374,7 @@ fn other_versions_warn() {
         found,
         [
             format!("warning control plane and cli versions match: the control plane is 0.0.2, this weft is {version}"),
-            format!("warning data plane and cli versions match: {version} is expected; shop/old run 0.0.1"),
+            format!("warning data plane is up-to-date: {version} is expected; shop/old run 0.0.1"),
         ]
     );
     let expected = Asked { expected_version: Some("9.9.9".to_owned()), ..asked(Scope::Installed) };
@@ -373,7 +382,7 @@ fn other_versions_warn() {
         wrong(&healthy(), &expected),
         [
             format!("warning control plane is up-to-date: the control plane is {version}, 9.9.9 is expected"),
-            "warning data plane and cli versions match: 9.9.9 is expected; shop/p run 0.1.0".to_owned(),
+            "warning data plane is up-to-date: 9.9.9 is expected; shop/p run 0.1.0".to_owned(),
             format!("warning cli is up-to-date: this weft is {version}, 9.9.9 is expected"),
         ]
     );

@@ -19,6 +19,8 @@ pub struct Present {
     pub root_namespace: RootNamespace,
     /// The namespaces that the injector names as meshed.
     pub meshed: Vec<String>,
+    /// Another namespace whose control plane this cluster has: there can be one.
+    pub elsewhere: Option<String>,
     /// The values that are installed, where they can be read.
     pub values: Option<Values>,
 }
@@ -46,6 +48,7 @@ pub async fn present(client: &Client, namespace: &str) -> Result<Present, Client
         definitions: definitions(client).await?,
         root_namespace: root_namespace(NAMESPACE.get(client, None, ROOT_NAMESPACE).await?.as_ref()),
         meshed: injector.as_ref().map(meshed).unwrap_or_default(),
+        elsewhere: injector.as_ref().and_then(served_in).filter(|other| other != namespace),
         values: config.as_ref().and_then(values),
     })
 }
@@ -62,6 +65,11 @@ fn root_namespace(found: Option<&Value>) -> RootNamespace {
         Some(namespace) if namespace["metadata"]["labels"][MANAGED_BY] == MANAGER => RootNamespace::Ours,
         Some(_) => RootNamespace::Theirs,
     }
+}
+
+/// The namespace of the Service that an injector's configuration names.
+fn served_in(injector: &Value) -> Option<String> {
+    injector["webhooks"][0]["clientConfig"]["service"]["namespace"].as_str().map(str::to_owned)
 }
 
 /// The namespaces in the first webhook's list.
@@ -87,6 +95,12 @@ mod tests {
             assert_eq!(meshed(&webhooks::manifests("weft", &list)[0]), list);
         }
         assert!(meshed(&json!({"webhooks": [{"name": 1}, null]})).is_empty());
+    }
+
+    #[test]
+    fn an_injector_tells_where_its_control_plane_is() {
+        assert_eq!(served_in(&webhooks::manifests("mesh", &[])[0]).as_deref(), Some("mesh"));
+        assert_eq!(served_in(&json!({"webhooks": []})), None);
     }
 
     #[test]

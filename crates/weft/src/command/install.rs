@@ -67,6 +67,7 @@ fn controller(access: &Access, args: &InstallArgs) -> Result<Vec<Value>, Failure
             definitions: DEFINITIONS.iter().map(|definition| Some(definition.manifest())).collect(),
             root_namespace: RootNamespace::Unknown,
             meshed: Vec::new(),
+            elsewhere: None,
             values: None,
         },
         false => ask(access, async |cluster| install::present(&cluster.client, &access.namespace).await)?,
@@ -82,6 +83,12 @@ fn controller(access: &Access, args: &InstallArgs) -> Result<Vec<Value>, Failure
             definition.name
         ))
         .hint("first: weft install --crds | kubectl apply -f -"));
+    }
+    if let Some(other) = present.elsewhere {
+        return Err(Failure::new(format!(
+            "the cluster has a control plane in the namespace {other}, and can have one"
+        ))
+        .hint(format!("update that one: weft install -L {other}; or take it away first: weft uninstall -L {other}")));
     }
     let changes = present.values.as_ref().map(|installed| values.changes(installed)).unwrap_or_default();
     for change in changes {
