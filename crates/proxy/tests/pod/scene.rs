@@ -268,7 +268,7 @@ fn a_proxy_ends_when_it_is_told_to() {
     let begun = Instant::now();
     terminate(web);
     assert!(scene.node.ended(web), "{}", scene.log("web"));
-    assert!(begun.elapsed() < Duration::from_secs(5), "nothing was open, and it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "nothing was open, and it took {:?}", begun.elapsed());
 }
 
 /// The pods of `api` end one after another and come back, as in a rolling restart, while `web` calls
@@ -297,7 +297,7 @@ fn a_rolling_restart_loses_nothing() {
         let told = Instant::now();
         terminate(proxy);
         assert!(scene.node.ended(proxy), "{}", scene.log(name));
-        assert!(told.elapsed() < Duration::from_secs(5), "callers' connections held it for {:?}", told.elapsed());
+        assert!(told.elapsed() < Duration::from_secs(15), "callers' connections held it for {:?}", told.elapsed());
         load.wait_answers(20);
         pods[at].3 = scene.start_proxy((name, "api", address));
         scene.wait_ready(place, address);
