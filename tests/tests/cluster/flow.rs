@@ -73,7 +73,9 @@ fn install_annotate_restart_done() {
     mesh.shell(&format!("weft check --proxy -n {name} --wait=120s"));
 
     let stat = mesh.shell_until(&format!("weft stat deploy -n {name}"), |output| {
-        String::from_utf8_lossy(&output.stdout).lines().any(|line| line.contains("payments") && line.contains("100.00%"))
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .any(|line| line.contains("payments") && line.contains("100.00%"))
     });
     assert!(stat.starts_with("NAME"), "{stat}");
     let edges = mesh.shell_until(&format!("weft edges deploy -n {name} -o json"), |output| {

@@ -73,7 +73,8 @@ fn probes_scrapes_exec_port_forward_and_debug_work_under_strict() {
     let own = namespace.exec("web -c health", &["curl", "-sS", "-m", "5", &format!("http://{address}:8080/page")]);
     assert_eq!(said(&own), "page\n", "a pod reaches itself by its own address");
 
-    let mut forward = namespace.kubectl().args(["port-forward", "pod/web", ":8080"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut forward =
+        namespace.kubectl().args(["port-forward", "pod/web", ":8080"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(forward.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let local = line.split_whitespace().nth(2).unwrap_or_default().to_owned();

@@ -96,7 +96,9 @@ fn only_the_verified_identity_is_admitted_and_the_wire_shows_nothing() {
     let said = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
 
     let capture = Capture::start(&mesh);
-    shop.exec_until("checkout -c shell", &curl(&payments, "charge").each_ref().map(String::as_str), |o| said(o) == format!("{SECRET}\n200"));
+    shop.exec_until("checkout -c shell", &curl(&payments, "charge").each_ref().map(String::as_str), |o| {
+        said(o) == format!("{SECRET}\n200")
+    });
     let bytes = capture.end();
     assert!(bytes.len() > 1_000, "the capture saw the calls");
     assert!(!contains(&bytes, SECRET.as_bytes()), "the payload is on the wire");

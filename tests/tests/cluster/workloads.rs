@@ -47,7 +47,8 @@ fn a_job_completes_and_its_init_containers_have_the_network() {
     let namespace = mesh.cluster.namespace("job");
     namespace.apply(JOB);
     namespace.wait("job/once", "condition=Complete");
-    let pod = namespace.run(&["get", "pod", "-l", "job-name=once", "-o", "jsonpath={.items[0].spec.initContainers[*].name}"]);
+    let pod =
+        namespace.run(&["get", "pod", "-l", "job-name=once", "-o", "jsonpath={.items[0].spec.initContainers[*].name}"]);
     assert_eq!(pod, "weft-init weft-proxy early", "the pod was injected");
     assert_eq!(namespace.run(&["logs", "job/once", "-c", "late"]), "200");
 }
