@@ -8,6 +8,7 @@ pub mod client;
 pub mod controller;
 pub mod crds;
 pub mod events;
+pub mod explain;
 mod fetch;
 mod identity;
 pub mod inject;

@@ -181,6 +181,16 @@ impl Cluster {
         self.policies.iter()
     }
 
+    /// Every pod.
+    pub(crate) fn pod_ids(&self) -> impl Iterator<Item = &WorkloadId> {
+        self.pods.keys()
+    }
+
+    /// Every Service.
+    pub(crate) fn service_names(&self) -> impl Iterator<Item = &Name> {
+        self.services.keys()
+    }
+
     fn put_namespace(&mut self, name: String, namespace: Option<Namespace>) {
         let said = |namespace: Option<&Namespace>| namespace.cloned().unwrap_or_default();
         if said(self.namespaces.get(&name)) != said(namespace.as_ref()) {

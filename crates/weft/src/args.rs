@@ -15,16 +15,22 @@ mod cluster;
 mod controller;
 mod inject;
 mod observe;
+mod parties;
 mod port;
 pub(crate) mod request;
+mod resource;
 mod target;
 
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
 pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
 pub(crate) use controller::ControllerArgs;
 pub(crate) use inject::{InjectArgs, UninjectArgs};
-pub(crate) use observe::{CheckArgs, CheckFormat, EdgesArgs, StatArgs, TapArgs, VizCommand};
+pub(crate) use observe::{
+    CheckArgs, CheckFormat, EdgesArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, VizCommand,
+};
+pub(crate) use parties::{Callee, Caller};
 pub(crate) use port::PortFlag;
+pub(crate) use resource::{Resources, TableFormat};
 pub(crate) use target::{Target, UNNAMED};
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
@@ -83,6 +89,10 @@ Examples:
     /// List the certificates of workloads and of the authority.
     #[command(after_help = CERTS_HELP)]
     Certs(ReadArgs),
+    /// List the proxies: their versions, whether they have their records, and their certificates' ends.
+    ProxyStatus(ProxyStatusArgs),
+    /// Print the certificates that a cluster's pods show.
+    Identity(IdentityArgs),
     /// Check the running mesh, and this machine or the cluster; exit 0 when nothing fails.
     Check(CheckArgs),
     /// Print what makes a Kubernetes cluster a mesh, for kubectl apply.

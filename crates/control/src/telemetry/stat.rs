@@ -71,7 +71,7 @@ pub(super) enum View {
 }
 
 /// `told` are the services of which callees tell.
-fn view(labels: &Series, told: &HashSet<(&str, &str)>) -> Option<View> {
+pub(super) fn view(labels: &Series, told: &HashSet<(&str, &str)>) -> Option<View> {
     if is_callees(labels) || !told.contains(&place(labels)) {
         return Some(View::Whole);
     }
@@ -102,6 +102,7 @@ impl Rows<'_> {
             service: name.cloned(),
             route: route.to_owned(),
             traffic: Some(meter.finish()),
+            ..StatRow::default()
         };
         std::iter::once(("", self.whole)).chain(self.routes).map(row).collect()
     }
@@ -167,7 +168,7 @@ fn is_failed(labels: &Series) -> bool {
 }
 
 /// Callers' proxies can't tell by Istio's label; that they verified whom they called tells.
-fn is_secured(labels: &Series) -> bool {
+pub(super) fn is_secured(labels: &Series) -> bool {
     let verified = labels.destination.as_ref().is_some_and(|party| !party.principal.is_empty());
     labels.security == MUTUAL_TLS || (!is_callees(labels) && verified)
 }
