@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod analyze;
 pub mod check;
 pub mod client;
 pub mod controller;
@@ -17,6 +18,7 @@ mod issuer;
 pub mod manifest;
 mod model;
 pub mod names;
+pub mod report;
 mod status;
 pub mod uninstall;
 mod watch;

@@ -22,6 +22,8 @@ use std::net::IpAddr;
 use weft_compile::DefaultInbound;
 use weft_mesh::{TrustDomain, WorkloadId};
 
+pub(crate) use self::protocol::declared;
+
 use self::endpoints::Endpoints;
 use self::namespace::Namespace;
 use self::owned::Holders;

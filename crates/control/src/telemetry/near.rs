@@ -74,7 +74,8 @@ fn reduced(labels: &Series, own: &str) -> Series {
             namespace: party.namespace.clone(),
             app: String::new(),
             principal: party.principal.clone(),
-            kind: POD.to_owned(),
+            // Who was never chosen is no pod.
+            kind: if party.workload == UNKNOWN { String::new() } else { POD.to_owned() },
         })
     };
     let (source, destination) = match labels.reporter() {
@@ -91,6 +92,8 @@ fn reduced(labels: &Series, own: &str) -> Series {
     }
 }
 
+/// What proxies call a workload that they don't know.
+const UNKNOWN: &str = "unknown";
 const SLOT: Duration = Duration::from_secs(15);
 /// Five minutes, and the slot that isn't full yet.
 const SLOTS: usize = 21;

@@ -13,7 +13,7 @@ use weft_wire::proto::weft::v1 as proto;
 use weft_wire::proto::weft::v1::observe_server::Observe;
 
 use super::hub::{Hub, Tapping};
-use super::resource::{self, Other, POD};
+use super::resource::{self, Other, POD, SERVICE};
 use crate::certificates::Signing;
 use crate::shared::{Shared, seconds};
 
@@ -82,14 +82,18 @@ impl Observer {
     /// Rows of resources: those that run, and those that ended within the window.
     fn resources(&self, asked: &proto::Resource, other: &Other, window: Duration) -> proto::StatResponse {
         let (mut traffic, covered) = self.hub.traffic(asked, other, window);
-        let pods = self.shared.with(|mesh| resource::pods(mesh.workloads(), asked));
+        let present = self.shared.with(|mesh| resource::present(mesh, asked));
         if *other == Other::Anyone {
-            for place in pods.keys() {
+            for place in present.keys() {
                 traffic.entry(place.clone()).or_default();
             }
         }
+        if asked.kind == SERVICE {
+            // Callees know their application, which needn't be called as a Service is.
+            traffic.retain(|place, _| present.contains_key(place));
+        }
         let row = |(place, traffic): (resource::Place, proto::Traffic)| {
-            let (meshed, pods) = pods.get(&place).copied().unwrap_or_default();
+            let (meshed, pods) = present.get(&place).copied().unwrap_or_default();
             let (namespace, name) = place;
             let resource = proto::Resource { kind: asked.kind.clone(), namespace, name };
             proto::StatRow {

@@ -100,7 +100,7 @@ fn owners(shared: &Shared, series: &[Series]) -> Owners {
 
 /// Whether a workload is one of those that a resource stands for.
 fn concerns(shared: &Shared, id: &WorkloadId, resource: &Resource) -> bool {
-    shared.with(|mesh| mesh.workload(id).is_some_and(|workload| resource::is_of(workload, resource)))
+    shared.with(|mesh| mesh.workload(id).is_some_and(|workload| resource::is_of(mesh, workload, resource)))
 }
 
 /// Room for a message, once there is a change to tell; `None` when nobody takes it.

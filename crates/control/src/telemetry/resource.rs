@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use weft_compile::{Proxy, Workload};
+use weft_compile::{Proxy, Service, Workload};
 use weft_wire::proto::weft::v1::{Edge, Party, Resource, Series, Traffic};
 
-use super::stat::{self, Count, MUTUAL_TLS, Meter, View, is_callees, is_secured, view};
+use super::stat::{self, Count, MUTUAL_TLS, Meter, View, is_callees, is_secured, never_arrived, view};
+
+use crate::mesh::Mesh;
 
 /// A namespace, and a name in it.
 pub(crate) type Place = (String, String);
@@ -47,22 +49,36 @@ pub(crate) fn traffic(counts: &[Count<'_>], asked: &Resource, other: &Other) -> 
     meters.into_iter().map(|((namespace, name), meter)| ((namespace.into(), name.into()), meter.finish())).collect()
 }
 
-/// Of how many running pods each resource that was asked for consists: with a proxy, and in all.
-pub(crate) fn pods<'a>(workloads: impl Iterator<Item = &'a Workload>, asked: &Resource) -> BTreeMap<Place, (u32, u32)> {
-    let mut pods: BTreeMap<Place, (u32, u32)> = BTreeMap::new();
-    for workload in workloads {
+/// The resources asked for that there are, and of how many running pods each consists: with a proxy,
+/// and in all.
+pub(crate) fn present(mesh: &Mesh, asked: &Resource) -> BTreeMap<Place, (u32, u32)> {
+    if asked.kind == SERVICE {
+        let services = mesh.services().filter(|service| is_service(asked, service));
+        let place = |service: &Service| ((service.namespace.clone(), service.name.clone()), (0, 0));
+        return services.map(place).collect();
+    }
+    let mut present: BTreeMap<Place, (u32, u32)> = BTreeMap::new();
+    for workload in mesh.workloads() {
         if let Some(place) = belongs(workload, &asked.kind).filter(|place| includes(asked, Some(*place))) {
-            let (meshed, all) = pods.entry((place.0.to_owned(), place.1.to_owned())).or_default();
+            let (meshed, all) = present.entry((place.0.to_owned(), place.1.to_owned())).or_default();
             *meshed += u32::from(workload.proxy != Proxy::Absent);
             *all += 1;
         }
     }
-    pods
+    present
 }
 
 /// Whether a workload belongs to a resource, or to one of those that it stands for.
-pub(crate) fn is_of(workload: &Workload, resource: &Resource) -> bool {
-    includes(resource, belongs(workload, &resource.kind))
+pub(crate) fn is_of(mesh: &Mesh, workload: &Workload, resource: &Resource) -> bool {
+    let serves = |service: &Service| service.endpoints.iter().any(|e| e.workload.as_ref() == Some(&workload.id));
+    match resource.kind.as_str() {
+        SERVICE => mesh.services().any(|service| is_service(resource, service) && serves(service)),
+        kind => includes(resource, belongs(workload, kind)),
+    }
+}
+
+fn is_service(resource: &Resource, service: &Service) -> bool {
+    includes(resource, Some((&service.namespace, &service.name)))
 }
 
 /// The edges between resources of one kind, of which one at least is asked for.
@@ -71,7 +87,8 @@ pub(crate) fn edges(counts: &[Count<'_>], asked: &Resource) -> Vec<Edge> {
     let callers = counts.iter().filter(|count| !is_callees(count.labels));
     let told: HashSet<_> = callers.map(|c| (principal(c.labels.source.as_ref()), callee(kind, c.labels))).collect();
     let mut edges: HashMap<Key<'_>, Meter> = HashMap::new();
-    for count in counts {
+    // An edge joins what is connected.
+    for count in counts.iter().filter(|count| is_callees(count.labels) || !never_arrived(count.labels)) {
         let labels = count.labels;
         let Some(destination) = callee(kind, labels) else { continue };
         let identity = principal(labels.source.as_ref());
@@ -156,7 +173,6 @@ fn belongs<'a>(workload: &'a Workload, kind: &str) -> Option<(&'a str, &'a str)>
     match kind {
         NAMESPACE => Some((namespace, namespace)),
         POD => Some((namespace, workload.id.name())),
-        SERVICE => Some((namespace, &workload.service)),
         _ => workload.owner.as_ref().filter(|owner| owner.kind == kind).map(|owner| (namespace, &*owner.name)),
     }
 }

@@ -75,7 +75,12 @@ pub(super) fn view(labels: &Series, told: &HashSet<(&str, &str)>) -> Option<View
     if is_callees(labels) || !told.contains(&place(labels)) {
         return Some(View::Whole);
     }
-    NEVER_ARRIVED.contains(&labels.flag.as_str()).then_some(View::Lost)
+    never_arrived(labels).then_some(View::Lost)
+}
+
+/// Whether no proxy of the callee can have seen it.
+pub(super) fn never_arrived(labels: &Series) -> bool {
+    NEVER_ARRIVED.contains(&labels.flag.as_str())
 }
 
 /// Whether the callee's proxy tells.

@@ -207,6 +207,33 @@ pub(crate) struct IdentityArgs {
     pub(crate) read: ReadArgs,
 }
 
+/// `weft version`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  weft version
+  weft version --client --short
+  weft version --proxy -n shop
+
+JSON (server is null where no mesh answers):
+  {\"client\": \"0.1.0\", \"server\": \"0.1.0\" | null, \"proxies\": [{\"version\": \"0.1.0\", \"pods\": 5}]}")]
+pub(crate) struct VersionArgs {
+    /// Only this program's.
+    #[arg(long, conflicts_with_all = ["proxy", "namespace"])]
+    pub(crate) client: bool,
+    /// The version numbers alone.
+    #[arg(long)]
+    pub(crate) short: bool,
+    /// The proxies' too.
+    #[arg(long)]
+    pub(crate) proxy: bool,
+    /// Only proxies of this namespace.
+    #[arg(short, long, requires = "proxy")]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
 /// `weft check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\

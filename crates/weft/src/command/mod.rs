@@ -1,6 +1,8 @@
 //! One file a command. Each returns the exit code, or a failure that is printed once.
 
+mod analyze;
 mod authz;
+mod bug_report;
 mod certs;
 mod check;
 mod completions;
@@ -18,6 +20,7 @@ mod stat;
 mod tap;
 mod uninstall;
 mod up;
+mod version;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,6 +49,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Certs(args) => certs::run(&mesh()?, args),
         Command::ProxyStatus(args) => proxy_status::run(&mesh()?, args),
         Command::Identity(args) => identity::run(&access(), args),
+        Command::Analyze(args) => analyze::run(&access(), args),
+        Command::BugReport(args) => bug_report::run(&access(), args),
+        Command::Version(args) => version::run(&arguments, args),
         Command::Check(args) => check::run(&arguments, args),
         Command::Controller(args) => controller::run(args),
         Command::Install(args) => install::run(&access(), args),

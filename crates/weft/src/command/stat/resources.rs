@@ -1,7 +1,7 @@
 //! `weft stat KIND`: golden signals of a cluster's resources, in the columns that Linkerd's users know.
 
 use serde::Serialize;
-use weft_wire::proto::weft::v1::{StatRequest, StatResponse, StatRow, Traffic};
+use weft_wire::proto::weft::v1::{StatRequest, StatResponse, StatRow};
 
 use crate::args::{Resources, StatArgs, TableFormat};
 use crate::failure::Failure;
@@ -58,6 +58,8 @@ struct Row {
     tcp_write_bytes_rate: f64,
     #[serde(skip)]
     us: [Option<u64>; 3],
+    #[serde(skip)]
+    had_any: bool,
 }
 
 fn rows(answer: StatResponse, resources: &Resources) -> Vec<Row> {
@@ -76,7 +78,7 @@ impl Row {
             name: resource.name,
             meshed: (kind != "Service").then(|| format!("{}/{}", row.meshed, row.pods)),
             success: figures::success(&traffic),
-            rps: had_any(&traffic).then(|| figures::per_second(traffic.requests, seconds)),
+            rps: (traffic.requests > 0).then(|| figures::per_second(traffic.requests, seconds)),
             latency_ms_p50: p50,
             latency_ms_p95: p95,
             latency_ms_p99: p99,
@@ -84,6 +86,7 @@ impl Row {
             tcp_read_bytes_rate: figures::per_second(traffic.from_caller_bytes, seconds),
             tcp_write_bytes_rate: figures::per_second(traffic.from_callee_bytes, seconds),
             us,
+            had_any: traffic.requests + traffic.opened + traffic.closed + traffic.open > 0,
         }
     }
 
@@ -99,7 +102,7 @@ impl Row {
             p50,
             p95,
             p99,
-            if self.rps.is_some() { self.tcp_open_connections.to_string() } else { nothing() },
+            if self.had_any { self.tcp_open_connections.to_string() } else { nothing() },
         ]);
         if format == TableFormat::Wide {
             let rates = [self.tcp_read_bytes_rate, self.tcp_write_bytes_rate];
@@ -119,13 +122,9 @@ fn table(rows: &[Row], shows_namespace: bool, format: TableFormat) -> String {
     print::table(&head, &cells)
 }
 
-fn had_any(traffic: &Traffic) -> bool {
-    traffic.requests + traffic.opened + traffic.closed + traffic.open > 0
-}
-
 #[cfg(test)]
 mod tests {
-    use weft_wire::proto::weft::v1::Resource;
+    use weft_wire::proto::weft::v1::{Resource, Traffic};
 
     use super::*;
 
