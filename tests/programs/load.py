@@ -3,7 +3,8 @@ answered as often as its first argument says, or not answered once. Prints one l
 requests of each kind were answered, the slowest answer in seconds, and each failure with its kind
 and time.
 
-The second argument is how many requests a second each kind is to make at most.
+The second argument is how many requests a second each kind is to make at most; further ones name the
+kinds, if not all.
 """
 
 import http.client
@@ -102,6 +103,7 @@ KINDS = {
     "kept TCP": kept(tcp_connection, echo),
     "new TCP": new(tcp_connection, echo),
 }
+KINDS = {kind: asking for kind, asking in KINDS.items() if kind in (sys.argv[3:] or KINDS)}
 answered.update(dict.fromkeys(KINDS, 0))
 slowest.update(dict.fromkeys(KINDS, 0))
 threads = [threading.Thread(target=run, args=kind) for kind in KINDS.items()]

@@ -36,6 +36,11 @@ impl Cluster {
         None
     }
 
+    /// The folder of what runs.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// kubectl, as the cluster's administrator.
     pub fn kubectl(&self) -> Command {
         self.command(self.state.join("kubectl"))

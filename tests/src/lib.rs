@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod load;
 pub mod mesh;
+pub mod meshed;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

@@ -27,6 +27,8 @@ pub(crate) struct SubscriberId(u64);
 pub(crate) struct Distribution {
     catalog: Catalog,
     subscribers: BTreeMap<SubscriberId, Subscriber>,
+    /// The streams of each workload's proxy.
+    streams: HashMap<WorkloadId, BTreeSet<SubscriberId>>,
     /// Who asked for a name, in the words of the asker.
     interest: HashMap<(Kind, String), BTreeSet<SubscriberId>>,
     last_id: u64,
@@ -83,6 +85,21 @@ pub struct Standing {
     pub unacknowledged: u32,
     /// The version of the inbound record that is published for it; empty when there is none.
     pub inbound_version: String,
+    /// How far that record has come.
+    pub inbound: Delivery,
+}
+
+/// How far a record has come to a proxy; of several streams the furthest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Delivery {
+    /// It wasn't sent: there is no such record, no stream, or one that is slow.
+    Unsent,
+    /// It was sent, and not answered yet.
+    Sent,
+    /// The proxy refused it, and goes on with an older one.
+    Refused,
+    /// The proxy runs it.
+    Acknowledged,
 }
 
 /// The kinds of records, in the order in which they are sent.
@@ -139,11 +156,13 @@ impl Distribution {
     /// # Errors
     /// [`RequestError::Streams`].
     pub(crate) fn subscribe(&mut self, workload: WorkloadId) -> Result<SubscriberId, RequestError> {
-        if self.subscribers.values().filter(|other| other.workload == workload).count() >= MAX_STREAMS {
+        let streams = self.streams.entry(workload.clone()).or_default();
+        if streams.len() >= MAX_STREAMS {
             return Err(RequestError::Streams);
         }
         self.last_id += 1;
         let id = SubscriberId(self.last_id);
+        streams.insert(id);
         let subscriber = Subscriber { workload, ended: false, last_nonce: 0, interests: BTreeMap::new() };
         self.subscribers.insert(id, subscriber);
         Ok(id)
@@ -152,6 +171,12 @@ impl Distribution {
     /// Forgets a stream.
     pub(crate) fn unsubscribe(&mut self, id: SubscriberId) {
         let Some(subscriber) = self.subscribers.remove(&id) else { return };
+        if let Some(streams) = self.streams.get_mut(&subscriber.workload) {
+            streams.remove(&id);
+            if streams.is_empty() {
+                self.streams.remove(&subscriber.workload);
+            }
+        }
         for (kind, interest) in subscriber.interests {
             for name in interest.names() {
                 self.uninterested(id, kind, name);
@@ -161,12 +186,13 @@ impl Distribution {
 
     /// Ends every stream of a workload. Returns whom to wake.
     pub(crate) fn end(&mut self, workload: &WorkloadId) -> BTreeSet<SubscriberId> {
-        let theirs = self.subscribers.iter_mut().filter(|(_, subscriber)| subscriber.workload == *workload);
-        let mark = |(id, subscriber): (&SubscriberId, &mut Subscriber)| {
-            subscriber.ended = true;
-            *id
-        };
-        theirs.map(mark).collect()
+        let theirs = self.streams.get(workload).cloned().unwrap_or_default();
+        for id in &theirs {
+            if let Some(subscriber) = self.subscribers.get_mut(id) {
+                subscriber.ended = true;
+            }
+        }
+        theirs
     }
 
     /// Takes a request in. [`Distribution::next`] tells what it leads to.
@@ -225,17 +251,32 @@ impl Distribution {
 
     /// How far a workload's proxy follows, for status.
     pub(crate) fn standing(&self, workload: &WorkloadId) -> Standing {
-        let streams = self.subscribers.values().filter(|subscriber| subscriber.workload == *workload);
-        let unanswered =
-            |subscriber: &Subscriber| subscriber.interests.values().map(Interest::unanswered).sum::<usize>();
-        let (streams, unacknowledged) =
-            streams.fold((0u32, 0), |(count, sum), subscriber| (count + 1, sum + unanswered(subscriber)));
         let inbound = self.catalog.records.get(&(Kind::Inbound, workload.as_str().to_owned()));
-        Standing {
-            streams,
-            unacknowledged: u32::try_from(unacknowledged).unwrap_or(u32::MAX),
+        let streams = self.streams.get(workload).into_iter().flatten().filter_map(|id| self.subscribers.get(id));
+        let mut standing = Standing {
+            streams: 0,
+            unacknowledged: 0,
             inbound_version: inbound.map(|record| record.version.clone()).unwrap_or_default(),
+            inbound: Delivery::Unsent,
+        };
+        for subscriber in streams {
+            let unanswered: usize = subscriber.interests.values().map(Interest::unanswered).sum();
+            standing.streams += 1;
+            standing.unacknowledged =
+                standing.unacknowledged.saturating_add(u32::try_from(unanswered).unwrap_or(u32::MAX));
+            if let Some((record, interest)) = inbound.zip(subscriber.interests.get(&Kind::Inbound)) {
+                standing.inbound = standing.inbound.max(interest.delivery(record));
+            }
         }
+        standing
+    }
+
+    /// The workloads whose proxies have acknowledged their newest inbound record.
+    pub(crate) fn current(&self) -> BTreeSet<WorkloadId> {
+        let is_current = |subscriber: &&Subscriber| {
+            !subscriber.ended && subscriber.interests.get(&Kind::Inbound).is_some_and(Interest::is_settled)
+        };
+        self.subscribers.values().filter(is_current).map(|subscriber| subscriber.workload.clone()).collect()
     }
 
     fn changed(&mut self, kind: Kind, records: [Option<Arc<Published>>; 2]) -> BTreeSet<SubscriberId> {

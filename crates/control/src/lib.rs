@@ -43,7 +43,7 @@ mod telemetry;
 
 pub use authenticate::{Authenticator, Caller, Claim, Client};
 pub use certificates::Signing;
-pub use distribute::{Refusal, Standing};
+pub use distribute::{Delivery, Refusal, Standing};
 pub use folder::Manifests;
 pub use mesh::{Mesh, ServiceName, TargetError};
 pub use queries::Facts;

@@ -176,7 +176,7 @@ impl Mesh {
     pub(crate) fn proxies(&self) -> Vec<proto::ProxyState> {
         let refusals = self.refusals();
         let state = |workload: &Workload| {
-            let Standing { streams, unacknowledged, inbound_version } = self.standing(&workload.id);
+            let Standing { streams, unacknowledged, inbound_version, .. } = self.standing(&workload.id);
             let refused = refusals.iter().filter(|refusal| refusal.workload == workload.id);
             proto::ProxyState {
                 workload: workload.id.to_string(),
@@ -199,6 +199,11 @@ impl Mesh {
             namespace: service.namespace.clone(),
         };
         self.services().filter(|service| !service.endpoints.is_empty()).map(name).collect()
+    }
+
+    /// The workloads whose proxies have acknowledged their newest inbound record.
+    pub fn current(&self) -> BTreeSet<WorkloadId> {
+        self.distribution.current()
     }
 
     /// Whom to wake since the last call.

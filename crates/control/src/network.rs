@@ -1,34 +1,41 @@
 //! Connections of proxies over the network: TLS, where a client proves an identity or none. Handshakes
-//! run side by side, bounded in number and time; what comes of them is said with each call.
+//! run side by side, bounded in number and time, and so are connections of one address; what a
+//! handshake proved is said with each call, and the connection ends when the proof does.
+
+mod crowd;
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use tracing::{debug, error, warn};
-use weft_identity::peer_identity;
+use weft_identity::{Certificate, peer_identity};
 
 use crate::authenticate::Client;
 use crate::own::Config;
+use crowd::{Crowd, Place};
 
 /// A connection whose handshake is done.
 pub(crate) struct Secured {
     stream: TlsStream<TcpStream>,
     client: Client,
+    end: Pin<Box<Sleep>>,
+    _place: Place,
 }
 
 /// Accepts, until the receiver is dropped.
@@ -39,7 +46,7 @@ pub(crate) fn secured(listener: TcpListener, config: Config) -> impl Stream<Item
 }
 
 async fn accept(listener: TcpListener, config: Config, connections: mpsc::Sender<Result<Secured, Infallible>>) {
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let (handshakes, crowd) = (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Crowd::default());
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
         let accepted = tokio::select! {
@@ -47,7 +54,8 @@ async fn accept(listener: TcpListener, config: Config, connections: mpsc::Sender
             () = connections.closed() => return,
         };
         let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
+            // A listener of both families tells IPv4 addresses as IPv6 ones.
+            Ok((stream, address)) => (stream, SocketAddr::new(address.ip().to_canonical(), address.port())),
             Err(error) => {
                 error!(%error, "expected a connection");
                 // Out of descriptors, most likely: others close theirs meanwhile.
@@ -59,9 +67,13 @@ async fn accept(listener: TcpListener, config: Config, connections: mpsc::Sender
             warn!(%address, "turned away: there is no certificate of our own yet");
             continue;
         };
+        let Some(place) = crowd.enter(address.ip()) else {
+            debug!(%address, "turned away: it has connections enough");
+            continue;
+        };
         let connections = connections.clone();
         tokio::spawn(async move {
-            match shake(stream, address, config).await {
+            match shake(stream, address, (config, place)).await {
                 Ok(secured) => {
                     drop(permit);
                     // The server is gone only when everything ends.
@@ -73,13 +85,25 @@ async fn accept(listener: TcpListener, config: Config, connections: mpsc::Sender
     }
 }
 
-async fn shake(stream: TcpStream, address: SocketAddr, config: Arc<ServerConfig>) -> io::Result<Secured> {
+async fn shake(
+    stream: TcpStream,
+    address: SocketAddr,
+    (config, place): (Arc<ServerConfig>, Place),
+) -> io::Result<Secured> {
     stream.set_nodelay(true)?;
     let shaken = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await;
     let stream = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let certificates = stream.get_ref().1.peer_certificates();
     let identity = certificates.map(peer_identity).transpose().map_err(io::Error::other)?;
-    Ok(Secured { stream, client: Client { address: Some(address), identity } })
+    let life = match certificates.and_then(|chain| chain.first()) {
+        Some(leaf) => {
+            let not_after = Certificate::parse(leaf).map_err(io::Error::other)?.not_after;
+            not_after.duration_since(SystemTime::now()).unwrap_or_default()
+        }
+        None => UNPROVED_LIFE,
+    };
+    let client = Client { address: Some(address), identity };
+    Ok(Secured { stream, client, end: Box::pin(sleep(life)), _place: place })
 }
 
 impl Connected for Secured {
@@ -92,6 +116,10 @@ impl Connected for Secured {
 
 impl AsyncRead for Secured {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            let what = "the client's certificate has ended, or it never had one and stays too long";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+        }
         Pin::new(&mut self.stream).poll_read(cx, out)
     }
 }
@@ -114,6 +142,8 @@ impl AsyncWrite for Secured {
 const MAX_HANDSHAKES: usize = 256;
 /// Connections that wait for the server to take them.
 const MAX_WAITING: usize = 64;
+/// How long a client may stay that proves no identity: enough to be certified.
+const UNPROVED_LIFE: Duration = Duration::from_secs(60);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

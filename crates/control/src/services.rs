@@ -51,7 +51,8 @@ impl Services {
     pub async fn serve_proxies(&self, listener: TcpListener, identity: SpiffeId) -> Result<(), ControlError> {
         let (configs, config) = own::configs();
         let kept = own::keep(identity, (self.signing.clone(), self.lifetime), configs);
-        let served = self.server().add_routes(self.for_proxies());
+        let mut server = self.server().http2_keepalive_interval(Some(PING)).http2_keepalive_timeout(Some(PING_WAIT));
+        let served = server.add_routes(self.for_proxies());
         let served = served.serve_with_incoming_shutdown(network::secured(listener, config), self.shared.ending());
         tokio::select! {
             served = served => served.map_err(|error| ControlError::Server(error.to_string())),
@@ -110,3 +111,6 @@ impl Services {
 
 /// Calls at once on one connection; a launcher has one, a proxy three.
 const MAX_STREAMS: u32 = 64;
+/// A client whose machine has gone is noticed after both, and its streams end.
+const PING: Duration = Duration::from_secs(30);
+const PING_WAIT: Duration = Duration::from_secs(20);

@@ -59,9 +59,6 @@ fn installed(seen: &Observed, asked: &Asked, report: &mut Report) -> Result<(), 
     webhooks::certificates(seen, report);
     control_plane::version(seen, asked, report);
     data_plane::mesh(seen, asked, report);
-    if asked.scope == Scope::Proxies {
-        data_plane::proxies(seen, asked, report);
-    }
     network::policies(seen, report);
     Ok(())
 }

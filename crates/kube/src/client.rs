@@ -46,9 +46,11 @@ impl Access {
         *self != Self::default()
     }
 
-    /// Whether there is a cluster that could be meant: a kubeconfig, or the pod that this runs in.
-    pub fn names_a_cluster(&self) -> bool {
-        self.is_explicit() || Kubeconfig::read().is_ok() || Config::incluster().is_ok()
+    /// The name of the cluster that would be meant: the kubeconfig's current context, or the cluster of
+    /// the pod that this runs in.
+    pub fn names_a_cluster(&self) -> Option<String> {
+        let kubeconfig = self.read().ok().and_then(|kubeconfig| self.context(&kubeconfig));
+        kubeconfig.or_else(|| Config::incluster().is_ok().then(|| IN_CLUSTER.to_owned()))
     }
 
     /// Makes the client of the cluster that is meant. The API server isn't asked yet.
@@ -81,10 +83,14 @@ impl Access {
         }
     }
 
+    /// The name of the context that is meant.
+    fn context(&self, kubeconfig: &Kubeconfig) -> Option<String> {
+        self.context.clone().or_else(|| kubeconfig.current_context.clone()).filter(|name| !name.is_empty())
+    }
+
     async fn of_kubeconfig(&self, kubeconfig: Kubeconfig) -> Result<(Config, String), ClientError> {
         let contexts = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
-        let name = self.context.clone().or_else(|| kubeconfig.current_context.clone()).filter(|name| !name.is_empty());
-        let Some(name) = name else { return Err(ClientError::NoContext(contexts)) };
+        let Some(name) = self.context(&kubeconfig) else { return Err(ClientError::NoContext(contexts)) };
         if !kubeconfig.contexts.iter().any(|context| context.name == name) {
             return Err(ClientError::UnknownContext { name, known: contexts });
         }

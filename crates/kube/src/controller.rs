@@ -7,14 +7,17 @@
 mod admin;
 mod follow;
 mod health;
+mod unmeshed;
 mod webhooks;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kube::Client;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -25,7 +28,7 @@ use weft_control::{ControlError, Facts, Mesh, Services, Shared};
 use weft_identity::Authority;
 use weft_mesh::{NameError, SpiffeId, TrustDomain};
 
-use self::health::Health;
+pub(crate) use self::health::Health;
 use self::webhooks::Webhooks;
 use crate::identity::Reviewer;
 use crate::inject::Resources;
@@ -128,16 +131,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let command_line = bind(config.listen.command_line).await?;
     let controller = Controller::new(client, config);
     let mut tasks = JoinSet::new();
-    let served = controller.serve(&mut tasks, (admin, proxies, command_line), identity);
-    let result = tokio::select! {
-        result = served => result,
-        () = shutdown => Ok(()),
-    };
-    info!("the control plane ends");
-    controller.shared.end();
-    // What doesn't end by itself is ended when `tasks` goes.
-    let _ = timeout(END_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
-    result
+    let mut served = pin!(controller.serve(&mut tasks, (admin, proxies, command_line), identity));
+    tokio::select! {
+        result = &mut served => result,
+        () = shutdown => {
+            info!("the control plane ends");
+            controller.shared.end();
+            // Streams have a word to say before they go; what has no end is ended with `tasks`.
+            timeout(END_TIMEOUT, served).await.unwrap_or(Ok(()))
+        }
+    }
 }
 
 /// What its tasks share.
@@ -175,7 +178,7 @@ impl Controller {
         (admin, proxies, command_line): (TcpListener, TcpListener, TcpListener),
         identity: SpiffeId,
     ) -> Result<(), ControllerError> {
-        let reviewer = Reviewer::new(self.client.clone(), self.watched.clone());
+        let reviewer = Reviewer::new(self.client.clone(), self.watched.clone(), self.health.clone());
         let (shared, signing) = (self.shared.clone(), self.signing.subscribe());
         let services = Services::new(shared, Arc::new(reviewer), signing, self.config.cert_lifetime);
         let metrics = Arc::new(Metrics::default());
@@ -190,8 +193,10 @@ impl Controller {
         tasks.spawn(follower.run(watching, events));
         let keeper = Keeper::new(self.client.clone(), &self.config.namespace, self.config.trust_domain.clone());
         tokio::join!(self.open_issuer(tasks, keeper), self.health.listed());
+        let told = (self.config.namespace.clone(), Arc::clone(&metrics));
+        tasks.spawn(unmeshed::run(self.client.clone(), self.watched.clone(), self.shared.clone(), told));
         tasks.spawn(self.webhooks(metrics).run());
-        let write = status::run(self.client.clone(), self.watched.clone(), self.shared.clone());
+        let write = status::run(self.client.clone(), self.watched.clone(), self.shared.clone(), self.health.clone());
         tasks.spawn(write);
         info!(%identity, "the control plane serves");
         self.health.serves();
@@ -201,10 +206,8 @@ impl Controller {
             started_at: SystemTime::now(),
             metrics: self.config.listen.admin.to_string(),
         };
-        tokio::select! {
-            ended = services.serve_proxies(proxies, identity) => ended?,
-            ended = services.serve_command_line(command_line, facts) => ended?,
-        }
+        let proxies = services.serve_proxies(proxies, identity);
+        tokio::try_join!(proxies, services.serve_command_line(command_line, facts))?;
         Ok(())
     }
 
@@ -250,7 +253,8 @@ async fn keep_issuer(
     loop {
         match keeper.settle(&written) {
             Ok(Settled { authority, trust }) => {
-                info!(issuer_until = ?authority.issuer().not_after, anchors = trust.anchors.len(), "an issuer signs");
+                let until = OffsetDateTime::from(authority.issuer().not_after);
+                info!(%until, anchors = trust.anchors.len(), "an issuer signs");
                 shared.with(|mesh| mesh.set_trust(trust));
                 signing.send_replace(Some(Arc::new(authority)));
                 health.mended(ISSUER);

@@ -71,7 +71,7 @@ impl Notice {
             api_version: "v1".to_owned(),
             kind: "Pod".to_owned(),
             name: pod.name.clone(),
-            uid: pod.uid.clone(),
+            uid: Some(pod.uid.clone()),
             deployment: None,
         };
         let note = "the pod should have a proxy and runs without one, outside the mesh: restart it, for example with \

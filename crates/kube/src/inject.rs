@@ -24,7 +24,7 @@ pub use config::Config;
 pub(crate) use decide::{INJECT_ANNOTATIONS, LINKERD_INJECT, is_other_sidecar};
 pub use decide::{Level, Mark, MarkKind, Reason, Verdict, decide, is_meshed};
 pub use marks::{Marks, NamespaceMarks};
-pub use missing::{Missing, Unmeshed};
+pub use missing::{Candidate, Unmeshed};
 pub use patch::{Operation, Patch, patch};
 pub use ports::PortList;
 pub use quantity::Resources;

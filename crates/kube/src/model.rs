@@ -31,6 +31,7 @@ use self::pod::Pod;
 use self::policy::{Policy, PolicyKind};
 use self::service::Service;
 use self::slice::Slice;
+use crate::inject::{Candidate, NamespaceMarks, Unmeshed};
 
 /// Name and namespace of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,6 +192,24 @@ impl Cluster {
     /// Every Service.
     pub(crate) fn service_names(&self) -> impl Iterator<Item = &Name> {
         self.services.keys()
+    }
+
+    /// The pods that should have a proxy and run without one.
+    pub(crate) fn unmeshed(&self, control_namespace: &str) -> BTreeSet<Unmeshed> {
+        let of = |name: &str| {
+            let marks = self.namespaces.get(name).map(|namespace| namespace.marks.clone()).unwrap_or_default();
+            NamespaceMarks { name: name.to_owned(), marks }
+        };
+        let lacks = |(id, pod): &(&WorkloadId, &Pod)| {
+            let lacks = |it: &Candidate| it.lacks_proxy(&of(id.namespace()), control_namespace);
+            pod.candidate.as_ref().is_some_and(lacks)
+        };
+        let unmeshed = |(id, pod): (&WorkloadId, &Pod)| Unmeshed {
+            namespace: id.namespace().to_owned(),
+            name: id.name().to_owned(),
+            uid: pod.uid.clone(),
+        };
+        self.pods.iter().filter(lacks).map(unmeshed).collect()
     }
 
     fn put_namespace(&mut self, name: String, namespace: Option<Namespace>) {

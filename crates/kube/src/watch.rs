@@ -22,6 +22,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::client::failed;
 use crate::model::namespace::Namespace;
 use crate::model::pod::Pod;
 use crate::model::policy::{Policy, PolicyKind};
@@ -135,6 +136,8 @@ impl Watch {
                     }
                 }
                 Err(error) if is_unknown(&error) => return Left::Unknown,
+                // The API server keeps changes for minutes only: the list is read again.
+                Err(watcher::Error::WatchError(status)) if status.code == 410 => sleep(SHORTEST_PAUSE).await,
                 Err(error) => {
                     self.broken(reason(&error)).await;
                     sleep(pause).await;
@@ -196,25 +199,19 @@ fn name(object: &impl ResourceExt) -> Name {
     Name { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-fn status(error: &watcher::Error) -> Option<&kube::core::Status> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status),
-        _ => None,
-    }
-}
-
 fn is_unknown(error: &watcher::Error) -> bool {
-    status(error).is_some_and(|status| status.code == 404)
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    matches!(error, InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) if status.code == 404)
 }
 
 fn reason(error: &watcher::Error) -> String {
-    match status(error) {
-        Some(status) if status.code == 403 => format!("expected the right to list and watch them: {}", status.message),
-        Some(status) => status.message.clone(),
-        None => error.to_string(),
+    match error {
+        watcher::Error::InitialListFailed(error) => failed("list them", error).to_string(),
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            failed("watch them", error).to_string()
+        }
+        watcher::Error::WatchError(status) => status.message.clone(),
+        watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 
@@ -223,3 +220,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// How soon a kind that is installed later is seen.
 const CRD_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,15 @@ impl Stream {
             }
         };
     }
+
+    /// After a clean end: whether the peer had ended before what was sent last arrived. Its system has
+    /// refused those bytes, so that its program never read them; a program that reads them and ends
+    /// causes no refusal, and one that aborts no clean end. Known at once of a peer on this machine
+    /// (Linux: EPIPE once a reset follows a FIN); `false` is no proof of anything.
+    pub(crate) fn had_ended_before(&self) -> bool {
+        let Self::Plain(socket) = self else { return false };
+        matches!(socket.take_error(), Ok(Some(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
 }
 
 impl AsyncRead for Stream {
@@ -79,5 +88,49 @@ impl AsyncWrite for Stream {
             Self::Lane(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Hbone(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (Stream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Stream::Plain(near), listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn what_came_after_the_end_was_not_read() {
+        let (mut near, far) = pair().await;
+        drop(far);
+        near.write_all(b"too late").await.unwrap();
+        assert_eq!(near.read(&mut [0; 8]).await.unwrap(), 0);
+        assert!(near.had_ended_before());
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_the_end_may_have_been_processed() {
+        let (mut near, mut far) = pair().await;
+        near.write_all(b"in time").await.unwrap();
+        far.read_exact(&mut [0; 7]).await.unwrap();
+        drop(far);
+        assert_eq!(near.read(&mut [0; 8]).await.unwrap(), 0);
+        assert!(!near.had_ended_before());
+    }
+
+    #[tokio::test]
+    async fn an_abort_proves_nothing() {
+        let (mut near, mut far) = pair().await;
+        near.write_all(b"in time").await.unwrap();
+        far.read_exact(&mut [0; 7]).await.unwrap();
+        far.set_zero_linger().unwrap();
+        drop(far);
+        assert!(near.read(&mut [0; 8]).await.is_err());
+        assert!(!near.had_ended_before());
     }
 }

@@ -78,8 +78,8 @@ impl Access {
         self.kubernetes.is_explicit()
     }
 
-    /// Whether there is a cluster that could be meant.
-    pub(crate) fn names_a_cluster(&self) -> bool {
+    /// The name of the cluster that would be meant, if there is one.
+    pub(crate) fn names_a_cluster(&self) -> Option<String> {
         self.kubernetes.names_a_cluster()
     }
 

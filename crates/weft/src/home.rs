@@ -38,15 +38,15 @@ impl Mesh {
         }
         let runs = home.as_ref().is_ok_and(Home::runs);
         match (runs, access.names_a_cluster()) {
-            (false, true) => {
-                print::note("weft: no mesh runs on this machine; asking the kubeconfig's cluster");
+            (false, Some(name)) => {
+                print::note(&format!("weft: no mesh runs on this machine; asking the cluster {name}"));
                 Ok(Self::Cluster(access))
             }
-            (true, true) => {
+            (true, Some(_)) => {
                 print::note("weft: asking this machine's mesh; --context NAME asks a cluster");
                 home.map(Self::Local)
             }
-            (_, false) => home.map(Self::Local),
+            (_, None) => home.map(Self::Local),
         }
     }
 }

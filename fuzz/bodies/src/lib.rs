@@ -21,6 +21,9 @@ mod identity_certificate;
 mod identity_chain;
 mod identity_csr;
 mod identity_protection;
+mod kube_manifest;
+mod kube_review;
+mod kube_setting;
 mod mesh_name;
 mod mesh_path;
 mod mesh_template;
@@ -48,6 +51,9 @@ pub use identity_certificate::identity_certificate;
 pub use identity_chain::identity_chain;
 pub use identity_csr::identity_csr;
 pub use identity_protection::identity_protection;
+pub use kube_manifest::kube_manifest;
+pub use kube_review::kube_review;
+pub use kube_setting::kube_setting;
 pub use mesh_name::mesh_name;
 pub use mesh_path::mesh_path;
 pub use mesh_template::mesh_template;
@@ -64,7 +70,7 @@ pub use wire_record::wire_record;
 pub type Body = fn(data: &[u8]);
 
 /// Every body by its name, which is also that of its file, its libFuzzer target and its seeds.
-pub const TARGETS: [(&str, Body); 25] = [
+pub const TARGETS: [(&str, Body); 28] = [
     ("capture_resolv", capture_resolv),
     ("http_authority", http_authority),
     ("http_body", http_body),
@@ -79,6 +85,9 @@ pub const TARGETS: [(&str, Body); 25] = [
     ("identity_chain", identity_chain),
     ("identity_csr", identity_csr),
     ("identity_protection", identity_protection),
+    ("kube_manifest", kube_manifest),
+    ("kube_review", kube_review),
+    ("kube_setting", kube_setting),
     ("mesh_name", mesh_name),
     ("mesh_path", mesh_path),
     ("mesh_template", mesh_template),

@@ -46,7 +46,7 @@ fn done(wanted: &Capture, verified: Verified) -> String {
 fn word(found: Found) -> &'static str {
     match found {
         Found::Redirected => "tried",
-        Found::NoRoute => "has no route to try",
+        Found::NoRoute => "has nothing to try",
         Found::ProxyRuns => "not tried, the proxy runs",
     }
 }

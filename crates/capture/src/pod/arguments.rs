@@ -47,12 +47,12 @@ impl Read {
             "--proxy-uid" => self.proxy_uid = self.number(name, value, "a user other than root"),
             "--outbound-port" => self.outbound_port = self.number(name, value, "a port"),
             "--inbound-port" => self.inbound_port = self.number(name, value, "a port"),
-            "--skip-inbound-ports" => self.skip_inbound = self.ports(name, value),
-            "--skip-inbound-subnets" => self.skip_callers = self.subnets(name, value),
-            "--only-inbound-ports" => self.only_inbound = self.ports(name, value),
-            "--skip-outbound-ports" => self.skip_outbound = self.ports(name, value),
-            "--skip-outbound-subnets" => self.skip_subnets = self.subnets(name, value),
-            "--only-outbound-subnets" => self.only_subnets = self.subnets(name, value),
+            "--skip-inbound-ports" => self.ports(name, value, |read| &mut read.skip_inbound),
+            "--skip-inbound-subnets" => self.subnets(name, value, |read| &mut read.skip_callers),
+            "--only-inbound-ports" => self.ports(name, value, |read| &mut read.only_inbound),
+            "--skip-outbound-ports" => self.ports(name, value, |read| &mut read.skip_outbound),
+            "--skip-outbound-subnets" => self.subnets(name, value, |read| &mut read.skip_subnets),
+            "--only-outbound-subnets" => self.subnets(name, value, |read| &mut read.only_subnets),
             _ => self.mistakes.push(format!("{name} is no argument; weft-init --help lists them")),
         }
     }
@@ -67,18 +67,21 @@ impl Read {
         }
     }
 
-    fn ports(&mut self, name: &str, value: &str) -> Vec<PortRange> {
-        ports(value).unwrap_or_else(|error| {
-            self.mistakes.push(format!("{name}: {error}"));
-            Vec::new()
-        })
+    /// A list that is given again adds to the one before.
+    fn ports(&mut self, name: &str, value: &str, list: fn(&mut Self) -> &mut Vec<PortRange>) {
+        match ports(value) {
+            Ok(read) => list(self).extend(read),
+            Err(error) => self.mistakes.push(format!("{name}: {error}")),
+        }
     }
 
-    fn subnets(&mut self, name: &str, value: &str) -> Vec<Subnet> {
-        subnets(value).unwrap_or_else(|part| {
-            self.mistakes.push(format!("{name}: expected subnets such as 10.0.0.0/8, found `{part}`"));
-            Vec::new()
-        })
+    fn subnets(&mut self, name: &str, value: &str, list: fn(&mut Self) -> &mut Vec<Subnet>) {
+        match subnets(value) {
+            Ok(read) => list(self).extend(read),
+            Err(part) => {
+                self.mistakes.push(format!("{name}: expected subnets such as 10.0.0.0/8, found `{part}`"));
+            }
+        }
     }
 
     fn finish(mut self) -> Result<Capture, ArgumentsError> {
@@ -120,12 +123,12 @@ mod tests {
     #[test]
     fn both_forms_of_an_argument_are_read() {
         let wanted = read(
-            "--proxy-uid 2102 --outbound-port=15001 --inbound-port 15006 --skip-inbound-ports 80,90-95 \
+            "--proxy-uid 2102 --outbound-port=15001 --inbound-port 15006 --skip-inbound-ports 80,90-95 --skip-inbound-ports=443 \
              --only-outbound-subnets=10.0.0.0/8,fd00::/8",
         )
         .unwrap();
         assert_eq!((wanted.proxy_uid, wanted.outbound_port, wanted.inbound_port), (2102, 15001, 15006));
-        assert_eq!((wanted.skip_inbound.len(), wanted.only_subnets.len()), (2, 2));
+        assert_eq!((wanted.skip_inbound.len(), wanted.only_subnets.len()), (3, 2));
         assert!(wanted.skip_outbound.is_empty());
     }
 

@@ -9,8 +9,14 @@ use weft_mesh::{Call, HttpCall, SpiffeId};
 use super::*;
 use crate::Settings;
 
+/// Addresses of a cluster, and others.
+const NEAR: [&str; 3] = ["10.1.2.3", "100.127.0.1", "fd12::1"];
+const FAR: [&str; 2] = ["9.9.9.9", "2001:db8::1"];
+
 /// What linkerd-semantics P1 says, in other words than the policy's.
-fn admits(default: DefaultInbound, is_proved: bool, is_near: bool) -> bool {
+fn admits(default: DefaultInbound, call: &Call<'_>) -> bool {
+    let is_proved = call.peer.is_some();
+    let is_near = NEAR.contains(&call.source_ip.to_string().as_str());
     match default {
         DefaultInbound::AllUnauthenticated | DefaultInbound::Audit => true,
         DefaultInbound::AllAuthenticated => is_proved,
@@ -41,14 +47,15 @@ fn call<'a>(peer: Option<&'a SpiffeId>, source: IpAddr, http: Option<HttpCall<'a
 #[test]
 fn it_admits_what_linkerd_would() {
     let peer: SpiffeId = "spiffe://cluster.local/ns/shop/sa/api".parse().unwrap();
-    let (no_headers, near, far) = (Vec::new(), ["10.1.2.3", "100.127.0.1", "fd12::1"], ["9.9.9.9", "2001:db8::1"]);
+    let no_headers = Vec::new();
     let http = HttpCall { method: "GET", authority: "web", path: "/", headers: &no_headers };
     for default in DefaultInbound::ALL {
         let record = record(default, MtlsMode::Permissive);
-        for (source, is_near) in near.map(|ip| (ip, true)).into_iter().chain(far.map(|ip| (ip, false))) {
+        for source in NEAR.iter().chain(&FAR) {
             for (peer, http) in [(None, None), (Some(&peer), None), (None, Some(http)), (Some(&peer), Some(http))] {
-                let verdict = decide(&record, &call(peer, source.parse().unwrap(), http));
-                let expected = admits(default, peer.is_some(), is_near);
+                let call = call(peer, source.parse().unwrap(), http);
+                let verdict = decide(&record, &call);
+                let expected = admits(default, &call);
                 assert_eq!(verdict.decision == Decision::Allow, expected, "{default} {source} {}", peer.is_some());
             }
         }

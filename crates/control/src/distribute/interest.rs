@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::{Catalog, DeltaDiscoveryResponse, Kind, Resource};
+use super::{Catalog, Delivery, DeltaDiscoveryResponse, Kind, Resource};
 
 /// A record, encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,9 +119,28 @@ impl Interest {
         self.asked.keys()
     }
 
+    /// Whether the client has acknowledged all that it asked for, as it is now.
+    pub(super) fn is_settled(&self) -> bool {
+        self.begun && self.to_look_at.is_empty() && self.unanswered.is_empty() && self.refused.is_empty()
+    }
+
     /// How many responses weren't answered yet.
     pub(super) fn unanswered(&self) -> usize {
         self.unanswered.len()
+    }
+
+    /// How far a record has come.
+    pub(super) fn delivery(&self, record: &Published) -> Delivery {
+        if self.held.get(&record.name) != Some(&record.version) {
+            return Delivery::Unsent;
+        }
+        if self.unanswered.iter().any(|(_, names)| names.contains(&record.name)) {
+            return Delivery::Sent;
+        }
+        match self.refused.contains_key(&record.name) {
+            true => Delivery::Refused,
+            false => Delivery::Acknowledged,
+        }
     }
 
     /// Records that were refused, with the reason.

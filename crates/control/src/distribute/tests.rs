@@ -182,6 +182,37 @@ fn only_its_own_inbound_record_is_a_proxys_business() {
 }
 
 #[test]
+fn a_proxy_is_current_once_it_has_acknowledged_the_newest() {
+    let named = |service: &str| match inbound("default/web-1") {
+        Record::Inbound(inbound) => Record::Inbound(Inbound { service: service.to_owned(), ..inbound }),
+        other => other,
+    };
+    let mut mesh = Distribution::default();
+    mesh.publish(&named("web"));
+    let id = subscriber(&mut mesh);
+    assert_eq!(mesh.current(), BTreeSet::new(), "it has asked for nothing");
+    mesh.request(id, ask(INBOUND_TYPE, &["default/web-1"])).unwrap();
+    assert_eq!(mesh.current(), BTreeSet::new(), "nothing was sent");
+    let acknowledge = |mesh: &mut Distribution, error_detail: Option<Status>| {
+        let nonce = sent(mesh, id).nonce;
+        assert_eq!(mesh.current(), BTreeSet::new(), "it is on its way");
+        mesh.request(id, DeltaDiscoveryRequest { response_nonce: nonce, error_detail, ..ask(INBOUND_TYPE, &[]) })
+            .unwrap();
+    };
+    acknowledge(&mut mesh, None);
+    assert_eq!(mesh.current(), BTreeSet::from([own()]));
+    mesh.publish(&named("other"));
+    assert_eq!(mesh.current(), BTreeSet::new(), "there is a newer one");
+    acknowledge(&mut mesh, Some(Status { message: "no".to_owned(), ..Status::default() }));
+    assert_eq!(mesh.current(), BTreeSet::new(), "it was refused");
+    mesh.publish(&named("third"));
+    acknowledge(&mut mesh, None);
+    assert_eq!(mesh.current(), BTreeSet::from([own()]));
+    mesh.unsubscribe(id);
+    assert_eq!(mesh.current(), BTreeSet::new(), "it has gone");
+}
+
+#[test]
 fn requests_are_bounded() {
     let mut mesh = Distribution::default();
     let id = subscriber(&mut mesh);
@@ -199,6 +230,41 @@ fn requests_are_bounded() {
     mesh.unsubscribe(id);
     assert!(mesh.interest.is_empty());
     subscriber(&mut mesh);
+}
+
+#[test]
+fn a_record_is_followed_until_it_is_acknowledged() {
+    let mut mesh = Distribution::default();
+    let standing = |mesh: &Distribution| {
+        let Standing { streams, unacknowledged, inbound, .. } = mesh.standing(&own());
+        (streams, unacknowledged, inbound)
+    };
+    assert_eq!(standing(&mesh), (0, 0, Delivery::Unsent));
+    mesh.publish(&inbound("default/web-1"));
+    let id = subscriber(&mut mesh);
+    mesh.request(id, ask(INBOUND_TYPE, &["default/web-1"])).unwrap();
+    assert_eq!(standing(&mesh), (1, 0, Delivery::Unsent));
+    let answer = |mesh: &mut Distribution, error_detail: Option<Status>| {
+        let response_nonce = sent(mesh, id).nonce;
+        assert_eq!(standing(mesh), (1, 1, Delivery::Sent));
+        mesh.request(id, DeltaDiscoveryRequest { response_nonce, error_detail, ..ask(INBOUND_TYPE, &[]) }).unwrap();
+        standing(mesh)
+    };
+    assert_eq!(answer(&mut mesh, None), (1, 0, Delivery::Acknowledged));
+    let renamed = |service: &str| {
+        let Record::Inbound(inbound) = inbound("default/web-1") else { unreachable!() };
+        Record::Inbound(Inbound { service: service.to_owned(), ..inbound })
+    };
+    mesh.publish(&renamed("other"));
+    assert_eq!(standing(&mesh), (1, 0, Delivery::Unsent), "it runs an older one");
+    assert_eq!(answer(&mut mesh, Some(Status::default())), (1, 0, Delivery::Refused));
+    mesh.publish(&renamed("better"));
+    assert_eq!(answer(&mut mesh, None), (1, 0, Delivery::Acknowledged));
+    let behind = subscriber(&mut mesh);
+    assert_eq!(standing(&mesh), (2, 0, Delivery::Acknowledged), "the furthest counts");
+    mesh.unsubscribe(id);
+    mesh.unsubscribe(behind);
+    assert_eq!(standing(&mesh), (0, 0, Delivery::Unsent));
 }
 
 #[test]

@@ -6,6 +6,9 @@ use weft_wire::record::{DESTINATION_TYPE, INBOUND_TYPE};
 
 use super::*;
 
+mod property;
+mod scale;
+
 const WEB: &str = "web.shop.svc.cluster.local";
 
 #[test]

@@ -10,13 +10,14 @@ use std::time::{Duration, SystemTime};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, Streaming};
 use tower_service::Service;
 use weft_compile::{Proxy, Settings, Workload};
 use weft_control::{Authenticator, Caller, Claim, ControlError, Facts, Mesh, Services, Shared};
@@ -26,8 +27,8 @@ use weft_identity::{
 use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use weft_wire::WORKLOAD_KEY;
-use weft_wire::proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use weft_wire::proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use weft_wire::proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use weft_wire::proto::istio::v1::auth::IstioCertificateRequest;
 use weft_wire::proto::istio::v1::auth::istio_certificate_service_client::IstioCertificateServiceClient;
 use weft_wire::proto::weft::v1 as proto;
@@ -75,6 +76,17 @@ async fn without_an_issuer_it_serves_what_it_can() {
     plane.signing.send_replace(None);
     assert_eq!(plane.certified("pod-token").await.unwrap_err().code(), Code::Unavailable);
     plane.inbound(tls.client_config(&[identity("weft-controller")], &[b"h2"]), "shop/web-1").await.unwrap();
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_certificate_that_opened_it() {
+    let plane = Plane::start().await;
+    let tls = MeshTls::new(plane.certified_for("pod-token", 3).await.unwrap(), &plane.trust()).unwrap();
+    let config = tls.client_config(&[identity("weft-controller")], &[b"h2"]);
+    let (_requests, mut stream) = plane.stream(config, "shop/web-1").await.unwrap();
+    soon(stream.message()).await.unwrap().unwrap();
+    soon(stream.message()).await.expect_err("expected the end, since nothing else changes");
     plane.end().await;
 }
 
@@ -141,6 +153,10 @@ impl Plane {
     }
 
     async fn certified(&self, token: &str) -> Result<Arc<Credential>, Status> {
+        self.certified_for(token, 60).await
+    }
+
+    async fn certified_for(&self, token: &str, seconds: i64) -> Result<Arc<Credential>, Status> {
         // The listener turns callers away until it has its own certificate.
         let channel = soon(async {
             loop {
@@ -154,7 +170,7 @@ impl Plane {
         let key = LeafKey::generate().unwrap();
         let mut request = Request::new(IstioCertificateRequest {
             csr: key.csr_pem(&identity("web")).unwrap(),
-            validity_duration: 60,
+            validity_duration: seconds,
         });
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         let answer = soon(IstioCertificateServiceClient::new(channel).create_certificate(request)).await?.into_inner();
@@ -163,8 +179,20 @@ impl Plane {
 
     /// The inbound record that a workload's proxy is told.
     async fn inbound(&self, config: Arc<ClientConfig>, workload: &str) -> Result<Record, Status> {
-        let channel = self.channel(config).await.map_err(|error| Status::unknown(error.to_string()))?;
-        let (requests, receiver) = tokio::sync::mpsc::channel(1);
+        let (_requests, mut stream) = self.stream(config, workload).await?;
+        let response = soon(stream.message()).await?.unwrap();
+        let any = response.resources[0].resource.as_ref().unwrap();
+        Ok(Record::decode(&any.type_url, &any.value).unwrap())
+    }
+
+    /// A stream that has asked for the inbound record, as long as its other half lives.
+    async fn stream(
+        &self,
+        config: Arc<ClientConfig>,
+        workload: &str,
+    ) -> Result<(Sender<DeltaDiscoveryRequest>, Streaming<DeltaDiscoveryResponse>), Status> {
+        let to = self.channel(config).await.map_err(|error| Status::unknown(error.to_string()))?;
+        let (requests, receiver) = channel(1);
         let ask = DeltaDiscoveryRequest {
             type_url: INBOUND_TYPE.to_owned(),
             resource_names_subscribe: vec![workload.to_owned()],
@@ -173,11 +201,8 @@ impl Plane {
         requests.send(ask).await.unwrap();
         let mut request = Request::new(ReceiverStream::new(receiver));
         request.metadata_mut().insert(WORKLOAD_KEY, workload.parse().unwrap());
-        let mut client = AggregatedDiscoveryServiceClient::new(channel);
-        let mut stream = soon(client.delta_aggregated_resources(request)).await?.into_inner();
-        let response = soon(stream.message()).await?.unwrap();
-        let any = response.resources[0].resource.as_ref().unwrap();
-        Ok(Record::decode(&any.type_url, &any.value).unwrap())
+        let mut client = AggregatedDiscoveryServiceClient::new(to);
+        Ok((requests, soon(client.delta_aggregated_resources(request)).await?.into_inner()))
     }
 
     async fn end(self) {

@@ -353,9 +353,15 @@ fn a_bundle_is_taken_whole_or_not_at_all() {
     assert!(matches!(damaged, TrustError::Anchor { place: 1, .. }), "{damaged}");
 }
 
+/// The machine's time, which configurations without settings go by.
+#[expect(clippy::disallowed_methods, reason = "what is tested reads the clock itself")]
+fn today() -> SystemTime {
+    SystemTime::now()
+}
+
 /// A server for anyone, by the machine's clock, and a client with or without a certificate.
 fn meet(server: &Authority, client: Option<&Authority>) -> Outcome {
-    let now = SystemTime::now();
+    let now = today();
     let made = |authority: &Authority, account: &str| {
         let key = crate::credential::LeafKey::generate().unwrap();
         let leaf = authority.sign(&key.csr_pem(&id(account)).unwrap(), &id(account), HOUR, now).unwrap();
@@ -372,9 +378,8 @@ fn meet(server: &Authority, client: Option<&Authority>) -> Outcome {
 
 #[test]
 fn a_server_for_anyone_takes_no_certificate_or_a_good_one() {
-    let today =
-        || Authority::generate(&TrustDomain::default(), SystemTime::now(), AuthorityLifetimes::default()).unwrap();
-    let (ours, theirs) = (today(), today());
+    let fresh = || Authority::generate(&TrustDomain::default(), today(), AuthorityLifetimes::default()).unwrap();
+    let (ours, theirs) = (fresh(), fresh());
     let nobody = meet(&ours, None);
     assert!(nobody.succeeded() && nobody.server.peer_certificates().is_none());
     let web = meet(&ours, Some(&ours));
@@ -385,12 +390,11 @@ fn a_server_for_anyone_takes_no_certificate_or_a_good_one() {
 
 #[test]
 fn a_client_without_identity_still_verifies_the_server() {
-    let today =
-        || Authority::generate(&TrustDomain::default(), SystemTime::now(), AuthorityLifetimes::default()).unwrap();
-    let (ours, theirs) = (today(), today());
+    let fresh = || Authority::generate(&TrustDomain::default(), today(), AuthorityLifetimes::default()).unwrap();
+    let (ours, theirs) = (fresh(), fresh());
     let key = crate::credential::LeafKey::generate().unwrap();
-    let leaf = ours.sign(&key.csr_pem(&id("control")).unwrap(), &id("control"), HOUR, SystemTime::now()).unwrap();
-    let credential = Credential::new(key, &leaf.chain_pem, SystemTime::now()).unwrap();
+    let leaf = ours.sign(&key.csr_pem(&id("control")).unwrap(), &id("control"), HOUR, today()).unwrap();
+    let credential = Credential::new(key, &leaf.chain_pem, today()).unwrap();
     let ends = |trusted: &Authority, expected: &str| {
         let server = server_config_for_anyone(&credential, &trust(&ours), &[]).unwrap();
         handshake(client_config_without_identity(&trust(trusted), &[id(expected)], &[]).unwrap(), server).succeeded()

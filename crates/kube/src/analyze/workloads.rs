@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use super::{Code, Message, Object, Subject};
-use crate::inject::{Missing, NamespaceMarks, Verdict, decide};
+use crate::inject::{Candidate, NamespaceMarks, Verdict, decide};
 use crate::names::PROXY_CONTAINER;
 
 /// What runs, or would with its template applied.
@@ -51,30 +51,25 @@ pub(super) fn check(objects: &[&Object], subject: &Subject, messages: &mut Vec<M
         messages.extend(proxys_user(&workload));
     }
     messages.extend(objects.iter().flat_map(|object| misplaced(object)));
-    without_proxy(objects, namespaces, subject, messages);
+    let missing = |object: &&Object| without_proxy(object, &namespaces, &subject.control_namespace);
+    messages.extend(objects.iter().filter_map(missing));
 }
 
+/// A running pod of a namespace that asks for proxies. A pod of a file gets its own when it is made.
 fn without_proxy(
-    objects: &[&Object],
-    namespaces: BTreeMap<&str, NamespaceMarks>,
-    subject: &Subject,
-    messages: &mut Vec<Message>,
-) {
-    let mut missing = Missing::new(&subject.control_namespace);
-    for namespace in namespaces.into_values() {
-        missing.put_namespace(namespace);
+    object: &Object,
+    namespaces: &BTreeMap<&str, NamespaceMarks>,
+    control_namespace: &str,
+) -> Option<Message> {
+    if object.kind() != "Pod" || !object.reference.is_empty() {
+        return None;
     }
-    // A pod of a file gets its proxy when it is made.
-    let running = objects.iter().filter(|object| object.kind() == "Pod" && object.reference.is_empty());
-    for object in running {
-        let Ok(pod) = serde_json::from_value::<Pod>(object.value.clone()) else { continue };
-        missing.put_pod(&pod);
-        if missing.all().iter().any(|found| found.name == object.name() && found.namespace == object.namespace()) {
-            let text = "its namespace asks for proxies and it has none, so that it isn't in the mesh: restart it, with \
-                        kubectl rollout restart of what made it";
-            messages.push(Message::new(Code::PodMissingProxy, object, text));
-        }
-    }
+    let pod = serde_json::from_value::<Pod>(object.value.clone()).ok()?;
+    let namespace = namespaces.get(object.namespace())?;
+    let text = "its namespace asks for proxies and it has none, so that it isn't in the mesh: restart it, with kubectl \
+                rollout restart of what made it";
+    let lacks = Candidate::of(&pod).is_some_and(|pod| pod.lacks_proxy(namespace, control_namespace));
+    lacks.then(|| Message::new(Code::PodMissingProxy, object, text))
 }
 
 /// Annotations of a template, or of a pod that nobody made from one, that change nothing.

@@ -10,9 +10,13 @@ use crate::client::{is_ready, what_hinders};
 use crate::crds::{DEFINITIONS, missing_versions};
 use crate::names::CONTROLLER;
 
-/// The resource definitions.
+/// The resource definitions alone.
 pub(super) fn definitions(seen: &Observed, report: &mut Report) {
     report.category("weft-crd");
+    defined(seen, report);
+}
+
+fn defined(seen: &Observed, report: &mut Report) {
     let mut wrong = Vec::new();
     for (definition, found) in DEFINITIONS.iter().zip(&seen.definitions) {
         match found {
@@ -126,7 +130,7 @@ pub(super) fn configuration(seen: &Observed, report: &mut Report) {
     let problem =
         (!missing.is_empty()).then(|| Problem::new(format!("{CONTROLLER} has no right to {}", few(&missing)), AGAIN));
     report.check("control plane has the rights that it needs", Finding::fails_if(problem));
-    definitions(seen, report);
+    defined(seen, report);
     kubernetes::clocks(seen, report);
 }
 

@@ -6,12 +6,20 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::control_plane::{name, unread};
-use super::observed::{Asked, Observed};
+use super::observed::{Asked, Observed, Scope};
 use super::report::{Finding, Problem, Report, few};
+use crate::inject::{Missing, NamespaceMarks, is_meshed as is_in_mesh};
+use crate::install::VERSION;
 use crate::names::PROXY_CONTAINER;
 
-/// What makes the mesh less than people think it is.
+/// The pods of the mesh; in the scope of proxies, also whether these serve.
 pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
+    let pods = seen.pods.as_deref().unwrap_or_default();
+    let meshed: Vec<&Pod> = pods.iter().filter(|pod| is_meshed(pod) && is_running(pod)).collect();
+    if asked.scope == Scope::Proxies {
+        report.category("weft-identity-data-plane");
+        report.check("data plane proxies certificate match CA", Finding::warns_if(anchors(seen, &meshed)));
+    }
     report.category("weft-data-plane");
     if let (Some(namespace), Ok(all)) = (&asked.namespace, &seen.namespaces) {
         let exists = all.iter().any(|found| found.metadata.name.as_ref() == Some(namespace));
@@ -22,31 +30,61 @@ pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
     if let Err(unseen) = &seen.pods {
         return report.check("data plane pods can be listed", Finding::Warns(unread(unseen)));
     }
-    report.check("data plane and cli versions match", Finding::warns_if(versions(seen, asked)));
+    if asked.scope == Scope::Proxies {
+        report.check("data plane proxies are ready", proxies(&meshed, asked));
+    }
+    report.check("pods that should have a proxy have one", Finding::warns_if(without_proxy(seen)));
+    report.check("meshed namespaces admit the proxy's init container", Finding::warns_if(too_secure(seen)));
+    report.check("data plane is up-to-date", Finding::warns_if(versions(seen, asked)));
     misplaced(seen, report);
 }
 
+/// Pods that the injector would give a proxy if they were made now.
+fn without_proxy(seen: &Observed) -> Option<Problem> {
+    let mut missing = Missing::new(&seen.namespace);
+    namespaces(seen).for_each(|namespace| drop(missing.put_namespace(namespace)));
+    seen.pods.iter().flatten().for_each(|pod| drop(missing.put_pod(pod)));
+    let names: Vec<String> = missing.all().iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+    (!names.is_empty()).then(|| {
+        let error = format!("{} run without a proxy, outside of the mesh: {}", names.len(), few(&names));
+        Problem::new(error, "restart them: kubectl rollout restart -n NAMESPACE deploy")
+    })
+}
+
+/// Namespaces in the mesh whose pods would be refused: redirection needs NET_ADMIN in an init container.
+fn too_secure(seen: &Observed) -> Option<Problem> {
+    let level = |marks: &NamespaceMarks| marks.marks.labels.get(SECURITY_KEY).cloned();
+    let refuses = |marks: &NamespaceMarks| level(marks).is_some_and(|level| level != "privileged");
+    let wrong = namespaces(seen).filter(|marks| is_in_mesh(marks, &seen.namespace) && refuses(marks));
+    let wrong: Vec<String> =
+        wrong.map(|marks| format!("{} ({})", marks.name, level(&marks).unwrap_or_default())).collect();
+    (!wrong.is_empty()).then(|| {
+        let error = format!("the Pod Security level refuses weft-init's NET_ADMIN in {}", few(&wrong));
+        Problem::new(error, format!("label them {SECURITY_KEY}=privileged"))
+    })
+}
+
+fn namespaces(seen: &Observed) -> impl Iterator<Item = NamespaceMarks> {
+    seen.namespaces.iter().flatten().map(|namespace| NamespaceMarks::of(&namespace.metadata))
+}
+
 /// Whether proxies serve.
-pub(super) fn proxies(seen: &Observed, asked: &Asked, report: &mut Report) {
-    report.category("weft-data-plane-proxies");
-    let Ok(pods) = &seen.pods else { return };
-    let meshed: Vec<&Pod> = pods.iter().filter(|pod| is_meshed(pod) && is_running(pod)).collect();
+fn proxies(meshed: &[&Pod], asked: &Asked) -> Finding {
     let waiting: Vec<String> = meshed.iter().filter(|pod| !proxy_is_ready(pod)).map(|pod| name(pod)).collect();
-    let finding = match (waiting.is_empty(), meshed.is_empty(), &asked.namespace) {
-        (false, ..) => {
-            let error = format!("the proxies of {} pods aren't ready: {}", waiting.len(), few(&waiting));
-            Finding::Waits(Problem::new(error, "see why: kubectl logs POD -n NAMESPACE -c weft-proxy"))
-        }
-        (true, true, Some(namespace)) => Finding::Fails(Problem::new(
+    if !waiting.is_empty() {
+        let error = format!("the proxies of {} pods aren't ready: {}", waiting.len(), few(&waiting));
+        return Finding::Waits(Problem::new(error, "see why: kubectl logs POD -n NAMESPACE -c weft-proxy"));
+    }
+    match &asked.namespace {
+        Some(namespace) if meshed.is_empty() => Finding::Fails(Problem::new(
             format!("no pod of the namespace {namespace} has a proxy"),
             format!(
-                "kubectl annotate namespace {namespace} linkerd.io/inject=enabled; kubectl rollout restart -n {namespace} deploy"
+                "kubectl annotate namespace {namespace} linkerd.io/inject=enabled; \
+                 kubectl rollout restart -n {namespace} deploy"
             ),
         )),
         _ => Finding::Fine,
-    };
-    report.check("data plane proxies are ready", finding);
-    report.check("data plane proxies certificate match CA", Finding::warns_if(anchors(seen, &meshed)));
+    }
 }
 
 /// Proxies that were given anchors of which none is in force any more can't come back from a restart.
@@ -74,8 +112,12 @@ fn sections(text: &str) -> Vec<&str> {
     text.split_inclusive("-----END CERTIFICATE-----").map(str::trim).filter(|section| !section.is_empty()).collect()
 }
 
+/// A proxy's version is its image's tag: it should be what the injector gives now.
 fn versions(seen: &Observed, asked: &Asked) -> Option<Problem> {
-    let expected = asked.expected_version.as_ref().unwrap_or(&seen.version);
+    let image = seen.installed_values().images.proxy;
+    let tagged = image.rsplit('/').next().unwrap_or_default();
+    let installed = tagged.split_once(':').map_or(VERSION, |(_, tag)| tag);
+    let expected = asked.expected_version.as_deref().unwrap_or(installed);
     let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for pod in seen.pods.iter().flatten().filter(|pod| is_meshed(pod) && is_running(pod)) {
         let version = pod.metadata.annotations.as_ref().and_then(|all| all.get(VERSION_KEY));
@@ -151,5 +193,7 @@ fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
 
 /// The only setting of Linkerd's that is a label: it keeps its webhooks out of a namespace.
 const LINKERDS_LABEL: &str = "config.linkerd.io/admission-webhooks";
+/// The Pod Security level that a namespace enforces.
+const SECURITY_KEY: &str = "pod-security.kubernetes.io/enforce";
 /// What the injector writes onto a pod.
 const VERSION_KEY: &str = "weft.io/proxy-version";

@@ -7,11 +7,14 @@ use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use weft_identity::Certificate;
+use weft_mesh::TrustDomain;
 
 use super::control_plane::unread;
 use super::observed::{Observed, Unseen};
 use super::report::{Finding, Problem, Report};
-use crate::names::{ANCHORS_CONFIG, ISSUER_SECRET, ROOT_SECRET};
+use crate::client::is_ready;
+use crate::issuer::{IssuerSecret, Written, settle};
+use crate::names::{ANCHORS_CONFIG, CONTROLLER, ISSUER_SECRET, ROOT_SECRET};
 
 /// Both, and how they fit.
 pub(super) fn authority(seen: &Observed, report: &mut Report) {
@@ -23,23 +26,32 @@ pub(super) fn authority(seen: &Observed, report: &mut Report) {
         (Ok(_), Ok(_)) => Finding::Fine,
     };
     report.check("certificate config is valid", config);
-    if let Ok(anchors) = &anchors {
+    if let Ok((_, anchors)) = &anchors {
         dates(("trust anchors are", "their"), anchors, MEND_ANCHORS, seen, report);
     }
-    let Ok(issuer) = issuer else { return };
-    dates(("issuer cert is", "its"), std::slice::from_ref(&issuer), &mend_issuer(seen), seen, report);
-    if let Ok(anchors) = &anchors {
-        let known = anchors.iter().any(|anchor| anchor.subject == issuer.issuer);
-        let problem = (!known).then(|| {
-            let error = format!("the issuer was signed by {:?}, which is no anchor of {ANCHORS_CONFIG}", issuer.issuer);
-            Problem::new(error, format!("put the certificate that signed it into {ANCHORS_CONFIG}, ca.crt"))
-        });
-        report.check("issuer cert is issued by the trust anchor", Finding::fails_if(problem));
+    let Ok((secret, issuer)) = issuer else { return };
+    let holds = dates(("issuer cert is", "its"), std::slice::from_ref(&issuer), &mend_issuer(seen), seen, report);
+    if let (true, Ok((bundle, _))) = (holds, anchors) {
+        let written = Written { issuer: Some(secret), anchors: Some(bundle) };
+        let settled = settle(&written, &trust_domain(seen), moment(seen.clock()));
+        let problem = settled.err().map(|error| Problem::new(error.to_string(), mend_issuer(seen)));
+        report.check("issuer cert fits its key and is issued by the trust anchor", Finding::fails_if(problem));
     }
 }
 
-/// Two lines: whether certificates hold now, and whether they do for a while.
-fn dates((what, whose): (&str, &str), certificates: &[Certificate], mend: &str, seen: &Observed, report: &mut Report) {
+/// The installed one; what is installed was checked when it was printed.
+fn trust_domain(seen: &Observed) -> TrustDomain {
+    seen.installed_values().trust_domain.parse().unwrap_or_default()
+}
+
+/// Two lines: whether certificates hold now, which is returned, and whether they do for a while.
+fn dates(
+    (what, whose): (&str, &str),
+    certificates: &[Certificate],
+    mend: &str,
+    seen: &Observed,
+    report: &mut Report,
+) -> bool {
     let now = moment(seen.clock());
     let wrong = certificates.iter().find_map(|certificate| outside(certificate, now));
     let holds = wrong.is_none();
@@ -55,6 +67,7 @@ fn dates((what, whose): (&str, &str), certificates: &[Certificate], mend: &str, 
         let problem = soon.map(|error| Problem::new(error, mend));
         report.check(format!("{what} valid for at least 60 days"), Finding::warns_if(problem));
     }
+    holds
 }
 
 fn outside(certificate: &Certificate, now: SystemTime) -> Option<String> {
@@ -67,7 +80,8 @@ fn outside(certificate: &Certificate, now: SystemTime) -> Option<String> {
     }
 }
 
-fn anchors(seen: &Observed) -> Result<Vec<Certificate>, Finding> {
+/// The bundle, and what it holds.
+fn anchors(seen: &Observed) -> Result<(String, Vec<Certificate>), Finding> {
     let config = match &seen.anchors {
         Ok(config) => config,
         Err(Unseen::Absent) => return Err(not_made(seen, &format!("the ConfigMap {ANCHORS_CONFIG} is missing"))),
@@ -79,7 +93,7 @@ fn anchors(seen: &Observed) -> Result<Vec<Certificate>, Finding> {
         Finding::Fails(Problem::new(error, MEND_ANCHORS))
     })?;
     match found.iter().find(|certificate| !certificate.authority) {
-        None => Ok(found),
+        None => Ok((text.to_owned(), found)),
         Some(leaf) => {
             let error = format!("{ANCHORS_CONFIG}, ca.crt: {:?} may not sign others", leaf.subject);
             Err(Finding::Fails(Problem::new(error, MEND_ANCHORS)))
@@ -87,42 +101,50 @@ fn anchors(seen: &Observed) -> Result<Vec<Certificate>, Finding> {
     }
 }
 
-fn issuer(seen: &Observed) -> Result<Certificate, Finding> {
+/// The Secret, and the issuer's own certificate in it.
+fn issuer(seen: &Observed) -> Result<(IssuerSecret, Certificate), Finding> {
     let secret = match &seen.issuer {
         Ok(secret) => secret,
         Err(Unseen::Absent) => return Err(not_made(seen, &format!("the Secret {ISSUER_SECRET} is missing"))),
         Err(unseen) => return Err(Finding::Warns(unread(unseen))),
     };
-    let broken = |what: &str, why: &str| {
-        Finding::Fails(Problem::new(format!("{ISSUER_SECRET}, {what}: {why}"), mend_issuer(seen)))
-    };
-    let chain = entry(secret, "tls.crt").ok_or_else(|| broken("tls.crt", "it is missing"))?;
-    let chain = certificates(chain).map_err(|why| broken("tls.crt", &why))?;
-    let key = entry(secret, "tls.key").ok_or_else(|| broken("tls.key", "it is missing"))?;
-    rustls::pki_types::PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| broken("tls.key", "expected a private key in PEM, found none"))?;
+    let broken = |why: String| Finding::Fails(Problem::new(why, mend_issuer(seen)));
+    let data = secret.data.iter().flatten().map(|(key, ByteString(bytes))| (key.clone(), bytes.clone()));
+    let secret = IssuerSecret::read(&data.collect()).map_err(|error| broken(error.to_string()))?;
+    let chain = certificates(secret.chain.as_bytes());
+    let chain = chain.map_err(|why| broken(format!("the Secret {ISSUER_SECRET}, tls.crt: {why}")))?;
     let Some(issuer) = chain.into_iter().next() else {
-        return Err(broken("tls.crt", "expected a certificate, found none"));
+        return Err(broken(format!("the Secret {ISSUER_SECRET}, tls.crt: expected a certificate, found none")));
     };
-    if !issuer.authority {
-        return Err(broken("tls.crt", "the certificate may not sign others"));
-    }
-    Ok(issuer)
+    Ok((secret, issuer))
 }
 
-/// The controller makes what is absent as it starts.
+/// The controller makes what is absent as it starts, and not later: nobody is to lose a root unseen.
 fn not_made(seen: &Observed, error: &str) -> Finding {
-    let hint =
-        format!("the controller makes it; see its log: kubectl -n {} logs deployment/weft-controller", seen.namespace);
-    Finding::Waits(Problem::new(error, hint))
+    let runs = seen.controllers.iter().flatten().any(is_ready);
+    match runs {
+        true => Finding::Fails(Problem::new(error, format!("let the controller make it: {}", restart(seen)))),
+        false => {
+            let hint = format!(
+                "the controller makes it; see its log: kubectl -n {} logs deployment/{CONTROLLER}",
+                seen.namespace
+            );
+            Finding::Waits(Problem::new(error, hint))
+        }
+    }
 }
 
 fn mend_issuer(seen: &Observed) -> String {
     format!(
         "bring a whole one (tls.crt, tls.key), or let the controller make one: kubectl -n {} delete secret \
-         {ISSUER_SECRET} (and {ROOT_SECRET}, if that has expired)",
-        seen.namespace
+         {ISSUER_SECRET} (and {ROOT_SECRET}, if that has expired); {}",
+        seen.namespace,
+        restart(seen)
     )
+}
+
+fn restart(seen: &Observed) -> String {
+    format!("kubectl -n {} rollout restart deployment/{CONTROLLER}", seen.namespace)
 }
 
 /// Every certificate of a text in PEM; at least one.

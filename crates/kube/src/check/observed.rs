@@ -7,6 +7,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::Value;
 
 use crate::client::ClientError;
+use crate::install::{Setting, Values};
+use crate::names::VALUES_CONFIG;
 
 /// Which checks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +167,13 @@ impl Observed {
             services: Err(Unseen::NotAsked),
             network_policies: Err(Unseen::NotAsked),
         }
+    }
+
+    /// The values that are installed, else the defaults.
+    pub(super) fn installed_values(&self) -> Values {
+        let text = self.values.as_ref().ok().and_then(|config| config.data.as_ref()?.get("values.yaml"));
+        let setting = |text: &String| Setting::File { name: VALUES_CONFIG.to_owned(), text: text.clone() };
+        text.and_then(|text| Values::of(&[setting(text)]).ok()).unwrap_or_default()
     }
 
     /// The API server's clock, else this machine's.

@@ -27,7 +27,7 @@ fn base64(bytes: &[u8]) -> Value {
 fn authority(age: Duration) -> weft_identity::AuthorityPem {
     let made = identity::moment(NOW) - age;
     let domain = "cluster.local".parse().unwrap();
-    Authority::generate(&domain, made, AuthorityLifetimes::default()).unwrap().to_pem()
+    Authority::generate(&domain, made, AuthorityLifetimes::default()).unwrap().to_pem().unwrap()
 }
 
 /// A webhook's certificate for this name, and the bundle that it is judged by.
@@ -246,17 +246,24 @@ fn broken_keys_and_expired_issuers_are_told_from_each_other() {
     let good = authority(Duration::ZERO);
     let (issuer, key) = (good.issuer_certificate.as_str(), good.issuer_key.as_str());
     let first = |issuer| after(|seen| seen.issuer = issuer).remove(0);
-    assert!(first(secret(&[("tls.key", key)])).ends_with("weft-issuer, tls.crt: it is missing"));
-    assert!(
-        first(secret(&[("tls.crt", "hello"), ("tls.key", key)]))
-            .contains("tls.crt: expected certificates in PEM, found none")
+    let valid = "error certificate config is valid: the Secret weft-issuer";
+    assert_eq!(
+        first(secret(&[("tls.key", key)])),
+        format!("{valid}: expected the key tls.crt, found none or no text in it")
     );
-    assert!(
-        first(secret(&[("tls.crt", issuer), ("tls.key", "hello")])).contains("tls.key: expected a private key in PEM")
+    assert_eq!(
+        first(secret(&[("tls.crt", "hello"), ("tls.key", key)])),
+        format!("{valid}, tls.crt: expected certificates in PEM, found none")
     );
+    let fits = "error issuer cert fits its key and is issued by the trust anchor: the Secret weft-issuer: ";
     let strange = first(secret(&[("tls.crt", issuer), ("tls.key", key)]));
-    assert!(strange.starts_with("error issuer cert is issued by the trust anchor: "), "{strange}");
-    assert!(strange.ends_with("which is no anchor of weft-anchors"), "{strange}");
+    assert!(strange.starts_with(fits), "{strange}");
+    let no_key = after(|seen| {
+        seen.anchors = Ok(read(json!({"metadata": {}, "data": {"ca.crt": good.root_certificate}})));
+        seen.issuer = secret(&[("tls.crt", issuer), ("tls.key", "hello")]);
+    });
+    assert!(no_key[0].starts_with(fits) && no_key[0].contains("key"), "{no_key:?}");
+    assert_ne!(strange, no_key[0]);
     let old = authority(Duration::from_secs(364 * 86_400));
     let fits = |seen: &mut Observed, authority: &weft_identity::AuthorityPem| {
         seen.anchors = Ok(read(json!({"metadata": {}, "data": {"ca.crt": authority.root_certificate}})));
@@ -274,6 +281,15 @@ fn broken_keys_and_expired_issuers_are_told_from_each_other() {
         seen.anchors = Ok(read(json!({"metadata": {}, "data": {"ca.crt": webhook("x", 1).0}})));
     });
     assert!(leaf[0].contains("may not sign others"), "{leaf:?}");
+}
+
+#[test]
+fn what_the_controller_makes_as_it_starts_is_waited_for_only_then() {
+    let mut seen = healthy();
+    seen.issuer = Err(Unseen::Absent);
+    assert!(!conclude(&seen, &asked(Scope::Installed)).only_waits(), "it runs, and won't make it");
+    seen.controllers = Ok(Vec::new());
+    assert!(conclude(&seen, &asked(Scope::Installed)).only_waits());
 }
 
 #[test]
@@ -358,7 +374,7 @@ fn other_versions_warn() {
         found,
         [
             format!("warning control plane and cli versions match: the control plane is 0.0.2, this weft is {version}"),
-            format!("warning data plane and cli versions match: {version} is expected; shop/old run 0.0.1"),
+            format!("warning data plane is up-to-date: {version} is expected; shop/old run 0.0.1"),
         ]
     );
     let expected = Asked { expected_version: Some("9.9.9".to_owned()), ..asked(Scope::Installed) };
@@ -366,7 +382,7 @@ fn other_versions_warn() {
         wrong(&healthy(), &expected),
         [
             format!("warning control plane is up-to-date: the control plane is {version}, 9.9.9 is expected"),
-            "warning data plane and cli versions match: 9.9.9 is expected; shop/p run 0.1.0".to_owned(),
+            "warning data plane is up-to-date: 9.9.9 is expected; shop/p run 0.1.0".to_owned(),
             format!("warning cli is up-to-date: this weft is {version}, 9.9.9 is expected"),
         ]
     );
@@ -424,6 +440,27 @@ fn marks_that_nothing_reads_warn() {
             "warning service labels are configured correctly: nothing reads Service shop/s: config.linkerd.io/opaque-ports",
             "warning namespace labels and annotations are configured correctly: nothing reads Namespace shop: annotation \
              istio-injection",
+        ]
+    );
+}
+
+#[test]
+fn pods_that_lack_their_proxy_and_namespaces_that_refuse_it_warn() {
+    let found = after(|seen| {
+        seen.pods = Ok(vec![
+            read(pod("shop", "early", json!({}))),
+            read(pod("shop", "out", json!({"sidecar.istio.io/inject": "false"}))),
+            read(pod("other", "p", json!({}))),
+        ]);
+        let labels = seen.namespaces.as_mut().unwrap()[0].metadata.labels.get_or_insert_default();
+        labels.insert("pod-security.kubernetes.io/enforce".to_owned(), "baseline".to_owned());
+    });
+    assert_eq!(
+        found,
+        [
+            "warning pods that should have a proxy have one: 1 run without a proxy, outside of the mesh: shop/early",
+            "warning meshed namespaces admit the proxy's init container: the Pod Security level refuses weft-init's \
+             NET_ADMIN in shop (baseline)",
         ]
     );
 }

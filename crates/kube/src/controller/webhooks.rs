@@ -105,6 +105,7 @@ impl Webhooks {
             control_address: SocketAddr::new(address, PROXIES_PORT).to_string(),
             trust_anchors: anchors(&authority),
             resources: config.proxies.resources.clone(),
+            log: config.proxies.log.clone(),
         })
     }
 }

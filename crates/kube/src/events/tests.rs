@@ -7,7 +7,7 @@ fn pod(metadata: serde_json::Value) -> Pod {
 }
 
 fn unmeshed(name: &str) -> Unmeshed {
-    Unmeshed { namespace: "shop".to_owned(), name: name.to_owned(), uid: Some("u".to_owned()) }
+    Unmeshed { namespace: "shop".to_owned(), name: name.to_owned(), uid: "u".to_owned() }
 }
 
 #[test]

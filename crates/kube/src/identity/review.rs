@@ -14,6 +14,8 @@ use tracing::warn;
 use weft_control::{Authenticator, Caller, Claim};
 
 use super::{AUDIENCE, Proved, Refusal, judge, speak_for};
+use crate::client::failed;
+use crate::controller::Health;
 use crate::model::Cluster;
 use crate::watched::Watched;
 
@@ -21,13 +23,14 @@ use crate::watched::Watched;
 pub(crate) struct Reviewer {
     reviews: Api<TokenReview>,
     watched: Watched,
+    health: Health,
     /// How many questions are before the API server at once.
     permits: Semaphore,
 }
 
 impl Reviewer {
-    pub(crate) fn new(client: Client, watched: Watched) -> Self {
-        Self { reviews: Api::all(client), watched, permits: Semaphore::new(MAX_REVIEWS) }
+    pub(crate) fn new(client: Client, watched: Watched, health: Health) -> Self {
+        Self { reviews: Api::all(client), watched, health, permits: Semaphore::new(MAX_REVIEWS) }
     }
 
     async fn review(&self, token: &str) -> Result<TokenReviewStatus, Status> {
@@ -36,10 +39,19 @@ impl Reviewer {
             let _permit = self.permits.acquire().await.map_err(|_| unavailable())?;
             let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![AUDIENCE.to_owned()]) };
             let review = TokenReview { spec, ..TokenReview::default() };
-            self.reviews.create(&PostParams::default(), &review).await.map_err(|error| {
-                warn!(%error, "the API server can't be asked whose a token is");
-                unavailable()
-            })
+            match self.reviews.create(&PostParams::default(), &review).await {
+                Ok(answer) => {
+                    self.health.mended(REVIEWS);
+                    Ok(answer)
+                }
+                Err(error) => {
+                    let reason = failed("ask whose a token is", &error).to_string();
+                    if self.health.broken(REVIEWS, reason.clone()) {
+                        warn!(reason, "no proxy can get a certificate now");
+                    }
+                    Err(unavailable())
+                }
+            }
         };
         let answer = timeout(REVIEW_TIMEOUT, asked).await.map_err(|_| unavailable())??;
         Ok(answer.status.unwrap_or_default())
@@ -96,6 +108,8 @@ fn refused() -> Status {
     Status::unauthenticated("expected the proxy of a running pod of the mesh")
 }
 
+/// What is wrong with asking is told under this name.
+const REVIEWS: &str = "TokenReviews";
 const MAX_REVIEWS: usize = 32;
 /// A bound token has about 1 KiB.
 const MAX_TOKEN_BYTES: usize = 16 << 10;

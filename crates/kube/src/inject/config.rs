@@ -21,6 +21,8 @@ pub struct Config {
     pub trust_anchors: String,
     /// What a proxy gets unless annotations say otherwise.
     pub resources: Resources,
+    /// What a proxy logs unless annotations say otherwise: a filter.
+    pub log: String,
 }
 
 impl Config {

@@ -67,9 +67,10 @@ pub(super) fn wants(namespace: &NamespaceMarks, pod: &Marks, control_namespace: 
     }
 }
 
-/// Whether a key is one that decides about a pod.
+/// Whether a key is one that decides about pods.
 pub(super) fn is_deciding(key: &str) -> bool {
-    const KEYS: [&str; 5] = [LINKERD_INJECT, WEFT_INJECT, ISTIO_INJECT, ISTIO_REVISION, MIRROR_ANNOTATION];
+    const KEYS: [&str; 7] =
+        [LINKERD_INJECT, WEFT_INJECT, ISTIO_INJECTION, ISTIO_INJECT, ISTIO_REVISION, WEBHOOKS_LABEL, MIRROR_ANNOTATION];
     KEYS.contains(&key) || CONTROL_PLANE_LABELS.contains(&key)
 }
 

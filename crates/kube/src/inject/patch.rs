@@ -1,6 +1,6 @@
 //! From verdict to patch: the operations (RFC 6902) that turn a pod into an injected one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -60,6 +60,7 @@ pub fn patch(pod: &Value, settings: &Settings, config: &Config) -> Patch {
     };
     let mut remarks = settings.remarks.clone();
     remarks.extend(probes.remarks);
+    let settings = &with_own_user(pod, settings, &mut remarks);
     let endpoint = match &scrape {
         Scrape::Merged(endpoint) => Some(endpoint),
         Scrape::Kept(reason) => {
@@ -74,6 +75,27 @@ pub fn patch(pod: &Value, settings: &Settings, config: &Config) -> Patch {
     operations.push(append(pod, "volumes", sidecar::volume()));
     operations.extend(marks(pod, settings, config, endpoint));
     Patch { operations, remarks }
+}
+
+/// The settings with a user for the proxy that no container runs as: what that user sends passes the
+/// proxy by, since it is taken for the proxy's own.
+fn with_own_user(pod: &Value, settings: &Settings, remarks: &mut Vec<String>) -> Settings {
+    let taken = users(pod);
+    let wanted = settings.uid.unwrap_or(sidecar::PROXY_UID);
+    // There are more users than containers.
+    let uid = (wanted..).find(|uid| !taken.contains(&u64::from(*uid))).unwrap_or(wanted);
+    if uid != wanted {
+        remarks.push(format!("a container runs as the user {wanted}, so the proxy runs as {uid}"));
+    }
+    Settings { uid: Some(uid), ..settings.clone() }
+}
+
+/// The users of the pod's containers, as far as the pod says.
+fn users(pod: &Value) -> BTreeSet<u64> {
+    let spec = &pod["spec"];
+    let lists = [&spec["containers"], &spec["initContainers"]];
+    let containers = lists.into_iter().filter_map(Value::as_array).flatten();
+    containers.chain([spec]).filter_map(|it| it["securityContext"]["runAsUser"].as_u64()).collect()
 }
 
 /// Whether the pod is injected already.

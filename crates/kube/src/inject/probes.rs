@@ -1,6 +1,8 @@
 //! Probes of the program, which the kubelet makes from outside the mesh: they are sent to the
 //! proxy, which makes them itself inside the pod, so that they work whatever policy demands.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value, json};
 
 use super::patch::Operation;
@@ -46,10 +48,13 @@ impl Rewritten {
         let found = HANDLERS.into_iter().find_map(|kind| Some((kind, probe.get(kind).filter(|it| it.is_object())?)));
         let Some((kind, asked)) = found else { return };
         let ports = container["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let Some(mut handler) = handler(kind, asked, ports) else {
-            let field = pointer[1..].replace('/', ".");
-            self.remarks.push(format!("{field} of the container {name:?} stays as it is: its port can't be resolved"));
-            return;
+        let mut handler = match handler(kind, asked, ports) {
+            Ok(handler) => handler,
+            Err(reason) => {
+                let field = pointer[1..].replace('/', ".");
+                self.remarks.push(format!("{field} of the container {name:?} stays as it is: {reason}"));
+                return;
+            }
         };
         // A hook has no timeout of its own; it is bounded by the pod's grace period.
         let timeout = probe.get("timeoutSeconds").cloned().unwrap_or(json!(if is_hook(pointer) { 30 } else { 1 }));
@@ -64,19 +69,20 @@ impl Rewritten {
 }
 
 /// What the proxy does instead of the kubelet.
-fn handler(kind: &str, asked: &Value, ports: &[Value]) -> Option<Map<String, Value>> {
-    let port = resolve(&asked["port"], ports)?;
+fn handler(kind: &str, asked: &Value, ports: &[Value]) -> Result<Map<String, Value>, &'static str> {
+    let port = resolve(&asked["port"], ports).ok_or("its port can't be resolved")?;
+    let host = asked["host"].as_str().filter(|host| !host.is_empty());
+    if host.is_some_and(|host| host != "localhost" && host.parse::<IpAddr>().is_err()) {
+        return Err("its host is a name, and not the pod");
+    }
     let mut made = Map::new();
     made.insert("port".to_owned(), port.into());
+    made.extend(host.map(|host| ("host".to_owned(), host.into())));
     match kind {
         "httpGet" => {
-            made.insert(
-                "path".to_owned(),
-                asked["path"].as_str().filter(|path| !path.is_empty()).unwrap_or("/").into(),
-            );
+            let path = asked["path"].as_str().filter(|path| !path.is_empty()).unwrap_or("/");
+            made.insert("path".to_owned(), path.into());
             made.insert("scheme".to_owned(), asked["scheme"].as_str().unwrap_or("HTTP").into());
-            let host = asked["host"].as_str().filter(|host| !host.is_empty());
-            made.extend(host.map(|host| ("host".to_owned(), host.into())));
             let headers = asked["httpHeaders"].as_array().map(Vec::as_slice).unwrap_or_default();
             let pairs: Vec<Value> = headers.iter().map(|header| json!([header["name"], header["value"]])).collect();
             if !pairs.is_empty() {
@@ -87,14 +93,11 @@ fn handler(kind: &str, asked: &Value, ports: &[Value]) -> Option<Map<String, Val
             let service = asked["service"].as_str().filter(|service| !service.is_empty());
             made.extend(service.map(|service| ("service".to_owned(), service.into())));
         }
-        // The proxy stands in the pod, so only a host of the user's own matters, and that isn't the pod.
-        _ => {
-            if asked["host"].as_str().is_some_and(|host| !host.is_empty()) {
-                return None;
-            }
-        }
+        // The proxy opens plain connections to its own pod alone.
+        _ if host.is_some() => return Err("it names a host"),
+        _ => {}
     }
-    Some(Map::from_iter([(kind.to_owned(), Value::Object(made))]))
+    Ok(Map::from_iter([(kind.to_owned(), Value::Object(made))]))
 }
 
 /// A port's number; names are those of the container's own ports.

@@ -132,7 +132,7 @@ fn environment(
         value("WEFT_CONTROL_IDENTITY", &config.control_identity()),
         value("WEFT_TRUST_ANCHORS", &literal(&config.trust_anchors)),
         value("WEFT_TOKEN_FILE", &format!("{TOKEN_FOLDER}/token")),
-        value("WEFT_LOG", settings.log_level.as_deref().unwrap_or("info")),
+        value("WEFT_LOG", settings.log_level.as_deref().unwrap_or(&config.log)),
     ];
     if !probes.is_empty() {
         environment.push(value(PROBES_VARIABLE, &literal(&Value::Object(probes.clone()).to_string())));
@@ -147,7 +147,7 @@ fn literal(value: &str) -> String {
 }
 
 /// The proxy's user and group, unless annotations say otherwise; the same as Linkerd's.
-const PROXY_UID: u32 = 2102;
+pub(super) const PROXY_UID: u32 = 2102;
 const OUTBOUND_PORT: u32 = 15001;
 const INBOUND_PORT: u32 = 15006;
 const MESH_PORT: u16 = 15008;

@@ -3,12 +3,12 @@
 use kube::Client;
 use serde_json::Value;
 
-use super::RootNamespace;
 use super::webhooks::NO_NAMESPACE;
+use super::{RootNamespace, Setting, Values};
 use crate::client::ClientError;
 use crate::crds::DEFINITIONS;
-use crate::fetch::{DEFINITION, MUTATING, NAMESPACE};
-use crate::names::{INJECTOR, MANAGED_BY, MANAGER, ROOT_NAMESPACE};
+use crate::fetch::{CONFIG_MAP, DEFINITION, MUTATING, NAMESPACE};
+use crate::names::{INJECTOR, MANAGED_BY, MANAGER, ROOT_NAMESPACE, VALUES_CONFIG};
 
 /// What a cluster already has.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,10 @@ pub struct Present {
     pub root_namespace: RootNamespace,
     /// The namespaces that the injector names as meshed.
     pub meshed: Vec<String>,
+    /// Another namespace whose control plane this cluster has: there can be one.
+    pub elsewhere: Option<String>,
+    /// The values that are installed, where they can be read.
+    pub values: Option<Values>,
 }
 
 /// Asks a cluster for its resource definitions.
@@ -37,13 +41,22 @@ pub async fn definitions(client: &Client) -> Result<Vec<Option<Value>>, ClientEr
 ///
 /// # Errors
 /// When the API server doesn't tell.
-pub async fn present(client: &Client) -> Result<Present, ClientError> {
+pub async fn present(client: &Client, namespace: &str) -> Result<Present, ClientError> {
     let injector = MUTATING.get(client, None, INJECTOR).await?;
+    let config = CONFIG_MAP.get(client, Some(namespace), VALUES_CONFIG).await?;
     Ok(Present {
         definitions: definitions(client).await?,
         root_namespace: root_namespace(NAMESPACE.get(client, None, ROOT_NAMESPACE).await?.as_ref()),
         meshed: injector.as_ref().map(meshed).unwrap_or_default(),
+        elsewhere: injector.as_ref().and_then(served_in).filter(|other| other != namespace),
+        values: config.as_ref().and_then(values),
     })
+}
+
+/// Those of another version may have other keys: then there is nothing to compare.
+fn values(config: &Value) -> Option<Values> {
+    let text = config["data"]["values.yaml"].as_str()?;
+    Values::of(&[Setting::File { name: VALUES_CONFIG.to_owned(), text: text.to_owned() }]).ok()
 }
 
 fn root_namespace(found: Option<&Value>) -> RootNamespace {
@@ -52,6 +65,11 @@ fn root_namespace(found: Option<&Value>) -> RootNamespace {
         Some(namespace) if namespace["metadata"]["labels"][MANAGED_BY] == MANAGER => RootNamespace::Ours,
         Some(_) => RootNamespace::Theirs,
     }
+}
+
+/// The namespace of the Service that an injector's configuration names.
+fn served_in(injector: &Value) -> Option<String> {
+    injector["webhooks"][0]["clientConfig"]["service"]["namespace"].as_str().map(str::to_owned)
 }
 
 /// The namespaces in the first webhook's list.
@@ -77,6 +95,12 @@ mod tests {
             assert_eq!(meshed(&webhooks::manifests("weft", &list)[0]), list);
         }
         assert!(meshed(&json!({"webhooks": [{"name": 1}, null]})).is_empty());
+    }
+
+    #[test]
+    fn an_injector_tells_where_its_control_plane_is() {
+        assert_eq!(served_in(&webhooks::manifests("mesh", &[])[0]).as_deref(), Some("mesh"));
+        assert_eq!(served_in(&json!({"webhooks": []})), None);
     }
 
     #[test]

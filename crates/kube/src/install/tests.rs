@@ -155,6 +155,17 @@ fn later_settings_win_and_files_may_say_a_part() {
 }
 
 #[test]
+fn what_an_installation_changes_is_told() {
+    let values = |settings: &[Setting]| Values::of(settings).unwrap();
+    let installed = values(&[set("trustDomain=a.example"), set("images.pullPolicy=Always")]);
+    assert_eq!(installed.changes(&installed), Vec::<String>::new());
+    assert_eq!(
+        values(&[set("images.pullPolicy=Never")]).changes(&installed),
+        [r#"trustDomain: "a.example" → "cluster.local""#, r#"images.pullPolicy: "Always" → "Never""#]
+    );
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest() {
     assert_eq!(refused(set("trustdomian=x")), "--set: no value \"trustdomian\"; the nearest is \"trustDomain\"");
     assert_eq!(

@@ -205,6 +205,15 @@ impl Values {
         Ok(values)
     }
 
+    /// What differs from the values that are installed, `key: old → new`.
+    pub fn changes(&self, installed: &Self) -> Vec<String> {
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        leaves(&installed.to_json(), "", &mut |key, value| old.push((key.to_owned(), value.clone())));
+        leaves(&self.to_json(), "", &mut |key, value| new.push((key.to_owned(), value.clone())));
+        let differs = old.into_iter().zip(new).filter(|((_, old), (_, new))| old != new);
+        differs.map(|((key, old), (_, new))| format!("{key}: {old} → {new}")).collect()
+    }
+
     /// As the ConfigMap keeps them, and as `--values` takes them.
     pub fn to_yaml(&self) -> String {
         super::render::yaml(&self.to_json())

@@ -17,6 +17,7 @@ use weft_identity::{Authority, AuthorityLifetimes, AuthorityPem};
 use weft_mesh::TrustDomain;
 
 use super::{IssuerError, IssuerSecret, Settled, Written, settle};
+use crate::client::failed;
 use crate::names::{ANCHORS_CONFIG, ISSUER_SECRET, MANAGED_BY, MANAGER, ROOT_SECRET};
 
 /// Where the issuer is kept.
@@ -43,7 +44,7 @@ pub(crate) async fn open(keeper: &Keeper) -> Written {
 /// Why the issuer couldn't be kept.
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
-    #[error("{0}")]
+    #[error("{}", failed("read or write it", .0))]
     Api(#[from] kube::Error),
     #[error("{0}")]
     Authority(#[from] weft_identity::AuthorityError),

@@ -152,12 +152,15 @@ impl Change {
         Some(node)
     }
 
-    /// The byte after the colon of the key whose value is at the end of the way.
+    /// The byte after the colon of the key whose value is at the end of the way, where nothing
+    /// stands behind it: no anchor, and no tag.
     fn colon(&self, text: &str, documents: &[Node]) -> Option<usize> {
         let (last, path) = self.path.split_last()?;
         let parent = Self { path: path.to_vec(), ..self.clone() };
         let (key, _) = parent.find(documents, |_| true)?.entries().get(*last)?;
-        text[key.end..].find(':').map(|colon| key.end + colon + 1)
+        let colon = key.end + text[key.end..].find(':')? + 1;
+        let behind = text[colon..].lines().next().unwrap_or_default().trim_start();
+        (behind.is_empty() || behind.starts_with(['#', ',', '}'])).then_some(colon)
     }
 
     /// Makes the change on values. What isn't there isn't changed; the comparison then tells.

@@ -31,9 +31,12 @@ pub enum Outcome {
 }
 
 impl Report {
-    /// `kind/name`.
+    /// `kind/name`, as far as there is a name.
     pub fn what(&self) -> String {
-        format!("{}/{}", self.kind, self.name)
+        match self.name.as_str() {
+            "" => self.kind.clone(),
+            name => format!("{}/{name}", self.kind),
+        }
     }
 
     /// The lines of reports: warnings, an empty line, and what was done to each resource.

@@ -139,6 +139,8 @@ fn what_cannot_be_edited_safely_is_refused() {
     for text in [
         "kind: Pod\nmetadata: &m\n  name: x\nother: *m\n",
         "base: &b {metadata: {name: x}}\nkind: Pod\n<<: *b\n",
+        "kind: Pod\nmetadata: &m\n",
+        "kind: Pod\nmetadata: !!null\n",
         "x: &a {annotations: {}}\nkind: Pod\nmetadata: *a\n",
     ] {
         assert!(matches!(inject(text, &Annotations::default()), Err(ManifestError::Form { .. })), "{text}");

@@ -29,6 +29,7 @@ pub(super) enum Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Plain,
+    /// In quotes, or with an anchor or a tag.
     Quoted,
 }
 
@@ -161,8 +162,10 @@ enum Children {
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, (start, end): (usize, usize)) -> Result<(), &'static str> {
         match event {
-            Event::Scalar(text, style, anchor, _) => {
-                let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
+            Event::Scalar(text, style, anchor, tag) => {
+                // An anchor or a tag before nothing makes something of it.
+                let is_bare = anchor == 0 && tag.is_none();
+                let style = if style == ScalarStyle::Plain && is_bare { Style::Plain } else { Style::Quoted };
                 self.put(Node { start, end, anchor, body: Body::Scalar { text: text.into_owned(), style } });
             }
             Event::Alias(anchor) => self.put(Node { start, end, anchor: 0, body: Body::Alias(anchor) }),

@@ -1,7 +1,8 @@
-//! What the mesh keeps of a Namespace: what its pods and Services inherit. Pure; whether its pods are
-//! injected is not asked here.
+//! What the mesh keeps of a Namespace: what its pods and Services inherit. Pure.
 
 use k8s_openapi::api::core::v1 as api;
+
+use crate::inject::Marks;
 
 use super::pod::{DEFAULT_INBOUND, OPAQUE_PORTS};
 use super::ports::PortList;
@@ -13,6 +14,8 @@ pub(crate) struct Namespace {
     pub(crate) opaque_ports: Option<PortList>,
     /// `config.linkerd.io/default-inbound-policy`, as it is written.
     pub(crate) default_inbound: Option<String>,
+    /// What decides about injection.
+    pub(crate) marks: Marks,
 }
 
 impl Namespace {
@@ -22,6 +25,7 @@ impl Namespace {
         Self {
             opaque_ports: annotation(OPAQUE_PORTS).map(|text| PortList::parse(text)),
             default_inbound: annotation(DEFAULT_INBOUND).cloned(),
+            marks: Marks::of(&namespace.metadata).deciding(),
         }
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use weft_compile::Owner;
 
 use super::ports::PortList;
+use crate::inject::Candidate;
 
 /// A pod, as far as the mesh looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(crate) struct Pod {
     pub(crate) opaque_ports: Option<PortList>,
     /// `config.linkerd.io/default-inbound-policy`, as it is written.
     pub(crate) default_inbound: Option<String>,
+    /// What decides whether a proxy is missing in it.
+    pub(crate) candidate: Option<Candidate>,
 }
 
 /// Where a pod can be reached.
@@ -92,6 +95,7 @@ impl Pod {
             ports: ports(&spec),
             opaque_ports: annotation(OPAQUE_PORTS).map(|text| PortList::parse(text)),
             default_inbound: annotation(DEFAULT_INBOUND).cloned(),
+            candidate: Candidate::of(pod),
         }
     }
 

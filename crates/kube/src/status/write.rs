@@ -1,7 +1,8 @@
 //! Writes the status of policies where it is another than before: the edge of status. Server-side
 //! apply, under a field manager of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::mem;
 use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
@@ -12,43 +13,55 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
-use weft_compile::Proxy;
+use weft_compile::{Proxy, Workload};
 use weft_control::{Mesh, Shared};
 use weft_mesh::WorkloadId;
 use weft_resources::Problem;
 
 use super::{Condition, Following, Subject, conditions, is_told, selects};
+use crate::client::failed;
+use crate::controller::Health;
 use crate::model::policy::{Policy, PolicyKind};
 use crate::model::{Cluster, Name};
 use crate::names::CONTROLLER;
 use crate::watched::Watched;
 
 /// Keeps the status of all policies true, until everything ends.
-pub(crate) async fn run(client: Client, watched: Watched, shared: Shared) {
-    let mut writer = Writer { client, written: HashMap::new() };
+pub(crate) async fn run(client: Client, watched: Watched, shared: Shared, health: Health) {
+    let mut changes = watched.changes();
+    changes.mark_changed();
+    let mut writer = Writer { client, health, written: HashMap::new() };
+    let mut current = BTreeSet::new();
     loop {
         tokio::select! {
             () = sleep(PAUSE) => {}
             () = shared.ending() => return,
         }
-        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let Ok(now) = now.format(&Rfc3339) else { continue };
-        let untold = watched.look(|cluster| shared.with(|mesh| untold(cluster, mesh, &now)));
+        let before = mem::replace(&mut current, shared.with(|mesh| mesh.current()));
+        // The sender lives in `watched`.
+        let is_news = writer.forgets() || before != current || changes.has_changed().unwrap_or_default();
+        let Some(now) = now().filter(|_| is_news) else { continue };
+        changes.mark_unchanged();
+        let untold = watched.look(|cluster| shared.with(|mesh| untold(cluster, mesh, &current, &now)));
         for (key, conditions) in untold {
             writer.write(key, conditions).await;
         }
     }
 }
 
+/// RFC 3339, whole seconds.
+fn now() -> Option<String> {
+    OffsetDateTime::now_utc().replace_nanosecond(0).ok()?.format(&Rfc3339).ok()
+}
+
 type Key = (PolicyKind, Name);
 
 /// The conditions that no status holds yet.
-fn untold(cluster: &Cluster, mesh: &Mesh, now: &str) -> Vec<(Key, Vec<Condition>)> {
-    let mut following = HashMap::new();
+fn untold(cluster: &Cluster, mesh: &Mesh, current: &BTreeSet<WorkloadId>, now: &str) -> Vec<(Key, Vec<Condition>)> {
     let of = |(key, policy): (&Key, &Policy)| {
         let origin = format!("{} {}", key.0.as_str(), key.1);
         let problems: Vec<&Problem> = mesh.policy_problems().iter().filter(|problem| problem.file == origin).collect();
-        let selected = selected(policy, mesh, &mut following);
+        let selected = selected(policy, mesh, current);
         let (generation, resources) = (policy.generation, &*policy.parsed.resources);
         let subject = Subject { generation, resources, problems: &problems, selected: &selected };
         let conditions = conditions(subject, &policy.conditions, now);
@@ -57,51 +70,53 @@ fn untold(cluster: &Cluster, mesh: &Mesh, now: &str) -> Vec<(Key, Vec<Condition>
     cluster.policies().filter_map(of).collect()
 }
 
-fn selected<'m>(
-    policy: &Policy,
-    mesh: &'m Mesh,
-    following: &mut HashMap<&'m WorkloadId, Following>,
-) -> Vec<(&'m WorkloadId, Following)> {
+/// The pods that a policy selects.
+fn selected<'m>(policy: &Policy, mesh: &'m Mesh, current: &BTreeSet<WorkloadId>) -> Vec<(&'m WorkloadId, Following)> {
     let root = &mesh.settings().root_namespace;
     let selected = mesh.workloads().filter(|workload| {
         let (namespace, labels) = (workload.id.namespace(), &workload.labels);
         policy.parsed.resources.iter().any(|resource| selects(resource, root, namespace, labels))
     });
-    let mut state = |id: &'m WorkloadId, proxy: Proxy| {
-        *following.entry(id).or_insert_with(|| match proxy {
-            Proxy::Absent => Following::Unmeshed,
-            _ => standing(mesh, id),
-        })
+    let following = |workload: &Workload| match workload.proxy {
+        Proxy::Absent => Following::Unmeshed,
+        _ if current.contains(&workload.id) => Following::Current,
+        _ => Following::Behind,
     };
-    selected.map(|workload| (&workload.id, state(&workload.id, workload.proxy))).collect()
-}
-
-fn standing(mesh: &Mesh, id: &WorkloadId) -> Following {
-    let standing = mesh.standing(id);
-    match standing.streams > 0 && standing.unacknowledged == 0 {
-        true => Following::Current,
-        false => Following::Behind,
-    }
+    selected.map(|workload| (&workload.id, following(workload))).collect()
 }
 
 struct Writer {
     client: Client,
+    health: Health,
     /// What was written lately: the watch may not have told of it yet.
     written: HashMap<Key, (Instant, Vec<Condition>)>,
 }
 
 impl Writer {
     async fn write(&mut self, key: Key, conditions: Vec<Condition>) {
-        self.written.retain(|_, (at, _)| at.elapsed() < PATIENCE);
         let same = |(_, written): &(Instant, Vec<Condition>)| states(written).eq(states(&conditions));
         if self.written.get(&key).is_some_and(same) {
             return;
         }
-        if let Err(error) = self.patch(&key, &conditions).await {
-            let (kind, name) = (key.0.as_str(), &key.1);
-            warn!(kind, %name, %error, "the status can't be written");
+        match self.patch(&key, &conditions).await {
+            Ok(()) => {
+                self.health.mended(STATUS);
+            }
+            Err(error) => {
+                let reason = failed("write the status of policies", &error).to_string();
+                if self.health.broken(STATUS, reason.clone()) {
+                    warn!(kind = key.0.as_str(), name = %key.1, reason, "a status can't be written");
+                }
+            }
         }
         self.written.insert(key, (Instant::now(), conditions));
+    }
+
+    /// Forgets what was written a while ago; whether there was any, which may have to be written again.
+    fn forgets(&mut self) -> bool {
+        let count = self.written.len();
+        self.written.retain(|_, (at, _)| at.elapsed() < PATIENCE);
+        self.written.len() < count
     }
 
     async fn patch(&self, (kind, name): &Key, conditions: &[Condition]) -> Result<(), kube::Error> {
@@ -130,6 +145,8 @@ fn states(conditions: &[Condition]) -> impl Iterator<Item = (&str, &str, &str, i
     conditions.iter().map(|c| (c.kind, c.reason, c.message.as_str(), c.observed_generation))
 }
 
+/// What is wrong with writing is told under this name.
+const STATUS: &str = "status";
 /// How often acknowledgements are looked at; no call of the API server is made when nothing differs.
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long a write may take to come back by the watch.

@@ -27,12 +27,13 @@ pub async fn installed(client: &Client, namespace: &str) -> Result<Installed, Cl
         Some(root) if is_ours(&root) => is_empty(client, ROOT_NAMESPACE).await?,
         _ => false,
     };
-    let injected = injected(client).await?;
+    let injected = injected(client, namespace).await?;
     Ok(Installed { namespace: namespace.to_owned(), objects, injected, root_namespace_is_free })
 }
 
-async fn injected(client: &Client) -> Result<Vec<String>, ClientError> {
-    let labelled = ListParams::default().labels(&format!("{INJECTED}=true"));
+/// Pods that have a proxy of this control plane, and haven't ended.
+async fn injected(client: &Client, namespace: &str) -> Result<Vec<String>, ClientError> {
+    let labelled = ListParams::default().labels(&format!("{INJECTED}=true,weft.io/control-plane-ns={namespace}"));
     let pods = Kind { api_version: "v1", kind: "Pod" }.list(client, None, &labelled).await?;
     let running =
         pods.iter().filter(|pod| !["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == *phase));

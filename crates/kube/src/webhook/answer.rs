@@ -1,7 +1,7 @@
 //! What is answered: a function of the question, the pod's namespace and the cluster's settings.
 
 use k8s_openapi::api::core::v1::Pod;
-use weft_resources::{Problem, Severity, parse};
+use weft_resources::{Problem, Resource, Severity, parse};
 
 use super::review::{Request, Review};
 use crate::events::Notice;
@@ -42,19 +42,28 @@ pub(super) fn injection(request: &Request, namespace: &NamespaceMarks, config: &
     Ok(Injection { review: Review::change(request, text, warnings(&patch.remarks)), skipped: Vec::new(), notice })
 }
 
-/// Answers about a policy, in the words that a folder's reader hears.
+/// Answers about a policy, in the words that a folder's reader hears. What would be compiled to
+/// deny more than it says, since a part isn't understood, is refused.
 pub(super) fn validation(request: &Request) -> Review {
     if request.object.is_null() {
         return Review::allow(request, Vec::new());
     }
     let found = parse("", request.object.to_string().as_bytes());
-    let (errors, rest): (Vec<_>, Vec<_>) = found.problems.iter().partition(|it| it.severity == Severity::Error);
-    let notes: Vec<String> = rest.into_iter().filter(|it| it.severity == Severity::Warning).map(words).collect();
-    if errors.is_empty() {
+    let of = |severity| found.problems.iter().filter(move |it| it.severity == severity).map(words);
+    let (errors, notes): (Vec<String>, Vec<String>) = (of(Severity::Error).collect(), of(Severity::Warning).collect());
+    if errors.is_empty() && !found.resources.iter().any(is_broken) {
         return Review::allow(request, warnings(&notes));
     }
-    let errors: Vec<String> = errors.into_iter().map(words).collect();
-    Review::deny(request, errors.join("; "), warnings(&notes))
+    Review::deny(request, [errors, notes].concat().join("; "), Vec::new())
+}
+
+/// Whether a part of a policy isn't understood.
+fn is_broken(resource: &Resource) -> bool {
+    let rules = match resource {
+        Resource::AuthorizationPolicy(policy) => policy.rules.as_slice(),
+        Resource::PeerAuthentication(_) => &[],
+    };
+    resource.defect().is_some() || rules.iter().any(|rule| rule.defect.is_some())
 }
 
 /// A problem without file and line, which an object has none of.

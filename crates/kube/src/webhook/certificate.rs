@@ -49,6 +49,12 @@ fn kept(data: &Data, now: SystemTime) -> Vec<String> {
     held.take(MAX_KEPT).collect()
 }
 
+/// Whether callers who know the authorities of `new` still trust the certificate of `old`.
+pub(super) fn goes_on(old: &Data, new: &Data) -> bool {
+    // The newest authority of a bundle is the one that signed.
+    authorities(old).first().is_some_and(|signer| authorities(new).contains(signer))
+}
+
 /// Each authority of the bundle, PEM, the newest first.
 fn authorities(data: &Data) -> Vec<String> {
     let text = data.get(AUTHORITY).map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned()).unwrap_or_default();
@@ -100,6 +106,7 @@ mod tests {
         assert!(matches!(judge(&renewed, due), Judgement::Serves(_)));
         assert_eq!(authorities(&renewed).len(), 2);
         assert_eq!(authorities(&renewed)[1], kept[0]);
+        assert!(goes_on(&data, &renewed) && !goes_on(&renewed, &data));
         let later = due + LIFETIME;
         assert_eq!(judge(&renewed, later), Judgement::Due(Vec::new()), "what has expired is dropped");
     }

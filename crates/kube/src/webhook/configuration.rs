@@ -4,18 +4,25 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use serde_json::{Value, json};
 
+use crate::names::CONTROLLER;
+
 /// What is to be changed in the injector's configuration; a strategic merge patch, or nothing.
-/// `meshed` is `None` while the namespaces aren't known yet.
+/// Only webhooks that lead to the Service of `namespace` are touched: others are another control
+/// plane's. `meshed` is `None` while the namespaces aren't known yet.
 pub(super) fn injector(
     found: &MutatingWebhookConfiguration,
+    namespace: &str,
     bundle: &ByteString,
     meshed: Option<&BTreeSet<String>>,
 ) -> Option<Value> {
-    let webhooks = found.webhooks.as_deref().unwrap_or_default().iter().filter_map(|webhook| {
+    let own = found.webhooks.iter().flatten().filter(|webhook| is_own(&webhook.client_config, namespace));
+    let webhooks = own.filter_map(|webhook| {
         let trust = changed_bundle(webhook.client_config.ca_bundle.as_ref(), bundle);
         let listed = meshed.filter(|_| webhook.name.starts_with(MESHED));
         let selector = listed.and_then(|meshed| changed_selector(webhook.namespace_selector.as_ref()?, meshed));
@@ -25,11 +32,16 @@ pub(super) fn injector(
 }
 
 /// What is to be changed in the validator's configuration.
-pub(super) fn validator(found: &ValidatingWebhookConfiguration, bundle: &ByteString) -> Option<Value> {
-    let webhooks = found.webhooks.as_deref().unwrap_or_default().iter().filter_map(|webhook| {
+pub(super) fn validator(found: &ValidatingWebhookConfiguration, namespace: &str, bundle: &ByteString) -> Option<Value> {
+    let own = found.webhooks.iter().flatten().filter(|webhook| is_own(&webhook.client_config, namespace));
+    let webhooks = own.filter_map(|webhook| {
         change(&webhook.name, changed_bundle(webhook.client_config.ca_bundle.as_ref(), bundle), None)
     });
     patch(webhooks.collect())
+}
+
+fn is_own(config: &WebhookClientConfig, namespace: &str) -> bool {
+    config.service.as_ref().is_some_and(|service| service.namespace == namespace && service.name == CONTROLLER)
 }
 
 /// The API server merges a list of webhooks by their names.
@@ -82,7 +94,9 @@ mod tests {
     fn found(bundle: &str, list: &[&str]) -> MutatingWebhookConfiguration {
         let webhook = |name: &str, selector: Value| {
             json!({"name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"],
-                   "clientConfig": {"caBundle": ByteString(bundle.into())}, "namespaceSelector": selector})
+                   "clientConfig": {"caBundle": ByteString(bundle.into()),
+                                    "service": {"name": "weft-controller", "namespace": "weft"}},
+                   "namespaceSelector": selector})
         };
         let never = json!({"key": NAMESPACE_NAME, "operator": "NotIn", "values": ["kube-system"]});
         let only = json!({"key": NAMESPACE_NAME, "operator": "In", "values": list});
@@ -97,12 +111,21 @@ mod tests {
     fn only_what_differs_is_changed() {
         let bundle = ByteString(b"new".to_vec());
         let meshed = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
-        assert_eq!(injector(&found("new", &["a", "b"]), &bundle, Some(&meshed)), None);
-        assert_eq!(injector(&found("new", &["x"]), &bundle, None), None, "the namespaces aren't known yet");
-        let change = injector(&found("old", &["a", "b"]), &bundle, Some(&meshed)).unwrap();
+        assert_eq!(injector(&found("new", &["a", "b"]), "weft", &bundle, Some(&meshed)), None);
+        assert_eq!(injector(&found("new", &["x"]), "weft", &bundle, None), None, "the namespaces aren't known yet");
+        let change = injector(&found("old", &["a", "b"]), "weft", &bundle, Some(&meshed)).unwrap();
         assert_eq!(change["webhooks"].as_array().unwrap().len(), 2);
         assert_eq!(change["webhooks"][0]["clientConfig"], json!({"caBundle": bundle}));
         assert!(change["webhooks"][0].get("namespaceSelector").is_none());
+    }
+
+    /// Two controllers of two namespaces would undo each other's work without an end.
+    #[test]
+    fn what_is_another_control_planes_is_left_alone() {
+        assert_eq!(
+            injector(&found("old", &["x"]), "other", &ByteString(b"new".to_vec()), Some(&BTreeSet::new())),
+            None
+        );
     }
 
     #[test]
@@ -110,7 +133,7 @@ mod tests {
         let bundle = ByteString(b"new".to_vec());
         let list = |meshed: &[&str]| {
             let meshed = meshed.iter().map(|name| (*name).to_owned()).collect();
-            let change = injector(&found("new", &["x"]), &bundle, Some(&meshed)).unwrap();
+            let change = injector(&found("new", &["x"]), "weft", &bundle, Some(&meshed)).unwrap();
             assert_eq!(change["webhooks"].as_array().unwrap().len(), 1);
             let expressions = &change["webhooks"][0]["namespaceSelector"]["matchExpressions"];
             assert_eq!(expressions[0]["operator"], "NotIn");

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -60,8 +59,8 @@ pub(super) struct Keeper {
     injector: Seen<MutatingWebhookConfiguration>,
     validator: Seen<ValidatingWebhookConfiguration>,
     serving: watch::Sender<Option<Arc<ServerConfig>>>,
-    /// The certificate in use, and the one that is about to be.
-    used: Option<ByteString>,
+    /// What is in use, and when what follows it may be.
+    used: Option<Data>,
     ripening: Option<Instant>,
     /// What was last complained of, so that it is said once.
     complaint: String,
@@ -210,13 +209,13 @@ impl Keeper {
         let bundle = data.get(AUTHORITY).cloned().unwrap_or_default();
         let meshed = self.listed.then(|| self.namespaces.meshed(&self.namespace));
         if let Some(Some(found)) = &self.injector
-            && let Some(change) = configuration::injector(found, &bundle, meshed.as_ref())
+            && let Some(change) = configuration::injector(found, &self.namespace, &bundle, meshed.as_ref())
         {
             let api = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
             self.injector = Some(Some(within(api.patch(INJECTOR, &PatchParams::default(), &strategic(change))).await?));
         }
         if let Some(Some(found)) = &self.validator
-            && let Some(change) = configuration::validator(found, &bundle)
+            && let Some(change) = configuration::validator(found, &self.namespace, &bundle)
         {
             let api = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
             self.validator =
@@ -229,10 +228,12 @@ impl Keeper {
     /// server has read the configurations; says how long.
     fn serve(&mut self, data: &Data, trusted: &Result<(), Failed>) -> Result<Option<Duration>, Failed> {
         let (Some(leaf), Some(key)) = (data.get(CERTIFICATE), data.get(KEY)) else { return Ok(None) };
-        if self.used.as_ref() == Some(leaf) {
+        let is_used = |used: &Data| used.get(CERTIFICATE) == Some(leaf);
+        if self.used.as_ref().is_some_and(is_used) {
             return Ok(None);
         }
-        if self.used.is_some() {
+        // Where nobody trusts the old one any more (its Secret was deleted), there is nothing to wait for.
+        if self.used.as_ref().is_some_and(|used| certificate::goes_on(used, data)) {
             if trusted.is_err() {
                 return Ok(None);
             }
@@ -244,7 +245,7 @@ impl Keeper {
         }
         let config = NamedServer::config(&leaf.0, &key.0).map_err(|error| Failed::Make(error.to_string()))?;
         self.serving.send_replace(Some(config));
-        (self.used, self.ripening) = (Some(leaf.clone()), None);
+        (self.used, self.ripening) = (Some(data.clone()), None);
         Ok(None)
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Counts; shared by the webhooks and whoever serves metrics.
 #[derive(Debug, Default)]
 pub struct Metrics {
     counts: Mutex<BTreeMap<Series, u64>>,
+    unmeshed: AtomicUsize,
 }
 
 /// One series.
@@ -32,6 +34,16 @@ impl Metrics {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(series).or_default() += 1;
     }
 
+    /// An event was never posted.
+    pub(crate) fn event_dropped(&self) {
+        self.count(Series::EventsDropped);
+    }
+
+    /// How many pods run without the proxy that they should have.
+    pub(crate) fn set_unmeshed(&self, pods: usize) {
+        self.unmeshed.store(pods, Ordering::Relaxed);
+    }
+
     /// The counters in Prometheus' text format.
     pub fn render(&self) -> String {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,6 +58,9 @@ impl Metrics {
             }
             let _ = writeln!(text, "{name}{labels} {count}");
         }
+        let unmeshed = self.unmeshed.load(Ordering::Relaxed);
+        let help = "Pods that should have a proxy and run without one.";
+        let _ = writeln!(text, "# HELP {UNMESHED} {help}\n# TYPE {UNMESHED} gauge\n{UNMESHED} {unmeshed}");
         text
     }
 }
@@ -65,6 +80,7 @@ impl Series {
     }
 }
 
+const UNMESHED: &str = "weft_pods_without_proxy";
 const INJECTION: &str = "weft_injection_responses_total";
 const VALIDATION: &str = "weft_validation_responses_total";
 
@@ -79,7 +95,7 @@ mod tests {
         metrics.count(Series::Injected);
         metrics.count(Series::Injected);
         let text = metrics.render();
-        assert_eq!(text.matches("# TYPE").count(), 1);
+        assert_eq!(text.matches("# TYPE").count(), 2);
         assert!(text.contains("weft_injection_responses_total{skip=\"false\",skip_reason=\"\"} 2\n"), "{text}");
         assert!(text.contains("{skip=\"true\",skip_reason=\"host_network_enabled\"} 1\n"), "{text}");
     }

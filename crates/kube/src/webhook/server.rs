@@ -25,7 +25,7 @@ use super::keeper::Namespaces;
 use super::metrics::{Metrics, Series};
 use super::review::{self, MAX_REVIEW_BYTES, Review, read_review};
 use crate::events::Events;
-use crate::inject::{Config, NamespaceMarks};
+use crate::inject::{Config, NamespaceMarks, Reason};
 
 /// Answers, with what an answer needs.
 pub(super) struct Injector {
@@ -161,7 +161,8 @@ impl Injector {
         if injection.skipped.is_empty() {
             self.metrics.count(Series::Injected);
         }
-        for reason in &injection.skipped {
+        // Two webhooks may match one pod; the second finds it done.
+        for reason in injection.skipped.iter().filter(|reason| **reason != Reason::AlreadyInjected) {
             self.metrics.count(Series::Skipped(reason.code()));
         }
         let told = injection.notice.clone().filter(|_| question.dry_run != Some(true));

@@ -82,6 +82,7 @@ pub fn load(path: &Path) -> Result<Loaded, FileError> {
         Update::Inbound(Box::new(inbound)),
     ];
     let config = listeners(&file, (workload, addresses), &destinations)?;
+    let destinations = record::workloads(&destinations).into_iter().chain(destinations).collect();
     Ok(Loaded { config: Config { access: access(folder, &file)?, ..config }, updates, destinations })
 }
 
@@ -89,10 +90,7 @@ pub fn load(path: &Path) -> Result<Loaded, FileError> {
 pub fn answer(destinations: &[Destination], mut asked: mpsc::UnboundedReceiver<Order>, told: &mpsc::Sender<Update>) {
     while let Some(order) = asked.blocking_recv() {
         let Order::Subscribe(name) = order else { continue };
-        let found = destinations.iter().find(|d| {
-            let mut ips = d.addresses.iter().chain(d.endpoints.iter().map(|e| &e.address));
-            d.host == name || ips.any(|ip| ip.to_string() == name)
-        });
+        let found = destinations.iter().find(|d| d.host == name || d.addresses.iter().any(|ip| ip.to_string() == name));
         let update = found.map_or(Update::Gone(name), |d| Update::Destination(Box::new(d.clone())));
         if told.blocking_send(update).is_err() {
             return;

@@ -92,6 +92,29 @@ fn destination(field: &str, written: &written::Destination) -> Read<Destination>
     })
 }
 
+/// The endpoints of services as destinations of their own, by their own addresses and ports; each once.
+pub(super) fn workloads(services: &[Destination]) -> Vec<Destination> {
+    let mut found: Vec<Destination> = Vec::new();
+    for (service, endpoint) in services.iter().flat_map(|service| service.endpoints.iter().map(move |e| (service, e))) {
+        let Some(workload) = &endpoint.workload else { continue };
+        if found.iter().any(|known| known.addresses.contains(&endpoint.address)) {
+            continue;
+        }
+        let mut ports: Vec<ServicePort> =
+            service.ports.iter().map(|port| ServicePort { port: port.target, ..*port }).collect();
+        ports.sort_by_key(|port| port.port);
+        ports.dedup_by_key(|port| port.port);
+        found.push(Destination {
+            host: workload.to_string(),
+            addresses: vec![endpoint.address],
+            ports,
+            endpoints: vec![endpoint.clone()],
+            ..service.clone()
+        });
+    }
+    found
+}
+
 /// Anything outside the mesh's own ranges would pass plainly.
 fn mesh_address(field: &str, text: &str) -> Read<IpAddr> {
     let expected = "an address of 240.240.0.0/16 or fd77:6566:7400::/48";

@@ -323,7 +323,7 @@ impl Exchange<'_> {
         let detail = error.map_or("ended without an answer".to_owned(), ToString::to_string);
         let mut fault = self.fault(Failure { hop: self.callee.place(), cause, detail });
         let is_clean = error.is_none() && at_hand == 0;
-        if is_clean && matches!(self.callee, Callee::Proxy(_)) {
+        if is_clean && (matches!(self.callee, Callee::Proxy(_)) || self.server.stream.had_ended_before()) {
             fault.reached = self.nothing_processed();
         }
         fault

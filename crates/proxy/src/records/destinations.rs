@@ -69,7 +69,7 @@ impl Destinations {
         if let Some(service) = self.find(key) {
             return Ok(Looked::Found(Some(service)));
         }
-        let full = self.asked.len() >= SUBSCRIPTIONS;
+        let full = !self.asked.contains_key(key) && self.asked.len() >= SUBSCRIPTIONS && !self.forget_absent(orders);
         match self.asked.get_mut(key) {
             Some(asked) => {
                 asked.used = Instant::now();
@@ -91,6 +91,17 @@ impl Destinations {
                 Ok(Looked::Wait(arrived))
             }
         }
+    }
+
+    /// Gives up the name or address that nobody has and that wasn't asked for the longest. A program
+    /// that calls many others outside of the mesh goes on, so. Returns whether there was one.
+    fn forget_absent(&mut self, orders: &mpsc::UnboundedSender<Order>) -> bool {
+        let absent = self.asked.iter().filter(|(_, asked)| matches!(asked.state, State::Absent));
+        let Some(key) = absent.min_by_key(|(_, asked)| asked.used).map(|(key, _)| key.clone()) else { return false };
+        self.asked.remove(&key);
+        // The control thread is gone only when the process ends.
+        let _ended = orders.send(Order::Unsubscribe(key.text()));
+        true
     }
 
     pub(super) fn put(&mut self, record: Destination, now: Instant) {
@@ -178,4 +189,31 @@ impl Key {
 fn keys(record: &Destination) -> impl Iterator<Item = Key> {
     let addresses = record.addresses.iter().copied().map(Key::Address);
     std::iter::once(Key::Host(record.host.clone())).chain(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn what_is_outside_of_the_mesh_never_fills_the_bound() {
+        let (orders, mut asked) = mpsc::unbounded_channel();
+        let mut destinations = Destinations::default();
+        let address = |at: usize| Key::Address(Ipv4Addr::from_bits(at as u32).into());
+        for at in 0..SUBSCRIPTIONS {
+            assert!(matches!(destinations.look(&address(at), &orders), Ok(Looked::Wait(_))));
+        }
+        assert!(destinations.look(&address(SUBSCRIPTIONS), &orders).is_err(), "nobody has answered yet");
+        destinations.remove(&address(7).text());
+        assert!(matches!(destinations.look(&address(7), &orders), Ok(Looked::Found(None))));
+        assert!(matches!(destinations.look(&address(SUBSCRIPTIONS), &orders), Ok(Looked::Wait(_))));
+        let mut last = Vec::new();
+        while let Ok(order) = asked.try_recv() {
+            last.push(order);
+        }
+        let expected = [Order::Unsubscribe(address(7).text()), Order::Subscribe(address(SUBSCRIPTIONS).text())];
+        assert_eq!(last[SUBSCRIPTIONS..], expected);
+    }
 }

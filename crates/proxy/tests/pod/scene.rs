@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weft_mesh::record::{
     AppProtocol, Destination, Endpoint, Inbound, MtlsMode, Peer, PeerAuthentication, Scoped, ServicePort, Tunnel,
@@ -62,7 +62,12 @@ impl Scene {
         self.start_proxy((name, account, at))
     }
 
-    fn start_proxy(&mut self, (name, account, at): (&str, &str, usize)) -> u32 {
+    fn start_proxy(&mut self, pod: (&str, &str, usize)) -> u32 {
+        self.start_proxy_with(pod, &[])
+    }
+
+    /// A proxy whose environment differs from what the injector writes.
+    fn start_proxy_with(&mut self, (name, account, at): (&str, &str, usize), changed: &[(&str, &str)]) -> u32 {
         let token = self.folder.path().join(name);
         std::fs::write(&token, format!("token-of-{account}\n")).unwrap();
         let uid = PROXY_UID.to_string();
@@ -82,6 +87,7 @@ impl Scene {
             ("WEFT_SCRAPE", r#"{"port":8080,"path":"/metrics"}"#),
             ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         ]);
+        command.envs(changed.iter().copied());
         let path = self.folder.path().join(format!("{name}.log"));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         self.node.start(command.stderr(log))
@@ -226,16 +232,43 @@ fn certificates_are_renewed_and_streams_begun_with_the_newest() {
 }
 
 #[test]
+fn without_a_good_token_or_the_right_control_plane_a_pod_is_never_ready() {
+    if skipped() {
+        return;
+    }
+    let mut scene = Scene::new(Duration::from_secs(3600));
+    let token = scene.folder.path().join("stale");
+    std::fs::write(&token, "somebody else's").unwrap();
+    let other = "spiffe://cluster.local/ns/weft/sa/somebody-else";
+    for (changed, told) in [
+        (("WEFT_TOKEN_FILE", token.to_str().unwrap()), "expected a token"),
+        (("WEFT_TOKEN_FILE", "/nowhere"), "/nowhere: No such file"),
+        (("WEFT_SERVICE_ACCOUNT", "web"), "web"),
+        (("WEFT_CONTROL_IDENTITY", other), "somebody-else"),
+    ] {
+        let proxy = scene.start_proxy_with(("api-2", "api", 2), &[changed]);
+        wait(told, || scene.log("api-2").lines().any(|line| line.contains("no certificate") && line.contains(told)));
+        let admin = SocketAddr::new(addresses(2)[0], 15020);
+        scene.node.inside(OUTSIDER, || {
+            assert!(page(admin, "/ready").contains(" 503 "));
+            assert!(page(admin, "/live").contains(" 200 "));
+        });
+        terminate(proxy);
+        scene.node.ended(proxy);
+    }
+}
+
+#[test]
 fn a_proxy_ends_when_it_is_told_to() {
     if skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(3600));
     let [web, _] = scene.proxies;
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     terminate(web);
     assert!(scene.node.ended(web), "{}", scene.log("web"));
-    assert!(begun.elapsed() < Duration::from_secs(5), "nothing was open, and it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "nothing was open, and it took {:?}", begun.elapsed());
 }
 
 /// The pods of `api` end one after another and come back, as in a rolling restart, while `web` calls
@@ -261,8 +294,10 @@ fn a_rolling_restart_loses_nothing() {
         assert!(scene.node.ended(programs[at]), "the program of {name}");
         scene.control.replace(service(&[1, 2]), &["default/web"]);
         load.wait_answers(20);
+        let told = Instant::now();
         terminate(proxy);
         assert!(scene.node.ended(proxy), "{}", scene.log(name));
+        assert!(told.elapsed() < Duration::from_secs(15), "callers' connections held it for {:?}", told.elapsed());
         load.wait_answers(20);
         pods[at].3 = scene.start_proxy((name, "api", address));
         scene.wait_ready(place, address);

@@ -24,6 +24,18 @@ fn a_pair_carries_curl_to_python_over_mutual_tls() {
 }
 
 #[test]
+fn a_workload_is_called_by_its_own_address_too() {
+    let rig = Rig::new();
+    let _program = rig.program();
+    let _server = rig.proxy("server.json", &rig.server());
+    let mut client = rig.client();
+    client["outbound"][0]["destination"] = json!("240.240.1.9:8080");
+    let _client = rig.proxy("client.json", &client);
+    assert_eq!(rig.through_the_pair().as_deref(), Some("hello from the server"));
+    assert!(rig.metrics(rig.ports.client_admin).contains("destination_service=\"default/server\""));
+}
+
+#[test]
 fn a_stranger_of_the_same_mesh_is_denied_by_policy() {
     let rig = Rig::new();
     let _program = rig.program();

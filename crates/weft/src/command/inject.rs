@@ -32,7 +32,7 @@ fn work(paths: &[String], edit: impl Fn(&str) -> Result<Edited, ManifestError>) 
     let (mut texts, mut reports) = (Vec::new(), Vec::new());
     for path in paths {
         for (name, text) in read(path)? {
-            let edited = edit(&text).context(name)?;
+            let edited = edit(&text).map_err(|error| refused(&name, &error))?;
             texts.push(edited.text);
             reports.extend(edited.reports);
         }
@@ -40,6 +40,16 @@ fn work(paths: &[String], edit: impl Fn(&str) -> Result<Edited, ManifestError>) 
     print::raw(&join(&texts));
     Report::lines(&reports).iter().for_each(|line| print::note(&print::tame(line)));
     Ok(ExitCode::SUCCESS)
+}
+
+fn refused(name: &str, error: &ManifestError) -> Failure {
+    let failure = Failure::new(format!("{name}: {error}"));
+    match error {
+        ManifestError::Unfit { .. } => {
+            failure.hint("leave it out with the annotation linkerd.io/inject: disabled on its pod template")
+        }
+        ManifestError::Syntax { .. } | ManifestError::Form { .. } => failure,
+    }
 }
 
 /// One stream of documents out of several files.

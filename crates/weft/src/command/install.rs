@@ -67,8 +67,10 @@ fn controller(access: &Access, args: &InstallArgs) -> Result<Vec<Value>, Failure
             definitions: DEFINITIONS.iter().map(|definition| Some(definition.manifest())).collect(),
             root_namespace: RootNamespace::Unknown,
             meshed: Vec::new(),
+            elsewhere: None,
+            values: None,
         },
-        false => ask(access, async |cluster| install::present(&cluster.client).await)?,
+        false => ask(access, async |cluster| install::present(&cluster.client, &access.namespace).await)?,
     };
     for (definition, found) in DEFINITIONS.iter().zip(&present.definitions) {
         let why = match found.as_ref().map(crds::missing_versions) {
@@ -81,6 +83,16 @@ fn controller(access: &Access, args: &InstallArgs) -> Result<Vec<Value>, Failure
             definition.name
         ))
         .hint("first: weft install --crds | kubectl apply -f -"));
+    }
+    if let Some(other) = present.elsewhere {
+        return Err(Failure::new(format!(
+            "the cluster has a control plane in the namespace {other}, and can have one"
+        ))
+        .hint(format!("update that one: weft install -L {other}; or take it away first: weft uninstall -L {other}")));
+    }
+    let changes = present.values.as_ref().map(|installed| values.changes(installed)).unwrap_or_default();
+    for change in changes {
+        print::note(&format!("weft: this changes what is installed: {change}"));
     }
     let Present { root_namespace, meshed, .. } = present;
     Ok(install::manifests(&Plan { namespace: access.namespace.clone(), values, root_namespace, meshed }))

@@ -7,5 +7,6 @@ mod authz_running;
 mod authz_test;
 mod folders;
 mod help;
+mod inject;
 mod install;
 mod room;

@@ -11,6 +11,7 @@ fn config() -> Config {
         control_address: "10.0.0.9:15012".into(),
         trust_anchors: "PEM $(A)".into(),
         resources: Resources::default(),
+        log: "info".into(),
     }
 }
 
@@ -61,6 +62,19 @@ fn what_a_pod_has_stays_behind_what_it_gets() {
     assert_eq!(value("WEFT_TRUST_ANCHORS"), "PEM $$(A)", "the kubelet must expand nothing");
     assert_eq!(pod["spec"]["initContainers"][0]["args"][1], "7");
     assert_eq!(pod["spec"]["initContainers"][1]["securityContext"]["runAsUser"], 7);
+}
+
+/// What the proxy's user sends isn't redirected.
+#[test]
+fn the_proxy_has_a_user_of_its_own() {
+    let pod = json!({"metadata": {}, "spec": {"securityContext": {"runAsUser": 2102},
+        "containers": [{"name": "web", "securityContext": {"runAsUser": 2103}}]}});
+    let injected = injected(&pod, &[]);
+    let init = &injected["spec"]["initContainers"];
+    assert_eq!(init[1]["securityContext"]["runAsUser"], 2104);
+    assert_eq!(init[0]["args"][1], "2104");
+    let remarks = patch(&pod, &Settings::default(), &config()).remarks;
+    assert_eq!(remarks, ["a container runs as the user 2102, so the proxy runs as 2104"]);
 }
 
 #[test]

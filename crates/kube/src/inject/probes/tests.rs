@@ -15,7 +15,7 @@ fn every_kind_is_made_by_the_proxy() {
     let container = json!({
         "name": "web",
         "ports": [{"name": "http", "containerPort": 8080}],
-        "livenessProbe": {"httpGet": {"port": "http", "path": "/live", "scheme": "HTTPS", "host": "web",
+        "livenessProbe": {"httpGet": {"port": "http", "path": "/live", "scheme": "HTTPS", "host": "127.0.0.1",
             "httpHeaders": [{"name": "X", "value": "y"}]}, "timeoutSeconds": 7, "periodSeconds": 3},
         "readinessProbe": {"tcpSocket": {"port": 9}},
         "startupProbe": {"grpc": {"port": 10, "service": "s"}, "terminationGracePeriodSeconds": 4},
@@ -24,7 +24,7 @@ fn every_kind_is_made_by_the_proxy() {
     assert_eq!(
         handlers(container.clone()),
         json!({
-            "/app-health/web/livez": {"httpGet": {"port": 8080, "path": "/live", "scheme": "HTTPS", "host": "web",
+            "/app-health/web/livez": {"httpGet": {"port": 8080, "path": "/live", "scheme": "HTTPS", "host": "127.0.0.1",
                 "headers": [["X", "y"]]}, "timeoutSeconds": 7},
             "/app-health/web/readyz": {"tcpSocket": {"port": 9}, "timeoutSeconds": 1},
             "/app-health/web/startupz": {"grpc": {"port": 10, "service": "s"}, "timeoutSeconds": 1},
@@ -57,6 +57,16 @@ fn a_port_that_no_one_knows_is_left_to_the_kubelet() {
         );
         assert!(rewritten.operations.is_empty() && rewritten.handlers.is_empty());
     }
+}
+
+#[test]
+fn a_probe_of_another_host_is_the_kubelets() {
+    let probe = json!({"httpGet": {"port": 80, "host": "example.com"}});
+    let rewritten = rewrite(&pod(json!({"name": "web", "livenessProbe": probe})));
+    assert_eq!(
+        rewritten.remarks,
+        ["livenessProbe of the container \"web\" stays as it is: its host is a name, and not the pod"]
+    );
 }
 
 #[test]

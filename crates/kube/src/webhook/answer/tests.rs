@@ -24,6 +24,7 @@ fn config() -> Config {
         control_address: "10.0.0.9:15012".into(),
         trust_anchors: "PEM".into(),
         resources: Resources::default(),
+        log: "info".into(),
     }
 }
 
@@ -95,6 +96,16 @@ fn a_policy_is_judged_in_the_folders_words() {
         assert!(message.contains(&problem.message), "{message} lacks {problem}");
     }
     assert!(message.starts_with("spec.action: expected"), "{message}");
+}
+
+/// `form` for `from` would admit everybody.
+#[test]
+fn an_unknown_field_is_refused() {
+    let bad = policy(json!({"action": "ALLOW", "rules": [{"form": []}]}));
+    let response = written(&validation(&question("AuthorizationPolicy", bad)));
+    assert_eq!(response["allowed"], false);
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("spec.rules[0].form: expected a known field"), "{message}");
 }
 
 #[test]
