@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::control_plane::{name, unread};
 use super::observed::{Asked, Observed, Scope};
 use super::report::{Finding, Problem, Report, few};
-use crate::inject::{Missing, NamespaceMarks, is_meshed as is_in_mesh};
+use crate::inject::{Candidate, NamespaceMarks, is_meshed as is_in_mesh};
 use crate::install::VERSION;
 use crate::names::PROXY_CONTAINER;
 
@@ -41,10 +41,14 @@ pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
 
 /// Pods that the injector would give a proxy if they were made now.
 fn without_proxy(seen: &Observed) -> Option<Problem> {
-    let mut missing = Missing::new(&seen.namespace);
-    namespaces(seen).for_each(|namespace| drop(missing.put_namespace(namespace)));
-    seen.pods.iter().flatten().for_each(|pod| drop(missing.put_pod(pod)));
-    let names: Vec<String> = missing.all().iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+    let namespaces: BTreeMap<String, NamespaceMarks> =
+        namespaces(seen).map(|namespace| (namespace.name.clone(), namespace)).collect();
+    let lacks = |pod: &&Pod| {
+        let namespace = pod.metadata.namespace.as_ref().and_then(|name| namespaces.get(name));
+        let candidate = Candidate::of(pod);
+        candidate.zip(namespace).is_some_and(|(pod, namespace)| pod.lacks_proxy(namespace, &seen.namespace))
+    };
+    let names: Vec<String> = seen.pods.iter().flatten().filter(lacks).map(name).collect();
     (!names.is_empty()).then(|| {
         let error = format!("{} run without a proxy, outside of the mesh: {}", names.len(), few(&names));
         Problem::new(error, "restart them: kubectl rollout restart -n NAMESPACE deploy")
