@@ -19,6 +19,7 @@ mod provider;
 mod reason;
 mod renewal;
 mod request;
+mod text;
 mod tls;
 mod verify;
 
@@ -33,6 +34,7 @@ pub use provider::provider;
 pub use reason::{Reason, describe};
 pub use renewal::{LEAST_LIFETIME, renew_at, retry_after};
 pub use request::RequestError;
+pub use text::certificate_text;
 pub use tls::{
     MeshTls, TlsSettings, TrustError, client_config_without_identity, server_config_for_anyone, server_name,
     unverified_client_config,

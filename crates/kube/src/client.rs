@@ -4,6 +4,7 @@
 
 mod error;
 mod forward;
+mod leaf;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use kube::{Client, Config};
 pub use error::{ClientError, failed};
 pub use forward::{Forward, controller};
 pub(crate) use forward::{is_ready, what_hinders};
+pub use leaf::{leaf, meshed_pods};
 
 /// What a user said about the cluster to use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

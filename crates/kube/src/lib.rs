@@ -3,11 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod analyze;
 pub mod check;
 pub mod client;
 pub mod controller;
 pub mod crds;
 pub mod events;
+pub mod explain;
 mod fetch;
 mod identity;
 pub mod inject;
@@ -16,6 +18,7 @@ mod issuer;
 pub mod manifest;
 mod model;
 pub mod names;
+pub mod report;
 mod status;
 pub mod uninstall;
 mod watch;

@@ -22,6 +22,8 @@ use std::net::IpAddr;
 use weft_compile::DefaultInbound;
 use weft_mesh::{TrustDomain, WorkloadId};
 
+pub(crate) use self::protocol::declared;
+
 use self::endpoints::Endpoints;
 use self::namespace::Namespace;
 use self::owned::Holders;
@@ -180,6 +182,16 @@ impl Cluster {
     /// The policies, by kind and name.
     pub(crate) fn policies(&self) -> impl Iterator<Item = (&(PolicyKind, Name), &Policy)> {
         self.policies.iter()
+    }
+
+    /// Every pod.
+    pub(crate) fn pod_ids(&self) -> impl Iterator<Item = &WorkloadId> {
+        self.pods.keys()
+    }
+
+    /// Every Service.
+    pub(crate) fn service_names(&self) -> impl Iterator<Item = &Name> {
+        self.services.keys()
     }
 
     /// The pods that should have a proxy and run without one.

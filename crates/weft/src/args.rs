@@ -10,21 +10,29 @@ use clap_complete::Shell;
 
 use crate::home::STATE_VARIABLE;
 
+mod analyze;
 mod authz;
 mod cluster;
 mod controller;
 mod inject;
 mod observe;
+mod parties;
 mod port;
 pub(crate) mod request;
+mod resource;
 mod target;
 
+pub(crate) use analyze::{AnalyzeArgs, AnalyzeFormat, BugReportArgs, Threshold, UseKube};
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
 pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
 pub(crate) use controller::ControllerArgs;
 pub(crate) use inject::{InjectArgs, UninjectArgs};
-pub(crate) use observe::{CheckArgs, CheckFormat, EdgesArgs, StatArgs, TapArgs, VizCommand};
+pub(crate) use observe::{
+    CheckArgs, CheckFormat, EdgesArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, VersionArgs, VizCommand,
+};
+pub(crate) use parties::{Callee, Caller};
 pub(crate) use port::PortFlag;
+pub(crate) use resource::{Resources, TableFormat};
 pub(crate) use target::{Target, UNNAMED};
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
@@ -83,6 +91,16 @@ Examples:
     /// List the certificates of workloads and of the authority.
     #[command(after_help = CERTS_HELP)]
     Certs(ReadArgs),
+    /// List the proxies: their versions, whether they have their records, and their certificates' ends.
+    ProxyStatus(ProxyStatusArgs),
+    /// Print the certificates that a cluster's pods show.
+    Identity(IdentityArgs),
+    /// Say what is wrong with a cluster's objects, with files of them, or with both together.
+    Analyze(AnalyzeArgs),
+    /// Gather what helps others to see what is wrong with a cluster's mesh; no secret is in it.
+    BugReport(BugReportArgs),
+    /// Print the versions of this program, the control plane and the proxies.
+    Version(VersionArgs),
     /// Check the running mesh, and this machine or the cluster; exit 0 when nothing fails.
     Check(CheckArgs),
     /// Print what makes a Kubernetes cluster a mesh, for kubectl apply.

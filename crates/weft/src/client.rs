@@ -32,11 +32,22 @@ pub(crate) async fn connect(home: &Home) -> Result<ControlClient<Channel>, Failu
 /// # Errors
 /// When none runs there, or the way to it is closed.
 pub(crate) async fn observe(mesh: &Mesh) -> Result<ObserveClient<Channel>, Failure> {
-    let channel = match mesh {
-        Mesh::Local(home) => local(home).await?,
-        Mesh::Cluster(access) => access.channel().await?,
-    };
-    Ok(ObserveClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES))
+    Ok(ObserveClient::new(channel(mesh).await?).max_decoding_message_size(MAX_ANSWER_BYTES))
+}
+
+/// Connects to a mesh of either home, to ask about its control plane.
+///
+/// # Errors
+/// As [`observe`].
+pub(crate) async fn control(mesh: &Mesh) -> Result<ControlClient<Channel>, Failure> {
+    channel(mesh).await.map(ControlClient::new)
+}
+
+async fn channel(mesh: &Mesh) -> Result<Channel, Failure> {
+    match mesh {
+        Mesh::Local(home) => local(home).await,
+        Mesh::Cluster(access) => access.channel().await,
+    }
 }
 
 async fn local(home: &Home) -> Result<Channel, Failure> {

@@ -24,8 +24,13 @@ pub(crate) fn percent(share: Option<f64>) -> String {
     match share {
         None => NOTHING.to_owned(),
         Some(1.0) => "100%".to_owned(),
-        Some(share) => format!("{:.2}%", (share * 1e4).floor() / 1e2),
+        Some(share) => exact_percent(share),
     }
+}
+
+/// A share as `99.87%` and `100.00%`, cut as [`percent`] is.
+pub(crate) fn exact_percent(share: f64) -> String {
+    format!("{:.2}%", (share * 1e4).floor() / 1e2)
 }
 
 /// So many in a second.
@@ -92,6 +97,11 @@ pub(crate) fn age(seconds: u64) -> String {
 pub(crate) fn instant(seconds: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| NOTHING.to_owned())
+}
+
+/// A time as RFC 3339, in UTC.
+pub(crate) fn time(time: std::time::SystemTime) -> String {
+    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_else(|_| NOTHING.to_owned())
 }
 
 /// Text, or nothing where there is none.

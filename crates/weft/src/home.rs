@@ -51,6 +51,20 @@ impl Mesh {
     }
 }
 
+impl Mesh {
+    /// The namespace that was asked for, else the one that is usual there.
+    ///
+    /// # Errors
+    /// When no kubeconfig says which.
+    pub(crate) async fn namespace(&self, asked: Option<&str>) -> Result<String, Failure> {
+        match (asked, self) {
+            (Some(asked), _) => Ok(asked.to_owned()),
+            (None, Self::Local(_)) => Ok("default".to_owned()),
+            (None, Self::Cluster(access)) => Ok(access.cluster().await?.namespace),
+        }
+    }
+}
+
 /// The state folder of one mesh.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {

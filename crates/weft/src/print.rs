@@ -42,6 +42,11 @@ pub(crate) fn tame(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+/// As [`tame`], line by line.
+pub(crate) fn tame_lines(text: &str) -> String {
+    text.lines().map(tame).collect::<Vec<_>>().join("\n")
+}
+
 /// A value as JSON on standard output.
 pub(crate) fn json(value: &impl Serialize) {
     // Our own values serialize: strings, numbers, lists and maps with string keys.

@@ -147,7 +147,7 @@ fn text() -> String {
 }
 
 fn party() -> Party {
-    Party { workload: text(), namespace: text(), app: text(), principal: String::new() }
+    Party { workload: text(), namespace: text(), app: text(), ..Party::default() }
 }
 
 /// Every text of the labels.

@@ -43,10 +43,10 @@ struct Key<'a> {
 impl Key<'_> {
     fn finish(self, meter: Meter) -> Edge {
         let party = |[namespace, app, principal]: [&str; 3]| Party {
-            workload: String::new(),
             namespace: namespace.to_owned(),
             app: app.to_owned(),
             principal: principal.to_owned(),
+            ..Party::default()
         };
         let (namespace, name) = self.service;
         Edge {

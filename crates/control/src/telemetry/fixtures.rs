@@ -10,7 +10,7 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 pub(crate) fn party(app: &str) -> Party {
     let text = app.to_owned();
     let principal = format!("spiffe://cluster.local/ns/default/sa/{app}");
-    Party { workload: text.clone(), namespace: "default".to_owned(), app: text, principal }
+    Party { workload: text.clone(), namespace: "default".to_owned(), app: text, principal, kind: String::new() }
 }
 
 /// Connections of `from` to `to`, ended by `flag`, as `reporter` sees them.

@@ -3,16 +3,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
+use weft_compile::Owner;
 use weft_mesh::WorkloadId;
 use weft_wire::proto::weft::v1::{
-    Edge, Health, Leaf, Party, Reporter, Series, Signals, StatRow, TapEvents, TapFilter, Watch,
+    Edge, Health, Leaf, NumberedFilter, Party, Reporter, Resource, Series, Signals, StatRow, TapEvents, TapFilter,
+    Traffic, Watch,
 };
 
 use super::aggregate::{Age, Aggregate};
+use super::near::Near;
+use super::resource::{self, Other, POD, Place};
+use super::stat::Count;
+use super::sums::Sums;
 use super::tap::Taps;
 use super::{edges, exposition, stat};
 
@@ -44,20 +50,40 @@ struct Stream {
     workload: WorkloadId,
     /// How labels name its workload.
     own: Party,
-    /// The aggregate's numbers of its series.
-    numbers: HashMap<u32, u32>,
+    /// The numbers of its series: the aggregate's, and its pod's own.
+    numbers: HashMap<u32, Numbers>,
+    near: Near,
     /// Its open connections by its own ids.
     open: HashMap<u32, u64>,
     health: Option<Health>,
     leaf: Option<Leaf>,
     flushed: u64,
+    /// When it last told anything.
+    seen: SystemTime,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    whole: u32,
+    near: u32,
+}
+
+/// What a cluster knows of a workload whose proxy reports, and that proxies don't.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) service: String,
+    pub(crate) owner: Option<Owner>,
+}
+
+/// Who made the workloads that a report names.
+pub(crate) type Owners = HashMap<WorkloadId, Owner>;
 
 /// What a proxy last told of itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told {
     pub(crate) health: Option<Health>,
     pub(crate) leaf: Option<Leaf>,
+    pub(crate) seen: Option<SystemTime>,
 }
 
 /// Why a report ends its stream.
@@ -90,24 +116,29 @@ impl Hub {
         Self(Arc::new(Inner { began: Instant::now(), state, watch, answered: watch::Sender::default() }))
     }
 
-    /// The proxy of a workload of this service begins to report.
-    pub(crate) fn report(&self, workload: &WorkloadId, service: String) -> Reporting {
-        let own = Party {
+    /// The proxy of a workload begins to report.
+    pub(crate) fn report(&self, workload: &WorkloadId, known: Known) -> Reporting {
+        let mut own = Party {
             workload: workload.name().to_owned(),
             namespace: workload.namespace().to_owned(),
-            app: service,
-            principal: String::new(),
+            app: known.service,
+            ..Party::default()
         };
+        if let Some(owner) = known.owner {
+            (own.workload, own.kind) = (owner.name, owner.kind);
+        }
         let mut state = self.lock();
         state.last_stream += 1;
         let stream = Stream {
             workload: workload.clone(),
             own,
             numbers: HashMap::new(),
+            near: Near::default(),
             open: HashMap::new(),
             health: None,
             leaf: None,
             flushed: 0,
+            seen: SystemTime::now(),
         };
         let id = state.last_stream;
         state.streams.insert(id, stream);
@@ -131,6 +162,39 @@ impl Hub {
         edges::edges(&state.aggregate, &state.open(), (self.0.began.elapsed(), window))
     }
 
+    /// Golden signals of resources; see [`resource::traffic`].
+    pub(crate) fn traffic(
+        &self,
+        asked: &Resource,
+        other: &Other,
+        window: Duration,
+    ) -> (BTreeMap<Place, Traffic>, Duration) {
+        self.counted(&asked.kind, window, |counts| resource::traffic(counts, asked, other))
+    }
+
+    /// Who calls whom, as resources; see [`resource::edges`].
+    pub(crate) fn resource_edges(&self, asked: &Resource, window: Duration) -> (Vec<Edge>, Duration) {
+        self.counted(&asked.kind, window, |counts| resource::edges(counts, asked))
+    }
+
+    /// The counts that tell of resources of a kind, and what they cover.
+    fn counted<T>(&self, kind: &str, window: Duration, read: impl FnOnce(&[Count<'_>]) -> T) -> (T, Duration) {
+        let state = self.lock();
+        let times = (self.0.began.elapsed(), window);
+        if kind != POD {
+            let open = state.open();
+            let (counts, covered) = stat::counted(&state.aggregate, &open, times);
+            return (read(&counts), covered);
+        }
+        let (mut counts, mut covered) = (Vec::new(), Duration::ZERO);
+        for stream in state.streams.values() {
+            let (more, reach) = stream.near.counts(&stream.open_near(), times);
+            counts.extend(more);
+            covered = covered.max(reach);
+        }
+        (read(&counts), covered)
+    }
+
     /// The page for Prometheus.
     pub(crate) fn page(&self) -> String {
         let state = self.lock();
@@ -141,7 +205,10 @@ impl Hub {
     /// What each proxy last told of itself. Of two streams of one workload the newer counts.
     pub(crate) fn told(&self) -> BTreeMap<WorkloadId, Told> {
         let state = self.lock();
-        let told = |s: &Stream| (s.workload.clone(), Told { health: s.health.clone(), leaf: s.leaf.clone() });
+        let told = |s: &Stream| {
+            let told = Told { health: s.health.clone(), leaf: s.leaf.clone(), seen: Some(s.seen) };
+            (s.workload.clone(), told)
+        };
         state.streams.values().map(told).collect()
     }
 
@@ -192,24 +259,30 @@ impl Reporting {
     ///
     /// # Errors
     /// [`ReportError`]: the stream is to be ended. What came before the wrong part has been counted.
-    pub(crate) fn take(&self, signals: Signals) -> Result<(), ReportError> {
+    pub(crate) fn take(&self, signals: Signals, owners: &Owners) -> Result<(), ReportError> {
         let now = self.hub.0.began.elapsed();
         let mut state = self.hub.lock();
         let State { aggregate, streams, taps, .. } = &mut *state;
         // It is removed only when `self` is dropped.
         let Some(stream) = streams.get_mut(&self.id) else { return Ok(()) };
+        stream.seen = SystemTime::now();
         let age = if signals.late { Age::Late } else { Age::Fresh };
         for series in signals.series {
             if stream.numbers.len() >= MAX_STREAM_SERIES {
                 return Err(ReportError::TooMany);
             }
             let id = series.id;
-            let number = aggregate.number(stream.own_labels(series));
-            stream.numbers.insert(id, number);
+            let labels = stream.own_labels(series);
+            let near = stream.near.number(&labels, stream.workload.name());
+            stream.numbers.insert(id, Numbers { whole: aggregate.number(made(labels, owners)), near });
         }
         for delta in &signals.deltas {
-            let number = *stream.numbers.get(&delta.id).ok_or(ReportError::Unnamed(delta.id))?;
-            aggregate.add(now, number, delta, age);
+            let numbers = *stream.numbers.get(&delta.id).ok_or(ReportError::Unnamed(delta.id))?;
+            aggregate.add(now, numbers.whole, delta, age);
+            let sums = Sums::of(delta);
+            if age == Age::Fresh && sums != Sums::default() {
+                stream.near.add(now, numbers.near, &sums);
+            }
             match delta.open {
                 Some(0) => drop(stream.open.remove(&delta.id)),
                 Some(open) => drop(stream.open.insert(delta.id, open)),
@@ -247,8 +320,8 @@ impl State {
         let mut open = HashMap::new();
         for stream in self.streams.values() {
             for (id, count) in &stream.open {
-                if let Some(number) = stream.numbers.get(id) {
-                    *open.entry(*number).or_default() += count;
+                if let Some(numbers) = stream.numbers.get(id) {
+                    *open.entry(numbers.whole).or_default() += count;
                 }
             }
         }
@@ -257,6 +330,17 @@ impl State {
 }
 
 impl Stream {
+    /// Open connections by its pod's own numbers.
+    fn open_near(&self) -> HashMap<u32, u64> {
+        let mut open = HashMap::new();
+        for (id, count) in &self.open {
+            if let Some(numbers) = self.numbers.get(id) {
+                *open.entry(numbers.near).or_default() += count;
+            }
+        }
+        open
+    }
+
     /// Labels whose own side is what the token says, whatever the proxy says.
     fn own_labels(&self, mut series: Series) -> Series {
         let side = match series.reporter() {
@@ -267,6 +351,28 @@ impl Stream {
         *side = Some(Party { principal, ..self.own.clone() });
         series
     }
+}
+
+/// What one proxy is asked for: it looks for calls only where `concerns` says so.
+pub(crate) fn meant(mut watch: Watch, concerns: impl Fn(&Resource) -> bool) -> Watch {
+    let resource = |numbered: &NumberedFilter| numbered.filter.as_ref().and_then(|filter| filter.resource.clone());
+    watch.taps.retain(|numbered| resource(numbered).is_none_or(|resource| concerns(&resource)));
+    if watch.taps.is_empty() {
+        watch.interval_ms = REST_INTERVAL_MS;
+    }
+    watch
+}
+
+/// Names a workload that was called by what made it, where that is known.
+fn made(mut labels: Series, owners: &Owners) -> Series {
+    if labels.reporter() == Reporter::Source
+        && let Some(party) = &mut labels.destination
+        && let Ok(id) = WorkloadId::new(&party.namespace, &party.workload)
+        && let Some(owner) = owners.get(&id)
+    {
+        (party.workload, party.kind) = (owner.name.clone(), owner.kind.clone());
+    }
+    labels
 }
 
 /// How often proxies report while anything happens.

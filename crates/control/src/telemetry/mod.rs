@@ -7,15 +7,18 @@
 //!                           └─> taps ─> observe
 //! ```
 //!
-//! `aggregate`, `slots`, `sums`, `stat`, `edges` and `exposition` are pure, time passed in. A control
+//! A cluster's series name what made a pod, not the pod: `resource` reads them.
+//! `aggregate`, `near`, `slots`, `sums`, `stat`, `edges`, `resource` and `exposition` are pure, time passed in. A control
 //! plane that starts again starts afresh: longer history is Prometheus's work.
 
 mod aggregate;
 mod edges;
 mod exposition;
 mod hub;
+mod near;
 mod observe;
 mod report;
+mod resource;
 mod scrape;
 mod slots;
 mod stat;

@@ -13,6 +13,7 @@ use weft_wire::proto::weft::v1 as proto;
 use weft_wire::proto::weft::v1::observe_server::Observe;
 
 use super::hub::{Hub, Tapping};
+use super::resource::{self, Other, POD, SERVICE};
 use crate::certificates::Signing;
 use crate::shared::{Shared, seconds};
 
@@ -29,7 +30,13 @@ impl Observe for Observer {
 
     async fn stat(&self, request: Request<proto::StatRequest>) -> Result<Response<proto::StatResponse>, Status> {
         self.hub.flush().await;
-        let (mut rows, covered) = self.hub.stat(window(request.into_inner().window_seconds)?);
+        let request = request.into_inner();
+        let window = window(request.window_seconds)?;
+        if let Some(asked) = &request.resource {
+            let other = other(asked, request.to, request.from)?;
+            return Ok(Response::new(self.resources(asked, &other, window)));
+        }
+        let (mut rows, covered) = self.hub.stat(window);
         rows.extend(self.silent(&rows));
         rows.sort_by(|a, b| order(a).cmp(&order(b)));
         Ok(Response::new(proto::StatResponse { covered_seconds: covered.as_secs_f64(), rows }))
@@ -37,7 +44,12 @@ impl Observe for Observer {
 
     async fn edges(&self, request: Request<proto::EdgesRequest>) -> Result<Response<proto::EdgesResponse>, Status> {
         self.hub.flush().await;
-        let (edges, covered) = self.hub.edges(window(request.into_inner().window_seconds)?);
+        let request = request.into_inner();
+        let window = window(request.window_seconds)?;
+        let (edges, covered) = match &request.resource {
+            Some(asked) => self.hub.resource_edges(asked, window),
+            None => self.hub.edges(window),
+        };
         Ok(Response::new(proto::EdgesResponse { covered_seconds: covered.as_secs_f64(), edges }))
     }
 
@@ -57,6 +69,7 @@ impl Observe for Observer {
             let told = proxy.workload.parse().ok().and_then(|id| told.remove(&id)).unwrap_or_default();
             proxy.health = told.health;
             proxy.certificate = told.leaf;
+            proxy.last_seen = told.seen.map(seconds).unwrap_or_default();
         }
         let authority = self.signing.borrow().clone();
         let root = authority.as_ref().map(|authority| certificate(authority.root()));
@@ -66,6 +79,35 @@ impl Observe for Observer {
 }
 
 impl Observer {
+    /// Rows of resources: those that run, and those that ended within the window.
+    fn resources(&self, asked: &proto::Resource, other: &Other, window: Duration) -> proto::StatResponse {
+        let (mut traffic, covered) = self.hub.traffic(asked, other, window);
+        let present = self.shared.with(|mesh| resource::present(mesh, asked));
+        if *other == Other::Anyone {
+            for place in present.keys() {
+                traffic.entry(place.clone()).or_default();
+            }
+        }
+        if asked.kind == SERVICE {
+            // Callees know their application, which needn't be called as a Service is.
+            traffic.retain(|place, _| present.contains_key(place));
+        }
+        let row = |(place, traffic): (resource::Place, proto::Traffic)| {
+            let (meshed, pods) = present.get(&place).copied().unwrap_or_default();
+            let (namespace, name) = place;
+            let resource = proto::Resource { kind: asked.kind.clone(), namespace, name };
+            proto::StatRow {
+                resource: Some(resource),
+                traffic: Some(traffic),
+                meshed,
+                pods,
+                ..proto::StatRow::default()
+            }
+        };
+        let rows = traffic.into_iter().map(row).collect();
+        proto::StatResponse { covered_seconds: covered.as_secs_f64(), rows }
+    }
+
     /// Rows of the services that run and of which nothing is told.
     fn silent(&self, rows: &[proto::StatRow]) -> Vec<proto::StatRow> {
         let told: HashSet<(&str, &str)> = rows.iter().map(|row| (order(row).0, order(row).1)).collect();
@@ -95,6 +137,23 @@ impl Stream for TapStream {
             return Poll::Ready(None);
         }
         self.events.poll_recv(context).map(|events| events.map(Ok))
+    }
+}
+
+/// Pods are counted apart from what made them, and so can't be told against each other.
+fn other(asked: &proto::Resource, to: Option<proto::Resource>, from: Option<proto::Resource>) -> Result<Other, Status> {
+    let other = match (to, from) {
+        (None, None) => Other::Anyone,
+        (Some(to), None) => Other::To(to),
+        (None, Some(from)) => Other::From(from),
+        (Some(_), Some(_)) => return Err(Status::invalid_argument("expected to or from, found both")),
+    };
+    let is_pod = |kind: &str| kind == POD;
+    match &other {
+        Other::To(far) | Other::From(far) if is_pod(&far.kind) != is_pod(&asked.kind) => {
+            Err(Status::invalid_argument("expected pods on both sides, or on none"))
+        }
+        _ => Ok(other),
     }
 }
 

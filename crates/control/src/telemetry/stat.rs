@@ -71,11 +71,16 @@ pub(super) enum View {
 }
 
 /// `told` are the services of which callees tell.
-fn view(labels: &Series, told: &HashSet<(&str, &str)>) -> Option<View> {
+pub(super) fn view(labels: &Series, told: &HashSet<(&str, &str)>) -> Option<View> {
     if is_callees(labels) || !told.contains(&place(labels)) {
         return Some(View::Whole);
     }
-    NEVER_ARRIVED.contains(&labels.flag.as_str()).then_some(View::Lost)
+    never_arrived(labels).then_some(View::Lost)
+}
+
+/// Whether no proxy of the callee can have seen it.
+pub(super) fn never_arrived(labels: &Series) -> bool {
+    NEVER_ARRIVED.contains(&labels.flag.as_str())
 }
 
 /// Whether the callee's proxy tells.
@@ -102,6 +107,7 @@ impl Rows<'_> {
             service: name.cloned(),
             route: route.to_owned(),
             traffic: Some(meter.finish()),
+            ..StatRow::default()
         };
         std::iter::once(("", self.whole)).chain(self.routes).map(row).collect()
     }
@@ -167,7 +173,7 @@ fn is_failed(labels: &Series) -> bool {
 }
 
 /// Callers' proxies can't tell by Istio's label; that they verified whom they called tells.
-fn is_secured(labels: &Series) -> bool {
+pub(super) fn is_secured(labels: &Series) -> bool {
     let verified = labels.destination.as_ref().is_some_and(|party| !party.principal.is_empty());
     labels.security == MUTUAL_TLS || (!is_callees(labels) && verified)
 }

@@ -54,7 +54,13 @@ async fn observe(mesh: &Mesh) -> ObserveClient<Channel> {
 
 fn party(app: &str) -> proto::Party {
     let principal = format!("spiffe://cluster.local/ns/default/sa/{app}");
-    proto::Party { workload: app.to_owned(), namespace: "default".to_owned(), app: app.to_owned(), principal }
+    proto::Party {
+        workload: app.to_owned(),
+        namespace: "default".to_owned(),
+        app: app.to_owned(),
+        principal,
+        kind: String::new(),
+    }
 }
 
 /// Requests of `caller` to `web`, as web's proxy sees them.
@@ -88,7 +94,9 @@ async fn who_looks_gets_what_the_proxies_have_at_that_time() {
     let mut proxy = Proxy::of(&mesh, &web.assigned.token).await.unwrap();
     assert_eq!(proxy.asked().await.unwrap().interval_ms, 5_000);
     let mut looking = observe(&mesh).await;
-    let stat = tokio::spawn(async move { looking.stat(proto::StatRequest { window_seconds: 60 }).await });
+    let stat = tokio::spawn(async move {
+        looking.stat(proto::StatRequest { window_seconds: 60, ..proto::StatRequest::default() }).await
+    });
     let series = vec![requests(0, "shop"), requests(1, "app")];
     proxy.answer(Signals { series, deltas: vec![took(0, 2_000, 3), took(1, 2_000, 1)], ..Signals::default() }).await;
     let answer = soon(stat).await.unwrap().unwrap().into_inner();
@@ -99,7 +107,9 @@ async fn who_looks_gets_what_the_proxies_have_at_that_time() {
     assert!(traffic.p50_us.unwrap().abs_diff(2_000) <= 100, "{traffic:?}");
 
     let mut looking = observe(&mesh).await;
-    let edges = tokio::spawn(async move { looking.edges(proto::EdgesRequest { window_seconds: 60 }).await });
+    let edges = tokio::spawn(async move {
+        looking.edges(proto::EdgesRequest { window_seconds: 60, ..proto::EdgesRequest::default() }).await
+    });
     proxy.answer(Signals::default()).await;
     let edges = soon(edges).await.unwrap().unwrap().into_inner().edges;
     let of = |edge: &proto::Edge| edge.source.as_ref().unwrap().principal.clone();
@@ -112,11 +122,17 @@ async fn who_looks_gets_what_the_proxies_have_at_that_time() {
 async fn a_service_that_nobody_called_is_there_all_the_same() {
     let mesh = Mesh::start();
     let _web = mesh.launch("web").await;
-    let answer = soon(observe(&mesh).await.stat(proto::StatRequest { window_seconds: 60 })).await.unwrap().into_inner();
+    let answer =
+        soon(observe(&mesh).await.stat(proto::StatRequest { window_seconds: 60, ..proto::StatRequest::default() }))
+            .await
+            .unwrap()
+            .into_inner();
     assert_eq!(answer.rows.len(), 1);
     assert_eq!(answer.rows[0].traffic, Some(proto::Traffic::default()));
     for window_seconds in [0, 3_601] {
-        let refused = soon(observe(&mesh).await.stat(proto::StatRequest { window_seconds })).await;
+        let refused =
+            soon(observe(&mesh).await.stat(proto::StatRequest { window_seconds, ..proto::StatRequest::default() }))
+                .await;
         assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
     }
     mesh.end().await;
@@ -152,7 +168,9 @@ async fn a_proxy_speaks_for_its_own_workload_only() {
     let mut forged = requests(0, "shop");
     forged.destination = Some(party("bank"));
     let mut looking = observe(&mesh).await;
-    let edges = tokio::spawn(async move { looking.edges(proto::EdgesRequest { window_seconds: 60 }).await });
+    let edges = tokio::spawn(async move {
+        looking.edges(proto::EdgesRequest { window_seconds: 60, ..proto::EdgesRequest::default() }).await
+    });
     proxy.answer(Signals { series: vec![forged], deltas: vec![took(0, 9, 1)], ..Signals::default() }).await;
     let edges = soon(edges).await.unwrap().unwrap().into_inner().edges;
     assert_eq!(edges[0].destination.as_ref().unwrap().app, "web");
@@ -226,7 +244,11 @@ async fn a_proxy_that_drains_tells_its_last_after_its_workload_has_gone() {
     drop(proxy.signals);
     let mut watches = proxy.watches;
     while soon(watches.message()).await.unwrap().is_some() {}
-    let answer = soon(observe(&mesh).await.stat(proto::StatRequest { window_seconds: 60 })).await.unwrap().into_inner();
+    let answer =
+        soon(observe(&mesh).await.stat(proto::StatRequest { window_seconds: 60, ..proto::StatRequest::default() }))
+            .await
+            .unwrap()
+            .into_inner();
     assert_eq!(answer.rows[0].traffic.as_ref().unwrap().requests, 1);
     mesh.end().await;
 }

@@ -42,11 +42,11 @@ pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
 /// Pods that the injector would give a proxy if they were made now.
 fn without_proxy(seen: &Observed) -> Option<Problem> {
     let namespaces: BTreeMap<String, NamespaceMarks> =
-        namespaces(seen).map(|marks| (marks.name.clone(), marks)).collect();
+        namespaces(seen).map(|namespace| (namespace.name.clone(), namespace)).collect();
     let lacks = |pod: &&Pod| {
-        let marks = pod.metadata.namespace.as_ref().and_then(|name| namespaces.get(name));
+        let namespace = pod.metadata.namespace.as_ref().and_then(|name| namespaces.get(name));
         let candidate = Candidate::of(pod);
-        marks.zip(candidate).is_some_and(|(marks, candidate)| candidate.lacks_proxy(marks, &seen.namespace))
+        candidate.zip(namespace).is_some_and(|(pod, namespace)| pod.lacks_proxy(namespace, &seen.namespace))
     };
     let names: Vec<String> = seen.pods.iter().flatten().filter(lacks).map(name).collect();
     (!names.is_empty()).then(|| {

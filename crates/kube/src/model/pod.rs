@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as api;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use weft_compile::Owner;
 
 use super::ports::PortList;
@@ -148,10 +148,20 @@ fn owner(meta: &ObjectMeta, labels: &BTreeMap<String, String>) -> Option<Owner> 
     let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
     let hash = labels.get(TEMPLATE_HASH).filter(|_| owner.kind == "ReplicaSet");
     let deployment = hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
-    Some(match deployment {
-        Some(name) => Owner { kind: "Deployment".to_owned(), name: name.to_owned() },
+    let cron_job = || scheduled(meta, owner).map(|name| ("CronJob", name));
+    Some(match deployment.map(|name| ("Deployment", name)).or_else(cron_job) {
+        Some((kind, name)) => Owner { kind: kind.to_owned(), name: name.to_owned() },
         None => Owner { kind: owner.kind.clone(), name: owner.name.clone() },
     })
+}
+
+/// The CronJob whose Job made the pod. Pods don't say; its Jobs' names end with the minute, counted from
+/// the Unix epoch, at which they were due, and that is near the pod's beginning.
+fn scheduled<'o>(meta: &ObjectMeta, owner: &'o OwnerReference) -> Option<&'o str> {
+    let (name, minute) = owner.name.rsplit_once('-').filter(|_| owner.kind == "Job")?;
+    let minute: i64 = minute.parse().ok()?;
+    let created = meta.creation_timestamp.as_ref()?.0.as_second() / 60;
+    (created - minute).abs().le(&MINUTES_OF_A_WEEK).then_some(name)
 }
 
 /// The canonical service, as Istio finds it.
@@ -178,6 +188,8 @@ fn ports(spec: &api::PodSpec) -> Vec<Port> {
 pub(crate) const PROXY_CONTAINER: &str = "weft-proxy";
 pub(crate) const OPAQUE_PORTS: &str = "config.linkerd.io/opaque-ports";
 pub(crate) const DEFAULT_INBOUND: &str = "config.linkerd.io/default-inbound-policy";
+/// A Job that is due waits for its turn, or is tried again for days.
+const MINUTES_OF_A_WEEK: i64 = 7 * 24 * 60;
 const TEMPLATE_HASH: &str = "pod-template-hash";
 const CANONICAL_NAME: [&str; 3] = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];
 

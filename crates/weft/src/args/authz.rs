@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use weft_mesh::{SpiffeId, TrustDomain};
+use weft_mesh::TrustDomain;
 
-use super::{ReadArgs, Target, request};
+use super::parties::{Callee, Caller, callee, caller};
+use super::{ReadArgs, request};
 
 /// `weft authz`.
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,7 @@ Examples:
   weft authz explain -f policies/ --from cluster.local/ns/shop/sa/checkout --to default/payments
   weft authz explain --from spiffe://cluster.local/ns/shop/sa/checkout \\
       --to default/app=payments,tier=back --method POST --path /charge --header x-team=red
+  weft authz explain -n shop --from deploy/checkout --to deploy/payments --port 8080
 
 The exit status is 0 whatever the verdict; weft authz test is for checks.
 
@@ -33,18 +35,23 @@ JSON (a verdict that no rule decided has null):
    \"reason\": \"allowed: ALLOW rule 0 matches (default/payments at payments.yaml:12)\",
    \"problems\": []}")]
 pub(crate) struct ExplainArgs {
-    /// A folder of manifests; without it, the running mesh is asked.
+    /// A folder of manifests; without it, the running mesh is asked, or what the cluster says.
     #[arg(short = 'f', long = "folder", value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
-    /// Who calls: an identity, with or without spiffe://; left out: a plaintext caller.
-    #[arg(long, value_name = "ID", value_parser = SpiffeId::parse_lenient)]
-    pub(crate) from: Option<SpiffeId>,
+    /// Who calls: an identity, with or without spiffe://; NAMESPACE/ACCOUNT; in a cluster po/NAME or
+    /// deploy/NAME; left out: a plaintext caller.
+    #[arg(long, value_name = "ID", value_parser = caller)]
+    pub(crate) from: Option<Caller>,
     /// The caller's address.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) from_ip: IpAddr,
-    /// Whom: NAMESPACE/NAME (the label app) or NAMESPACE/KEY=VALUE,….
-    #[arg(long, value_name = "NS/NAME")]
-    pub(crate) to: Target,
+    /// Whom: NAMESPACE/NAME (the label app) or NAMESPACE/KEY=VALUE,…; in a cluster po/NAME, deploy/NAME
+    /// or svc/NAME too.
+    #[arg(long, value_name = "NS/NAME", value_parser = callee)]
+    pub(crate) to: Callee,
+    /// The namespace of po/NAME and the like [default: the kubeconfig's].
+    #[arg(short, long, conflicts_with = "folder")]
+    pub(crate) namespace: Option<String>,
     /// The workload's port [default: the only one that it declares, else 80].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,

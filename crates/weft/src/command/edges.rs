@@ -1,11 +1,14 @@
-//! `weft edges`: who calls whom, as which identity, secured or not.
+//! `weft edges`: who calls whom, as which identity, secured or not; a cluster's resources in
+//! `resources`.
+
+mod resources;
 
 use std::process::ExitCode;
 
 use serde::Serialize;
 use weft_wire::proto::weft::v1::{Edge, EdgesRequest};
 
-use crate::args::{EdgesArgs, Format};
+use crate::args::{EdgesArgs, TableFormat};
 use crate::failure::Failure;
 use crate::figures::{self, App, Tcp};
 use crate::home::Mesh;
@@ -13,18 +16,23 @@ use crate::{client, print};
 
 /// Prints the edges of the window.
 pub(crate) fn run(mesh: &Mesh, args: &EdgesArgs) -> Result<ExitCode, Failure> {
+    let runtime = super::runtime()?;
+    if let Some(resources) = super::resources(&args.what)? {
+        return runtime.block_on(resources::run(mesh, args, &resources)).map(|()| ExitCode::SUCCESS);
+    }
+    super::no_resources(&args.what)?;
     let window_seconds = args.window.window;
-    let answer = super::runtime()?.block_on(async {
+    let answer = runtime.block_on(async {
         let mut mesh = client::observe(mesh).await?;
-        let answer = mesh.edges(EdgesRequest { window_seconds }).await;
+        let answer = mesh.edges(EdgesRequest { window_seconds, ..EdgesRequest::default() }).await;
         answer.map(tonic::Response::into_inner).map_err(|status| client::refused("read the edges", &status))
     })?;
     let covered_seconds = answer.covered_seconds;
     let edges = answer.edges.into_iter().map(|edge| Row::of(edge, covered_seconds)).collect();
     let report = Report { window_seconds, covered_seconds, edges };
-    match args.read.output {
-        Format::Json => print::json(&report),
-        Format::Text => report.print(),
+    match args.output {
+        TableFormat::Json => print::json(&report),
+        TableFormat::Table | TableFormat::Wide => report.print(),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,8 @@
 //! One file a command. Each returns the exit code, or a failure that is printed once.
 
+mod analyze;
 mod authz;
+mod bug_report;
 mod certs;
 mod check;
 mod completions;
@@ -8,19 +10,22 @@ mod controller;
 mod demo;
 mod down;
 mod edges;
+mod identity;
 mod inject;
 mod install;
+mod proxy_status;
 mod ps;
 mod run;
 mod stat;
 mod tap;
 mod uninstall;
 mod up;
+mod version;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::args::{Arguments, Command, VizCommand};
+use crate::args::{Arguments, Command, Resources, VizCommand};
 use crate::client::Access;
 use crate::failure::{Context, Failure};
 use crate::home::{Home, Mesh};
@@ -37,11 +42,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Ps(args) => ps::run(&home()?, args),
         Command::Down => down::run(&home()?),
         Command::Demo(args) => demo::run(args),
-        Command::Authz(command) => authz::run(arguments.state_dir.as_deref(), command),
+        Command::Authz(command) => authz::run(&arguments, command),
         Command::Stat(args) | Command::Viz(VizCommand::Stat(args)) => stat::run(&mesh()?, args),
         Command::Edges(args) | Command::Viz(VizCommand::Edges(args)) => edges::run(&mesh()?, args),
         Command::Tap(args) | Command::Viz(VizCommand::Tap(args)) => tap::run(&mesh()?, args),
         Command::Certs(args) => certs::run(&mesh()?, args),
+        Command::ProxyStatus(args) => proxy_status::run(&mesh()?, args),
+        Command::Identity(args) => identity::run(&access(), args),
+        Command::Analyze(args) => analyze::run(&access(), args),
+        Command::BugReport(args) => bug_report::run(&access(), args),
+        Command::Version(args) => version::run(&arguments, args),
         Command::Check(args) => check::run(&arguments, args),
         Command::Controller(args) => controller::run(args),
         Command::Install(args) => install::run(&access(), args),
@@ -49,6 +59,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Inject(args) => inject::inject(args),
         Command::Uninject(args) => inject::uninject(args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
+    }
+}
+
+/// The resources that words name; `None` when they name none of a cluster's kinds.
+fn resources(words: &[String]) -> Result<Option<Resources>, Failure> {
+    Resources::of(words).map_err(Failure::new)
+}
+
+/// Refuses words where only a kind could stand.
+fn no_resources(words: &[String]) -> Result<(), Failure> {
+    match words.first() {
+        None => Ok(()),
+        Some(word) => Err(Failure::new(format!("expected a kind such as deploy, found {word:?}"))
+            .hint("the kinds are deploy, sts, ds, rs, job, cronjob, po, svc, ns")),
     }
 }
 

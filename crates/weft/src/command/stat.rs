@@ -1,11 +1,14 @@
-//! `weft stat`: golden signals of services and of the routes that were seen.
+//! `weft stat`: golden signals of services and of the routes that were seen; of a cluster's resources
+//! in `resources`.
+
+mod resources;
 
 use std::process::ExitCode;
 
 use serde::Serialize;
 use weft_wire::proto::weft::v1::{StatRequest, StatResponse, StatRow, Traffic};
 
-use crate::args::{Format, StatArgs};
+use crate::args::{StatArgs, TableFormat};
 use crate::failure::Failure;
 use crate::figures::{self, Tcp};
 use crate::home::Mesh;
@@ -13,16 +16,20 @@ use crate::{client, print};
 
 /// Prints the signals of the window.
 pub(crate) fn run(mesh: &Mesh, args: &StatArgs) -> Result<ExitCode, Failure> {
+    let runtime = super::runtime()?;
+    if let Some(resources) = super::resources(&args.what)? {
+        return runtime.block_on(resources::run(mesh, args, &resources)).map(|()| ExitCode::SUCCESS);
+    }
     let window_seconds = args.window.window;
-    let answer = super::runtime()?.block_on(async {
+    let answer = runtime.block_on(async {
         let mut mesh = client::observe(mesh).await?;
-        let answer = mesh.stat(StatRequest { window_seconds }).await;
+        let answer = mesh.stat(StatRequest { window_seconds, ..StatRequest::default() }).await;
         answer.map(tonic::Response::into_inner).map_err(|status| client::refused("read the signals", &status))
     })?;
-    let report = Report::of(answer, window_seconds, args.service.as_deref());
-    match args.read.output {
-        Format::Json => print::json(&report),
-        Format::Text => report.print(),
+    let report = Report::of(answer, window_seconds, args.what.first().map(String::as_str));
+    match args.output {
+        TableFormat::Json => print::json(&report),
+        TableFormat::Table | TableFormat::Wide => report.print(),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -85,7 +92,7 @@ impl Report {
     fn of(answer: StatResponse, window_seconds: u32, only: Option<&str>) -> Self {
         let covered_seconds = answer.covered_seconds;
         let mut services: Vec<Service> = Vec::new();
-        for StatRow { service, route, traffic } in answer.rows {
+        for StatRow { service, route, traffic, .. } in answer.rows {
             let name = service.unwrap_or_default();
             let signals = Signals::of(&traffic.unwrap_or_default(), covered_seconds);
             let is_meant = |only: &str| match only.split_once('/') {

@@ -21,8 +21,9 @@ pub(crate) fn run(mesh: &Mesh, args: &TapArgs) -> Result<ExitCode, Failure> {
 
 async fn follow(mesh: &Mesh, args: &TapArgs) -> Result<(), Failure> {
     let refused = |status: tonic::Status| client::refused("watch calls", &status);
+    let filter = filter(mesh, args).await?;
     let mut mesh = client::observe(mesh).await?;
-    let mut events = mesh.tap(filter(args)).await.map_err(refused)?.into_inner();
+    let mut events = mesh.tap(filter).await.map_err(refused)?.into_inner();
     let mut left = args.count.unwrap_or(u64::MAX);
     while let Some(message) = events.message().await.map_err(refused)? {
         if message.dropped > 0 {
@@ -43,15 +44,22 @@ async fn follow(mesh: &Mesh, args: &TapArgs) -> Result<(), Failure> {
     Err(Failure::new("the mesh has ended").hint(client::START))
 }
 
-fn filter(args: &TapArgs) -> TapFilter {
+async fn filter(mesh: &Mesh, args: &TapArgs) -> Result<TapFilter, Failure> {
     let given = |text: &Option<String>| text.clone().unwrap_or_default();
-    TapFilter {
-        workload: given(&args.workload),
+    let resource = match super::resources(&args.what)? {
+        Some(resources) if args.scope.all_namespaces => Some(resources.message("")),
+        Some(resources) => Some(resources.message(&mesh.namespace(args.scope.namespace.as_deref()).await?)),
+        None => None,
+    };
+    let workload = args.what.first().filter(|_| resource.is_none()).cloned().unwrap_or_default();
+    Ok(TapFilter {
+        workload,
+        resource,
         method: given(&args.method),
         path: given(&args.path),
         status: given(&args.status),
         identity: given(&args.identity),
-    }
+    })
 }
 
 /// `12:03:04.567 in  web-x > payments  GET /charge 200  1.2ms  mtls spiffe://…`
@@ -164,7 +172,7 @@ impl Call {
 
 impl Side {
     fn of(party: Option<Party>, address: String) -> Self {
-        let Party { workload, namespace, app, principal } = party.unwrap_or_default();
+        let Party { workload, namespace, app, principal, .. } = party.unwrap_or_default();
         Self { namespace, workload, app, identity: text(&principal), address }
     }
 }

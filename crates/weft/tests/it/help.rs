@@ -37,8 +37,9 @@ fn every_command_teaches_by_example_and_tells_its_json() {
         paths.extend(commands(&text).into_iter().map(|name| [&path[..], &[name]].concat()));
         found += usize::from(speaks_json);
     }
-    // ps, stat, edges, tap, certs, check, install, uninstall, authz's two and viz's three.
-    assert_eq!(found, 13);
+    // ps, stat, edges, tap, certs, proxy-status, identity, analyze, version, check, install, uninstall,
+    // authz's two and viz's three.
+    assert_eq!(found, 17);
 }
 
 #[test]

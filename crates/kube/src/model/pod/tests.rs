@@ -111,6 +111,10 @@ fn its_owner_is_named_as_people_name_it() {
     assert_eq!(owner("ReplicaSet", "bare"), "ReplicaSet/bare");
     assert_eq!(owner("ReplicaSet", "6f7d9c"), "ReplicaSet/6f7d9c");
     assert_eq!(owner("StatefulSet", "db"), "StatefulSet/db");
+    // 2026-01-31T12:00 is minute 29,497,680: a Job of that name was due then, the others weren't.
+    assert_eq!(owner("Job", "sweep-29497680"), "CronJob/sweep");
+    assert_eq!(owner("Job", "import-20260131"), "Job/import-20260131");
+    assert_eq!(owner("ReplicaSet", "sweep-29497680"), "ReplicaSet/sweep-29497680");
     assert_eq!(with(|pod| pod["metadata"]["ownerReferences"] = json!([])).owner, None);
 }
 

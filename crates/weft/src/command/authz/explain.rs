@@ -1,31 +1,40 @@
 //! `weft authz explain`: whether a call is allowed, and by which rule of which file.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use weft_mesh::record::Inbound;
+use weft_mesh::{SpiffeId, TrustDomain};
 
+use super::cluster::{self, Found};
 use super::policies::Policies;
 use super::question::{Answer, Question, Request, answer};
 use super::{report, running};
-use crate::args::{ExplainArgs, Format, Target};
-use crate::failure::Failure;
-use crate::home::Home;
+use crate::args::{Arguments, Callee, Caller, ExplainArgs, Format, Resources, Target};
+use crate::failure::{Context, Failure};
+use crate::home::Mesh;
 use crate::print;
 
 /// Answers one question.
-pub(super) fn run(state_dir: Option<&Path>, args: &ExplainArgs) -> Result<ExitCode, Failure> {
-    let (inbounds, problems) = match &args.folder {
+pub(super) fn run(arguments: &Arguments, args: &ExplainArgs) -> Result<ExitCode, Failure> {
+    let Found { caller, inbounds, problems } = match &args.folder {
         Some(folder) => {
             let policies = Policies::read(folder, None, &args.trust_domain)?;
-            (vec![policies.inbound(&args.to)?], policies.problems)
+            let inbounds = vec![policies.inbound(target(args)?)?];
+            Found { caller: caller(args, &args.trust_domain)?, inbounds, problems: policies.problems }
         }
-        None => running::inbounds(&Home::find(state_dir)?, &args.to)?,
+        None => match Mesh::choose(arguments)? {
+            Mesh::Local(home) => {
+                let (inbounds, problems) = running::inbounds(&home, target(args)?)?;
+                let domain = inbounds.first().and_then(|inbound| inbound.identity.trust_domain().parse().ok());
+                Found { caller: caller(args, &domain.unwrap_or_default())?, inbounds, problems }
+            }
+            Mesh::Cluster(access) => cluster::find(&access, args)?,
+        },
     };
     for problem in &problems {
         print::note(problem);
     }
-    let answer = common(&args.to, &inbounds, &question(args, &inbounds))?;
+    let answer = common(&args.to, &inbounds, &question(args, caller, &inbounds))?;
     match args.read.output {
         Format::Text => report::answer_lines(&answer),
         Format::Json => report::answer_json(&answer, &problems),
@@ -33,7 +42,32 @@ pub(super) fn run(state_dir: Option<&Path>, args: &ExplainArgs) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn question(args: &ExplainArgs, inbounds: &[Inbound]) -> Question {
+/// The workload that is called, outside of clusters.
+fn target(args: &ExplainArgs) -> Result<&Target, Failure> {
+    match &args.to {
+        Callee::Target(target) => Ok(target),
+        Callee::Resource(resources) => Err(only_in_clusters("--to", resources)),
+    }
+}
+
+/// Who calls, outside of clusters.
+fn caller(args: &ExplainArgs, domain: &TrustDomain) -> Result<Option<SpiffeId>, Failure> {
+    match &args.from {
+        None => Ok(None),
+        Some(Caller::Identity(identity)) => Ok(Some(identity.clone())),
+        Some(Caller::Account { namespace, name }) => {
+            SpiffeId::new(domain, namespace, name).map(Some).context(format!("--from {namespace}/{name}"))
+        }
+        Some(Caller::Resource(resources)) => Err(only_in_clusters("--from", resources)),
+    }
+}
+
+fn only_in_clusters(flag: &str, resources: &Resources) -> Failure {
+    Failure::new(format!("{flag}: {resources} is asked of a cluster, and none is meant here"))
+        .hint("name NAMESPACE/NAME, or a cluster with --context NAME")
+}
+
+fn question(args: &ExplainArgs, caller: Option<SpiffeId>, inbounds: &[Inbound]) -> Question {
     let request = Request {
         method: args.method.clone(),
         target: args.path.clone(),
@@ -41,7 +75,7 @@ fn question(args: &ExplainArgs, inbounds: &[Inbound]) -> Question {
         headers: args.headers.clone(),
     };
     Question {
-        caller: args.from.clone(),
+        caller,
         source_ip: args.from_ip,
         port: args.port.unwrap_or_else(|| usual_port(inbounds)),
         sni: args.sni.clone(),
@@ -60,7 +94,7 @@ fn usual_port(inbounds: &[Inbound]) -> u16 {
 }
 
 /// The answer that holds for each of the workloads.
-fn common(target: &Target, inbounds: &[Inbound], question: &Question) -> Result<Answer, Failure> {
+fn common(target: &Callee, inbounds: &[Inbound], question: &Question) -> Result<Answer, Failure> {
     let mut answers: Vec<Answer> = inbounds.iter().map(|inbound| answer(inbound, question)).collect();
     let decided = |answer: &Answer| (answer.verdict, answer.rule.clone());
     if answers.windows(2).any(|pair| decided(&pair[0]) != decided(&pair[1])) {

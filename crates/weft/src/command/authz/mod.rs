@@ -3,6 +3,7 @@
 //! The decision itself is `weft-mesh`'s, and the same that proxies make.
 
 mod cases;
+mod cluster;
 mod explain;
 mod junit;
 mod policies;
@@ -11,16 +12,15 @@ mod report;
 mod running;
 mod test;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use crate::args::AuthzCommand;
+use crate::args::{Arguments, AuthzCommand};
 use crate::failure::Failure;
 
-/// Runs what was asked for. `state_dir` is the state folder that the user named.
-pub(crate) fn run(state_dir: Option<&Path>, command: &AuthzCommand) -> Result<ExitCode, Failure> {
+/// Runs what was asked for.
+pub(crate) fn run(arguments: &Arguments, command: &AuthzCommand) -> Result<ExitCode, Failure> {
     match command {
-        AuthzCommand::Explain(args) => explain::run(state_dir, args),
+        AuthzCommand::Explain(args) => explain::run(arguments, args),
         AuthzCommand::Test(args) => test::run(args),
     }
 }

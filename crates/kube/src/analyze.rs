@@ -1,0 +1,64 @@
+//! What is wrong, or perhaps not as it was meant, with a cluster's objects, files of them, or both as
+//! if the files were applied. Istio's codes are used where their meaning is the same. Pure, but for
+//! `look`.
+
+mod message;
+mod namespaces;
+mod object;
+mod policies;
+mod services;
+mod workloads;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use weft_resources::Severity;
+
+pub use self::message::{Code, Message};
+pub use self::object::{Object, look, read_file};
+
+/// What is looked at.
+#[derive(Debug, Default)]
+pub struct Subject {
+    /// Objects of the cluster and of files; of two of one name, the file's comes last and counts.
+    pub objects: Vec<Object>,
+    /// Whether the cluster is among them: what isn't known then doesn't exist.
+    pub has_cluster: bool,
+    /// The control plane's namespace.
+    pub control_namespace: String,
+}
+
+/// All messages, the worst first, then by place.
+pub fn analyze(subject: &Subject) -> Vec<Message> {
+    let objects = effective(&subject.objects);
+    let mut messages = Vec::new();
+    namespaces::check(&objects, subject, &mut messages);
+    policies::check(&objects, subject, &mut messages);
+    workloads::check(&objects, subject, &mut messages);
+    services::check(&objects, &mut messages);
+    messages.retain(|message| !objects.iter().any(|object| object.suppresses(message)));
+    messages
+        .sort_by_key(|message| (std::cmp::Reverse(message.level), message.origin.clone(), message.reference.clone()));
+    messages.dedup();
+    messages
+}
+
+/// Messages as YAML.
+pub fn to_yaml(messages: &[Message]) -> String {
+    serde_saphyr::to_string(&messages).unwrap_or_default()
+}
+
+/// Whether messages are so bad that somebody should be stopped.
+pub fn is_beyond(messages: &[Message], threshold: Severity) -> bool {
+    messages.iter().any(|message| message.level >= threshold)
+}
+
+/// The objects as they would be with the files applied.
+fn effective(objects: &[Object]) -> Vec<&Object> {
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<&Object> = objects.iter().rev().filter(|object| seen.insert(object.key())).collect();
+    kept.reverse();
+    kept
+}

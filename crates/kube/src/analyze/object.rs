@@ -1,0 +1,198 @@
+//! Objects of a cluster or of files, as JSON, with the place where they stand.
+
+use kube::Client;
+use kube::api::ListParams;
+use serde_json::Value;
+use weft_resources::{Parsed, Problem};
+
+use super::{Code, Message};
+use crate::client::ClientError;
+use crate::fetch::Kind;
+use crate::model::policy::PolicyKind;
+
+/// One object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// The object.
+    pub value: Value,
+    /// `FILE:LINE`; empty for the cluster's.
+    pub reference: String,
+}
+
+impl Object {
+    /// An object of the cluster.
+    pub fn of_cluster(value: Value) -> Self {
+        Self { value, reference: String::new() }
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        self.value["kind"].as_str().unwrap_or_default()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.value["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    /// Its namespace, `default` where a file names none; empty for what stands in none.
+    pub(super) fn namespace(&self) -> &str {
+        match self.value["metadata"]["namespace"].as_str() {
+            Some(namespace) => namespace,
+            None if self.kind() == "Namespace" => "",
+            None => "default",
+        }
+    }
+
+    pub(super) fn title(&self) -> String {
+        match self.namespace() {
+            "" => format!("{} {}", self.kind(), self.name()),
+            namespace => format!("{} {}.{namespace}", self.kind(), self.name()),
+        }
+    }
+
+    pub(super) fn key(&self) -> (String, String, String) {
+        (self.kind().to_owned(), self.namespace().to_owned(), self.name().to_owned())
+    }
+
+    pub(super) fn marks(&self, what: &str) -> impl Iterator<Item = (&str, &str)> {
+        let marks = self.value["metadata"][what].as_object().into_iter().flatten();
+        marks.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+    }
+
+    /// Whether it says that it doesn't want to hear this about itself.
+    pub(super) fn suppresses(&self, message: &Message) -> bool {
+        let (number, ..) = message.code.describe();
+        let said = self.value["metadata"]["annotations"][SUPPRESS].as_str().unwrap_or_default();
+        let is_named = |code: &str| matches!(code.trim(), "*") || code.trim() == number;
+        !said.is_empty() && message.origin == self.title() && said.split(',').any(is_named)
+    }
+}
+
+/// The objects of a file of YAML or JSON, and what is wrong with it. Policies are looked at as a mesh
+/// that follows a folder looks at them.
+pub fn read_file(name: &str, text: &str) -> (Vec<Object>, Vec<Message>) {
+    let mut objects = Vec::new();
+    let mut messages = Vec::new();
+    for (line, document) in documents(text) {
+        let reference = format!("{name}:{line}");
+        match serde_saphyr::from_str::<Value>(document) {
+            Ok(Value::Null) => {}
+            Ok(value) => flatten(value, &reference, &mut objects),
+            Err(error) => {
+                let text = error.to_string();
+                let why = text.lines().next().unwrap_or_default();
+                let file = Object { value: Value::Null, reference };
+                let mut message = Message::new(Code::SchemaValidationError, &file, format!("it is no YAML: {why}"));
+                message.origin = "File".to_owned();
+                messages.push(message);
+            }
+        }
+    }
+    let Parsed { problems, .. } = weft_resources::parse(name, text.as_bytes());
+    messages.extend(problems.iter().filter(|problem| problem.resource.is_some()).map(of_problem));
+    (objects, messages)
+}
+
+/// What a policy's reader says, as a message.
+pub(super) fn of_problem(problem: &Problem) -> Message {
+    let code = match problem.severity {
+        weft_resources::Severity::Error => Code::SchemaValidationError,
+        weft_resources::Severity::Warning | weft_resources::Severity::Info => Code::SchemaWarning,
+    };
+    let reference = if problem.line > 0 { format!("{}:{}", problem.file, problem.line) } else { String::new() };
+    let told = |text: &Option<String>| text.clone().unwrap_or_else(|| weft_resources::UNKNOWN.to_owned());
+    let origin = match &problem.resource {
+        Some(resource) => format!("{} {}.{}", resource.kind, told(&resource.name), told(&resource.namespace)),
+        None => "File".to_owned(),
+    };
+    let field = problem.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
+    Message { code, level: problem.severity, origin, reference, message: format!("{field}{}", problem.message) }
+}
+
+/// Documents of a file, each with its first line.
+fn documents(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let (mut begin, mut first, mut at) = (0, 1, 0);
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        if line.trim_end() == "---" || line.starts_with("--- ") {
+            found.push((first, &text[begin..at]));
+            (begin, first) = (at + line.len(), index + 2);
+        }
+        at += line.len();
+    }
+    found.push((first, &text[begin..]));
+    found.retain(|(_, document)| !document.trim().is_empty());
+    found
+}
+
+fn flatten(mut value: Value, reference: &str, objects: &mut Vec<Object>) {
+    match value["items"].take() {
+        Value::Array(items) => items.into_iter().for_each(|item| flatten(item, reference, objects)),
+        _ if value["kind"].is_string() => objects.push(Object { value, reference: reference.to_owned() }),
+        _ => {}
+    }
+}
+
+/// The cluster's objects that can be looked at: of one namespace, or of all.
+///
+/// # Errors
+/// When the API server refuses or doesn't answer.
+pub async fn look(client: &Client, namespace: Option<&str>) -> Result<Vec<Object>, ClientError> {
+    let mut objects = Vec::new();
+    let params = ListParams::default();
+    for (kind, is_namespaced) in KINDS {
+        let within = namespace.filter(|_| is_namespaced);
+        for mut value in kind.list(client, within, &params).await? {
+            // Lists leave out what each of their objects is.
+            value["apiVersion"] = kind.api_version.into();
+            value["kind"] = kind.kind.into();
+            objects.push(Object::of_cluster(value));
+        }
+    }
+    Ok(objects)
+}
+
+const GROUP: &str = "security.istio.io/v1";
+const KINDS: [(Kind<'static>, bool); 9] = [
+    (Kind { api_version: "v1", kind: "Namespace" }, false),
+    (Kind { api_version: "v1", kind: "Pod" }, true),
+    (Kind { api_version: "v1", kind: "Service" }, true),
+    (Kind { api_version: "apps/v1", kind: "Deployment" }, true),
+    (Kind { api_version: "apps/v1", kind: "StatefulSet" }, true),
+    (Kind { api_version: "apps/v1", kind: "DaemonSet" }, true),
+    (Kind { api_version: "batch/v1", kind: "CronJob" }, true),
+    (Kind { api_version: GROUP, kind: "AuthorizationPolicy" }, true),
+    (Kind { api_version: GROUP, kind: "PeerAuthentication" }, true),
+];
+
+/// Whether an object is a policy, and of which kind.
+pub(super) fn policy_kind(object: &Object) -> Option<PolicyKind> {
+    let is_ours = object.value["apiVersion"].as_str().is_some_and(|version| version.starts_with("security.istio.io/"));
+    PolicyKind::ALL.into_iter().find(|kind| is_ours && kind.as_str() == object.kind())
+}
+
+/// Istio's annotation for codes that an object doesn't want to hear.
+const SUPPRESS: &str = "galley.istio.io/analyze-suppress";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_keep_their_lines() {
+        let text = "kind: A\n---\n# nothing\n---\nkind: B\nx: |\n  ---\n--- # three\nkind: C\n";
+        let lines: Vec<usize> = documents(text).iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [1, 3, 5, 9]);
+        let (objects, messages) = read_file("a.yaml", text);
+        let places: Vec<_> = objects.iter().map(|object| (object.kind(), object.reference.as_str())).collect();
+        assert_eq!(places, [("A", "a.yaml:1"), ("B", "a.yaml:5"), ("C", "a.yaml:9")]);
+        assert_eq!(messages, []);
+    }
+
+    #[test]
+    fn lists_are_opened_and_broken_files_are_told() {
+        let (objects, _) = read_file("l.json", r#"{"kind": "List", "items": [{"kind": "Pod"}, {"kind": "Service"}]}"#);
+        assert_eq!(objects.iter().map(Object::kind).collect::<Vec<_>>(), ["Pod", "Service"]);
+        let (_, messages) = read_file("b.yaml", "a: [");
+        assert!(messages[0].to_string().starts_with("Error [IST0106] (File b.yaml:1) it is no YAML"), "{messages:?}");
+    }
+}

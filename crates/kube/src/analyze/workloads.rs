@@ -1,0 +1,135 @@
+//! Pods, and templates of pods: whether they have the proxies that they should have, and whether what
+//! is written on them has an effect.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+
+use super::{Code, Message, Object, Subject};
+use crate::inject::{Candidate, NamespaceMarks, Verdict, decide};
+use crate::names::PROXY_CONTAINER;
+
+/// What runs, or would with its template applied.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Workload<'o> {
+    pub(super) namespace: &'o str,
+    pub(super) labels: BTreeMap<&'o str, &'o str>,
+    object: &'o Object,
+    pod: &'o Value,
+}
+
+/// Every pod that hasn't ended, and every template of pods.
+pub(super) fn workloads<'o>(objects: &[&'o Object]) -> Vec<Workload<'o>> {
+    let workload = |object: &&'o Object| {
+        let object: &'o Object = object;
+        let pod = match object.kind() {
+            "Pod" => match object.value["status"]["phase"].as_str() {
+                Some("Succeeded" | "Failed") => return None,
+                _ => &object.value,
+            },
+            "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" => &object.value["spec"]["template"],
+            "CronJob" => &object.value["spec"]["jobTemplate"]["spec"]["template"],
+            _ => return None,
+        };
+        let labels = pod["metadata"]["labels"].as_object().into_iter().flatten();
+        let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect();
+        Some(Workload { namespace: object.namespace(), labels, object, pod })
+    };
+    objects.iter().filter_map(workload).collect()
+}
+
+pub(super) fn check(objects: &[&Object], subject: &Subject, messages: &mut Vec<Message>) {
+    let namespaces: BTreeMap<&str, NamespaceMarks> = objects
+        .iter()
+        .filter(|object| object.kind() == "Namespace")
+        .map(|object| (object.name(), NamespaceMarks::of(&metadata(object))))
+        .collect();
+    for workload in workloads(objects) {
+        messages.extend(ineffective(&workload, &namespaces, &subject.control_namespace));
+        messages.extend(proxys_user(&workload));
+    }
+    messages.extend(objects.iter().flat_map(|object| misplaced(object)));
+    let missing = |object: &&Object| without_proxy(object, &namespaces, &subject.control_namespace);
+    messages.extend(objects.iter().filter_map(missing));
+}
+
+/// A running pod of a namespace that asks for proxies. A pod of a file gets its own when it is made.
+fn without_proxy(
+    object: &Object,
+    namespaces: &BTreeMap<&str, NamespaceMarks>,
+    control_namespace: &str,
+) -> Option<Message> {
+    if object.kind() != "Pod" || !object.reference.is_empty() {
+        return None;
+    }
+    let pod = serde_json::from_value::<Pod>(object.value.clone()).ok()?;
+    let namespace = namespaces.get(object.namespace())?;
+    let text = "its namespace asks for proxies and it has none, so that it isn't in the mesh: restart it, with kubectl \
+                rollout restart of what made it";
+    let lacks = Candidate::of(&pod).is_some_and(|pod| pod.lacks_proxy(namespace, control_namespace));
+    lacks.then(|| Message::new(Code::PodMissingProxy, object, text))
+}
+
+/// Annotations of a template, or of a pod that nobody made from one, that change nothing.
+fn ineffective(
+    workload: &Workload<'_>,
+    namespaces: &BTreeMap<&str, NamespaceMarks>,
+    control_namespace: &str,
+) -> Vec<Message> {
+    let is_made = workload.pod["metadata"]["ownerReferences"].is_array();
+    let pod = serde_json::from_value::<Pod>(serde_json::json!({
+        "metadata": workload.pod["metadata"], "spec": workload.pod["spec"],
+    }));
+    let (Ok(pod), false) = (pod, is_made) else { return Vec::new() };
+    let meshed = NamespaceMarks {
+        name: workload.namespace.to_owned(),
+        marks: namespaces.get(workload.namespace).map(|found| found.marks.clone()).unwrap_or_default(),
+    };
+    let Verdict::Inject(settings) = decide(&meshed, &pod, control_namespace) else { return Vec::new() };
+    let code = |remark: &str| match remark.contains("no such annotation is known") {
+        true => Code::UnknownAnnotation,
+        false => Code::InvalidAnnotation,
+    };
+    settings.remarks.iter().map(|remark| Message::new(code(remark), workload.object, remark.as_str())).collect()
+}
+
+/// What only a pod or a namespace can say, on something else.
+fn misplaced(object: &Object) -> Vec<Message> {
+    let has_template = matches!(object.kind(), "Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job");
+    let is_about_pods =
+        |key: &str| PODS_ALONE.contains(&key) || has_template && PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+    if !has_template && object.kind() != "Service" {
+        return Vec::new();
+    }
+    let found = object.marks("annotations").filter(|(key, _)| is_about_pods(key));
+    let message = |(key, _): (&str, &str)| {
+        let text = format!("the annotation {key} is read on pods and namespaces alone: write it under spec.template");
+        Message::new(Code::MisplacedAnnotation, object, text)
+    };
+    found.map(message).collect()
+}
+
+/// Containers whose calls would be taken for the proxy's own.
+fn proxys_user(workload: &Workload<'_>) -> Vec<Message> {
+    let spec = &workload.pod["spec"];
+    let usual = spec["securityContext"]["runAsUser"].as_u64();
+    let containers = spec["containers"].as_array().into_iter().chain(spec["initContainers"].as_array()).flatten();
+    let others = containers.filter(|container| container["name"] != PROXY_CONTAINER);
+    let user = |container: &Value| container["securityContext"]["runAsUser"].as_u64().or(usual);
+    let message = |container: &Value| {
+        let name = container["name"].as_str().unwrap_or_default();
+        let text = format!("the container {name} runs as the proxy's user {PROXY_USER}: its calls pass the mesh by");
+        Message::new(Code::InvalidApplicationUid, workload.object, text)
+    };
+    others.filter(|container| user(container) == Some(PROXY_USER)).map(message).collect()
+}
+
+fn metadata(object: &Object) -> ObjectMeta {
+    serde_json::from_value(object.value["metadata"].clone()).unwrap_or_default()
+}
+
+const PROXY_USER: u64 = 2102;
+const PODS_ALONE: [&str; 3] = ["linkerd.io/inject", "weft.io/inject", "sidecar.istio.io/inject"];
+const PREFIXES: [&str; 4] = ["config.linkerd.io/", "sidecar.istio.io/", "traffic.sidecar.istio.io/", "proxy.istio.io/"];
