@@ -200,12 +200,12 @@ mod tests {
 
     #[test]
     fn documents_keep_their_lines() {
-        let text = "kind: A\n---\n# nothing\n---\nkind: B\nx: |\n  ---\n--- # three\nkind: C\n";
+        let text = "kind: Pod\n---\n# nothing\n---\nkind: Service\nx: |\n  ---\n--- # three\nkind: Secret\n";
         let lines: Vec<usize> = documents(text).iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [1, 3, 5, 9]);
         let (objects, messages) = read_file("a.yaml", text);
         let places: Vec<_> = objects.iter().map(|object| (object.kind(), object.reference.as_str())).collect();
-        assert_eq!(places, [("A", "a.yaml:1"), ("B", "a.yaml:5"), ("C", "a.yaml:9")]);
+        assert_eq!(places, [("Pod", "a.yaml:1"), ("Service", "a.yaml:5"), ("Secret", "a.yaml:9")]);
         assert_eq!(messages, []);
     }
 
