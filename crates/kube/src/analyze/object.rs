@@ -3,12 +3,12 @@
 use kube::Client;
 use kube::api::ListParams;
 use serde_json::Value;
-use weft_resources::{Parsed, Problem};
+use weft_resources::{Parsed, Problem, Severity};
 
 use super::{Code, Message};
 use crate::client::ClientError;
 use crate::fetch::Kind;
-use crate::model::policy::PolicyKind;
+use crate::model::policy::{Policy, PolicyKind};
 
 /// One object.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,12 +17,20 @@ pub struct Object {
     pub value: Value,
     /// `FILE:LINE`; empty for the cluster's.
     pub reference: String,
+    /// What it is as a policy, if it is one.
+    pub(super) policy: Parsed,
 }
 
 impl Object {
     /// An object of the cluster.
     pub fn of_cluster(value: Value) -> Self {
-        Self { value, reference: String::new() }
+        let read = |kind| Some(Policy::read(kind, &serde_json::from_value(value.clone()).ok()?).parsed);
+        let policy = policy_kind(&value).and_then(read).unwrap_or_default();
+        Self { value, reference: String::new(), policy }
+    }
+
+    fn of_file(value: Value, reference: &str) -> Self {
+        Self { value, reference: reference.to_owned(), policy: Parsed::default() }
     }
 
     pub(super) fn kind(&self) -> &str {
@@ -80,23 +88,36 @@ pub fn read_file(name: &str, text: &str) -> (Vec<Object>, Vec<Message>) {
             Err(error) => {
                 let text = error.to_string();
                 let why = text.lines().next().unwrap_or_default();
-                let file = Object { value: Value::Null, reference };
+                let file = Object::of_file(Value::Null, &reference);
                 let mut message = Message::new(Code::SchemaValidationError, &file, format!("it is no YAML: {why}"));
                 message.origin = "File".to_owned();
                 messages.push(message);
             }
         }
     }
-    let Parsed { problems, .. } = weft_resources::parse(name, text.as_bytes());
-    messages.extend(problems.iter().filter(|problem| problem.resource.is_some()).map(of_problem));
+    let Parsed { resources, problems } = weft_resources::parse(name, text.as_bytes());
+    for resource in resources {
+        let is_it = |object: &&mut Object| {
+            let meta = resource.meta();
+            policy_kind(&object.value).is_some_and(|kind| kind.as_str() == resource.kind())
+                && meta.name.as_deref() == Some(object.name())
+                && meta.namespace.as_deref() == Some(object.namespace())
+        };
+        if let Some(object) = objects.iter_mut().find(is_it) {
+            object.policy.resources.push(resource);
+        }
+    }
+    // What Weft doesn't look at in a folder, it may well look at in a cluster.
+    let matters = |problem: &&Problem| problem.severity > Severity::Info && problem.resource.is_some();
+    messages.extend(problems.iter().filter(matters).map(of_problem));
     (objects, messages)
 }
 
 /// What a policy's reader says, as a message.
 pub(super) fn of_problem(problem: &Problem) -> Message {
     let code = match problem.severity {
-        weft_resources::Severity::Error => Code::SchemaValidationError,
-        weft_resources::Severity::Warning | weft_resources::Severity::Info => Code::SchemaWarning,
+        Severity::Error => Code::SchemaValidationError,
+        Severity::Warning | Severity::Info => Code::SchemaWarning,
     };
     let reference = if problem.line > 0 { format!("{}:{}", problem.file, problem.line) } else { String::new() };
     let told = |text: &Option<String>| text.clone().unwrap_or_else(|| weft_resources::UNKNOWN.to_owned());
@@ -127,7 +148,7 @@ fn documents(text: &str) -> Vec<(usize, &str)> {
 fn flatten(mut value: Value, reference: &str, objects: &mut Vec<Object>) {
     match value["items"].take() {
         Value::Array(items) => items.into_iter().for_each(|item| flatten(item, reference, objects)),
-        _ if value["kind"].is_string() => objects.push(Object { value, reference: reference.to_owned() }),
+        _ if value["kind"].is_string() => objects.push(Object::of_file(value, reference)),
         _ => {}
     }
 }
@@ -165,9 +186,9 @@ const KINDS: [(Kind<'static>, bool); 9] = [
 ];
 
 /// Whether an object is a policy, and of which kind.
-pub(super) fn policy_kind(object: &Object) -> Option<PolicyKind> {
-    let is_ours = object.value["apiVersion"].as_str().is_some_and(|version| version.starts_with("security.istio.io/"));
-    PolicyKind::ALL.into_iter().find(|kind| is_ours && kind.as_str() == object.kind())
+pub(super) fn policy_kind(object: &Value) -> Option<PolicyKind> {
+    let is_ours = object["apiVersion"].as_str().is_some_and(|version| version.starts_with("security.istio.io/"));
+    PolicyKind::ALL.into_iter().find(|kind| is_ours && object["kind"] == kind.as_str())
 }
 
 /// Istio's annotation for codes that an object doesn't want to hear.
@@ -179,12 +200,12 @@ mod tests {
 
     #[test]
     fn documents_keep_their_lines() {
-        let text = "kind: A\n---\n# nothing\n---\nkind: B\nx: |\n  ---\n--- # three\nkind: C\n";
+        let text = "kind: Pod\n---\n# nothing\n---\nkind: Service\nx: |\n  ---\n--- # three\nkind: Secret\n";
         let lines: Vec<usize> = documents(text).iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [1, 3, 5, 9]);
         let (objects, messages) = read_file("a.yaml", text);
         let places: Vec<_> = objects.iter().map(|object| (object.kind(), object.reference.as_str())).collect();
-        assert_eq!(places, [("A", "a.yaml:1"), ("B", "a.yaml:5"), ("C", "a.yaml:9")]);
+        assert_eq!(places, [("Pod", "a.yaml:1"), ("Service", "a.yaml:5"), ("Secret", "a.yaml:9")]);
         assert_eq!(messages, []);
     }
 

@@ -1,8 +1,7 @@
 //! Policies: whether they are understood, select anybody, and name what exists.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use kube::core::DynamicObject;
 use serde_json::Value;
 use weft_compile::{PolicySet, Settings};
 use weft_resources::{Problem, Severity};
@@ -10,11 +9,11 @@ use weft_resources::{Problem, Severity};
 use super::object::{of_problem, policy_kind};
 use super::workloads::{Workload, workloads};
 use super::{Code, Message, Object, Subject};
-use crate::model::policy::Policy;
 
 pub(super) fn check(objects: &[&Object], subject: &Subject, messages: &mut Vec<Message>) {
     let settings = Settings::default();
-    let policies: Vec<&Object> = objects.iter().copied().filter(|object| policy_kind(object).is_some()).collect();
+    let policies: Vec<&Object> =
+        objects.iter().copied().filter(|object| policy_kind(&object.value).is_some()).collect();
     let workloads = workloads(objects);
     let namespaces: BTreeSet<&str> =
         objects.iter().filter(|object| object.kind() == "Namespace").map(|object| object.name()).collect();
@@ -30,26 +29,13 @@ pub(super) fn check(objects: &[&Object], subject: &Subject, messages: &mut Vec<M
     together(&policies, &settings, messages);
 }
 
-/// What each policy's reader says, where no file's reader has said it, and what only all of them show.
+/// What the cluster's policies' reader says, and what only all of them together show.
 fn together(policies: &[&Object], settings: &Settings, messages: &mut Vec<Message>) {
-    let mut resources = Vec::new();
-    let mut references: BTreeMap<String, &str> = BTreeMap::new();
-    for policy in policies {
-        let Some(kind) = policy_kind(policy) else { continue };
-        let Ok(object) = serde_json::from_value::<DynamicObject>(policy.value.clone()) else { continue };
-        let parsed = Policy::read(kind, &object).parsed;
-        references.insert(policy.title(), &policy.reference);
-        if policy.reference.is_empty() {
-            messages.extend(parsed.problems.iter().filter(matters).map(of_problem));
-        }
-        resources.extend(parsed.resources);
-    }
+    let alone = policies.iter().flat_map(|policy| &policy.policy.problems);
+    messages.extend(alone.filter(matters).map(of_problem));
+    let resources: Vec<_> = policies.iter().flat_map(|policy| policy.policy.resources.clone()).collect();
     let (_, problems) = PolicySet::new(settings, &resources);
-    for problem in problems.iter().filter(matters) {
-        let mut message = of_problem(problem);
-        message.reference = references.get(&message.origin).copied().unwrap_or_default().to_owned();
-        messages.push(message);
-    }
+    messages.extend(problems.iter().filter(matters).map(of_problem));
 }
 
 fn matters(problem: &&Problem) -> bool {

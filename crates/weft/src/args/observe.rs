@@ -27,8 +27,9 @@ Examples:
   weft stat -o json | jq '.services[] | select(.success_rate < 0.99)'
 
 JSON of resources:
-  [{\"namespace\": \"shop\", \"kind\": \"deployment\", \"name\": \"web\", \"meshed\": \"2/2\" | null, \"success\": 0.998 | null,
-    \"rps\": 20.0 | null, \"latency_ms_p50\": 1.2 | null, \"latency_ms_p95\": …, \"latency_ms_p99\": …,
+  [{\"namespace\": \"shop\", \"kind\": \"deployment\", \"name\": \"web\", \"meshed\": \"2/2\" | null,
+    \"success\": 0.998 | null, \"rps\": 20.0 | null,
+    \"latency_ms_p50\": 1.2 | null, \"latency_ms_p95\": …, \"latency_ms_p99\": …,
     \"tcp_open_connections\": 3, \"tcp_read_bytes_rate\": 10.5, \"tcp_write_bytes_rate\": 20.5}]
 JSON of services (a value that nothing can be told of is null):
   {\"window_seconds\": 60, \"covered_seconds\": 61.5, \"services\": [
@@ -77,8 +78,9 @@ Examples:
 
 JSON of resources (src is empty where the caller is unknown):
   [{\"src\": \"checkout\", \"src_namespace\": \"shop\", \"dst\": \"payments\", \"dst_namespace\": \"shop\",
-    \"client_id\": \"spiffe://…\" | null, \"server_id\": \"spiffe://…\" | null, \"security\": \"mutual_tls\" | \"none\",
-    \"no_tls_reason\": \"\", \"success\": 1.0 | null, \"rps\": 0.2, \"tcp_open_connections\": 0}]
+    \"client_id\": \"spiffe://…\" | null, \"server_id\": \"spiffe://…\" | null,
+    \"security\": \"mutual_tls\" | \"none\", \"no_tls_reason\": \"\",
+    \"success\": 1.0 | null, \"rps\": 0.2, \"tcp_open_connections\": 0}]
 JSON of applications:
   {\"window_seconds\": 60, \"covered_seconds\": 61.5, \"edges\": [
     {\"source\": {\"namespace\": \"default\", \"app\": \"checkout\", \"identity\": \"spiffe://…\"},
@@ -168,7 +170,8 @@ Examples:
 JSON (null where the proxy tells nothing):
   [{\"namespace\": \"shop\", \"name\": \"web-7d9f-x1\", \"version\": \"0.1.0\" | null,
     \"records\": \"acked\" | \"stale\" | \"refused\" | \"disconnected\", \"refused\": [\"RECORD: REASON\"],
-    \"destinations\": 3 | null, \"certificate_expires_in_seconds\": 80000 | null, \"last_seen_seconds\": 2 | null}]")]
+    \"destinations\": 3 | null, \"certificate_expires_in_seconds\": 80000 | null,
+    \"last_seen_seconds\": 2 | null}]")]
 pub(crate) struct ProxyStatusArgs {
     /// Only this proxy's: the name of its pod or workload, or NAMESPACE/NAME.
     #[arg(value_name = "POD")]
