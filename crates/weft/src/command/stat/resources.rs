@@ -35,8 +35,11 @@ pub(super) async fn run(mesh: &Mesh, args: &StatArgs, resources: &Resources) -> 
         print::note(&format!("weft: no {} found in {place}", resources.kind));
         return Ok(());
     }
-    let shows_namespace = args.scope.all_namespaces && !resources.is_of_namespaces();
-    print::line(&table(&rows, shows_namespace, args.output));
+    let names = match args.scope.all_namespaces && !resources.is_of_namespaces() {
+        true => Names::WithNamespace,
+        false => Names::Alone,
+    };
+    print::line(&table(&rows, names, args.output));
     super::super::tell_coverage(covered_seconds, args.window.window);
     Ok(())
 }
@@ -90,10 +93,10 @@ impl Row {
         }
     }
 
-    fn cells(&self, shows_namespace: bool, format: TableFormat) -> Vec<String> {
+    fn cells(&self, names: Names, format: TableFormat) -> Vec<String> {
         let nothing = || figures::NOTHING.to_owned();
         let [p50, p95, p99] = self.us.map(figures::latency);
-        let mut cells = if shows_namespace { vec![print::tame(&self.namespace)] } else { Vec::new() };
+        let mut cells = if names == Names::WithNamespace { vec![print::tame(&self.namespace)] } else { Vec::new() };
         cells.extend([
             print::tame(&self.name),
             self.meshed.clone().unwrap_or_else(nothing),
@@ -112,13 +115,20 @@ impl Row {
     }
 }
 
-fn table(rows: &[Row], shows_namespace: bool, format: TableFormat) -> String {
-    let mut head = if shows_namespace { vec!["NAMESPACE"] } else { Vec::new() };
+/// Whether names are told apart by namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Alone,
+    WithNamespace,
+}
+
+fn table(rows: &[Row], names: Names, format: TableFormat) -> String {
+    let mut head = if names == Names::WithNamespace { vec!["NAMESPACE"] } else { Vec::new() };
     head.extend(["NAME", "MESHED", "SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99", "TCP_CONN"]);
     if format == TableFormat::Wide {
         head.extend(["READ_BYTES/SEC", "WRITE_BYTES/SEC"]);
     }
-    let cells: Vec<_> = rows.iter().map(|row| row.cells(shows_namespace, format)).collect();
+    let cells: Vec<_> = rows.iter().map(|row| row.cells(names, format)).collect();
     print::table(&head, &cells)
 }
 
@@ -151,12 +161,12 @@ mod tests {
         let answer = StatResponse { covered_seconds: 60.0, rows: rows.to_vec() };
         let resources = Resources { kind: "Deployment", name: None };
         let rows = super::rows(answer, &resources);
-        insta::assert_snapshot!(table(&rows, false, TableFormat::Table), @r"
+        insta::assert_snapshot!(table(&rows, Names::Alone, TableFormat::Table), @r"
         NAME      MESHED  SUCCESS  RPS     LATENCY_P50  LATENCY_P95  LATENCY_P99  TCP_CONN
         payments  1/2     100.00%  2.0rps  1.2ms        4.0ms        23ms         3
         web       1/2     -        -       -            -            -            -
         ");
-        insta::assert_snapshot!(table(&rows[..1], true, TableFormat::Wide), @r"
+        insta::assert_snapshot!(table(&rows[..1], Names::WithNamespace, TableFormat::Wide), @r"
         NAMESPACE  NAME      MESHED  SUCCESS  RPS     LATENCY_P50  LATENCY_P95  LATENCY_P99  TCP_CONN  READ_BYTES/SEC  WRITE_BYTES/SEC
         shop       payments  1/2     100.00%  2.0rps  1.2ms        4.0ms        23ms         3         100.0B/s        -
         ");
