@@ -36,13 +36,7 @@ impl Meshed {
     pub fn shared() -> Option<Self> {
         let cluster = Cluster::running()?;
         let turn = Turn::Shared { _lock: MESH_WIDE.read().unwrap_or_else(PoisonError::into_inner) };
-        let mesh = Self { cluster, _turn: turn };
-        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*installed {
-            mesh.install();
-            *installed = true;
-        }
-        Some(mesh)
+        Some(Self { cluster, _turn: turn }.installed())
     }
 
     /// The mesh while no other test uses it. `None` without a cluster.
@@ -50,30 +44,40 @@ impl Meshed {
     /// # Panics
     /// When it can't be installed.
     pub fn alone() -> Option<Self> {
-        drop(Self::shared()?);
-        Self::bare()
+        Some(Self::locked()?.installed())
     }
 
-    /// As [`Meshed::alone`], whether it is installed or not; leave it installed or say [`Meshed::gone`].
-    pub fn bare() -> Option<Self> {
+    /// A cluster in which no mesh is installed, while no other test uses it.
+    ///
+    /// # Panics
+    /// When the mesh can't be uninstalled.
+    pub fn absent() -> Option<Self> {
+        let mesh = Self::locked()?;
+        if mesh.typed("kubectl get namespace weft").status.success() {
+            mesh.shell("weft uninstall --force | kubectl delete -f -");
+            mesh.shell("kubectl wait --for=delete namespace/weft --timeout=120s");
+        }
+        *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        Some(mesh)
+    }
+
+    fn locked() -> Option<Self> {
         let cluster = Cluster::running()?;
         let turn = Turn::Alone { _lock: MESH_WIDE.write().unwrap_or_else(PoisonError::into_inner) };
         Some(Self { cluster, _turn: turn })
     }
 
-    /// Installs it, as a user does.
-    ///
-    /// # Panics
-    /// When a step fails.
-    pub fn install(&self) {
-        self.shell("weft install --crds | kubectl apply -f -");
-        self.shell("weft install | kubectl apply -f -");
-        self.shell("weft check --wait=120s");
-    }
-
-    /// The next test is to install it again.
-    pub fn gone(&self) {
-        *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    /// With the mesh, as a user installs it.
+    fn installed(self) -> Self {
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*installed {
+            self.shell("weft install --crds | kubectl apply -f -");
+            self.shell("weft install | kubectl apply -f -");
+            self.shell("weft check --wait=120s");
+            *installed = true;
+        }
+        drop(installed);
+        self
     }
 
     /// Runs a line as a user types it, with `weft` and `kubectl` in the path. Returns what it wrote.

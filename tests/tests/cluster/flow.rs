@@ -46,12 +46,7 @@ spec:
 
 #[test]
 fn install_annotate_restart_done() {
-    let Some(mesh) = Meshed::bare() else { return };
-    if mesh.typed("kubectl get namespace weft").status.success() {
-        mesh.shell("weft uninstall --force | kubectl delete -f -");
-        mesh.shell("kubectl wait --for=delete namespace/weft --timeout=120s");
-    }
-    mesh.gone();
+    let Some(mesh) = Meshed::absent() else { return };
     let app = mesh.cluster.namespace("myapp");
     app.apply(APP);
     app.rolled_out("deployment/payments");

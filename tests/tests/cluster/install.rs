@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use weft_tests::cluster::{Cluster, Namespace};
 use weft_tests::mesh::told;
+use weft_tests::meshed::Meshed;
 use weft_tests::{Installation, User};
 
 /// `weft` with these words, in this cluster.
@@ -50,8 +51,9 @@ fn json(namespace: &Namespace<'_>, what: &str) -> Value {
 
 #[test]
 fn definitions_apply_again_and_keep_what_they_do_not_know() {
-    let Some(cluster) = Cluster::running() else { return };
-    let definitions = define(&cluster);
+    let Some(mesh) = Meshed::absent() else { return };
+    let cluster = &mesh.cluster;
+    let definitions = define(cluster);
     let mut again = cluster.kubectl();
     again.args(["apply", "-f", "-"]);
     let again = fed(again, &definitions);
@@ -73,12 +75,13 @@ spec:
 
 #[test]
 fn the_manifests_are_accepted_without_a_warning() {
-    let Some(cluster) = Cluster::running() else { return };
-    define(&cluster);
+    let Some(mesh) = Meshed::absent() else { return };
+    let cluster = &mesh.cluster;
+    define(cluster);
     let namespace = cluster.namespace("manifests");
     namespace.run(&["label", "namespace", namespace.name(), "pod-security.kubernetes.io/warn=restricted"]);
     for form in ["yaml", "json"] {
-        let manifests = printed(&cluster, &["install", "-L", namespace.name(), "-o", form]);
+        let manifests = printed(cluster, &["install", "-L", namespace.name(), "-o", form]);
         let mut apply = cluster.kubectl();
         apply.args(["apply", "--dry-run=server", "-f", "-"]);
         let output = fed(apply, &manifests);
@@ -91,18 +94,19 @@ fn the_manifests_are_accepted_without_a_warning() {
 
 #[test]
 fn a_check_tells_what_is_missing() {
-    let Some(cluster) = Cluster::running() else { return };
+    let Some(mesh) = Meshed::absent() else { return };
+    let cluster = &mesh.cluster;
     let namespace = cluster.namespace("check");
-    let output = weft(&cluster, &["check", "-L", namespace.name(), "-o", "json"]);
+    let output = weft(cluster, &["check", "-L", namespace.name(), "-o", "json"]);
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["success"], false);
     let last = report["categories"].as_array().unwrap().last().unwrap();
     assert_eq!(last["categoryName"], "weft-existence");
     assert!(last["checks"][0]["hint"].as_str().unwrap().contains("weft install | kubectl apply -f -"), "{last}");
-    let fresh = weft(&cluster, &["check", "--pre", "-L", "nowhere", "--wait", "1s"]);
+    let fresh = weft(cluster, &["check", "--pre", "-L", "nowhere", "--wait", "1s"]);
     assert!(fresh.status.success(), "{}", told(&fresh));
-    let nobody = weft(&cluster, &["check", "--pre", "-L", "nowhere", "--as", "nobody", "-o", "short"]);
+    let nobody = weft(cluster, &["check", "--pre", "-L", "nowhere", "--as", "nobody", "-o", "short"]);
     assert_eq!(nobody.status.code(), Some(1), "{}", told(&nobody));
     assert!(told(&nobody).contains("no right to create namespaces"), "{}", told(&nobody));
 }

@@ -4,8 +4,18 @@ use weft_resources::Severity;
 
 use super::*;
 
-fn lines(files: &[(&str, &str)], has_cluster: bool) -> Vec<String> {
-    let mut subject = Subject { has_cluster, control_namespace: "weft".to_owned(), ..Subject::default() };
+/// What is found in files alone.
+fn alone(files: &[(&str, &str)]) -> Vec<String> {
+    lines(files, Subject::default())
+}
+
+/// What is found in files as if applied to a cluster; a file without name is what the cluster has.
+fn applied(files: &[(&str, &str)]) -> Vec<String> {
+    lines(files, Subject { has_cluster: true, ..Subject::default() })
+}
+
+fn lines(files: &[(&str, &str)], mut subject: Subject) -> Vec<String> {
+    subject.control_namespace = "weft".to_owned();
     let mut messages = Vec::new();
     for (name, text) in files {
         let (mut objects, more) = read_file(name, text);
@@ -42,8 +52,8 @@ spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: {namespaces
 
 #[test]
 fn what_is_fine_is_left_alone() {
-    assert_eq!(lines(&[("a.yaml", FINE)], false), [""; 0]);
-    assert_eq!(lines(&[("a.yaml", FINE)], true), [""; 0]);
+    assert_eq!(alone(&[("a.yaml", FINE)]), [""; 0]);
+    assert_eq!(applied(&[("a.yaml", FINE)]), [""; 0]);
 }
 
 #[test]
@@ -51,7 +61,7 @@ fn each_code_has_its_cause() {
     let changed = |from: &str, to: &str| {
         let text = FINE.replace(from, to);
         assert_ne!(text, FINE, "{from}");
-        lines(&[("a.yaml", &text)], true)
+        applied(&[("a.yaml", &text)])
     };
     insta::assert_debug_snapshot!([
         changed("namespaces: [shop]", "namespaces: [shap]"),
@@ -85,7 +95,7 @@ fn services_that_disagree_are_told() {
     let other = |port: &str| {
         let service = "apiVersion: v1\nkind: Service\nmetadata: {name: also, namespace: shop}\n";
         let text = format!("{service}spec: {{selector: {{app: web}}, ports: [{port}]}}\n");
-        lines(&[("a.yaml", FINE), ("b.yaml", &text)], false)
+        alone(&[("a.yaml", FINE), ("b.yaml", &text)])
     };
     insta::assert_debug_snapshot!([
         other("{port: 81, targetPort: 80, name: http}"),
@@ -98,11 +108,11 @@ fn services_that_disagree_are_told() {
 fn running_pods_without_a_proxy_are_told_and_files_win() {
     let pod = "kind: Pod\nmetadata: {name: web-1, namespace: shop}\nspec: {containers: [{name: web}]}\n";
     let cluster = format!("{FINE}---\n{pod}");
-    let told = lines(&[("", &cluster)], true);
+    let told = applied(&[("", &cluster)]);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("Warning [IST0103] (Pod web-1.shop) "), "{told:?}");
     let file = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: disabled}}\n";
-    assert_eq!(lines(&[("", &cluster), ("ns.yaml", file)], true), [""; 0]);
+    assert_eq!(applied(&[("", &cluster), ("ns.yaml", file)]), [""; 0]);
 }
 
 #[test]
@@ -112,7 +122,7 @@ fn messages_can_be_suppressed_and_have_a_threshold() {
         "kind: AuthorizationPolicy\nmetadata: {name: web, namespace: shop}",
         "kind: AuthorizationPolicy\nmetadata: {name: web, namespace: shop, annotations: {galley.istio.io/analyze-suppress: 'IST0101, IST0127'}}",
     );
-    assert_eq!(lines(&[("a.yaml", &quiet)], false), [""; 0]);
+    assert_eq!(alone(&[("a.yaml", &quiet)]), [""; 0]);
     let (objects, _) = read_file("a.yaml", &text);
     let messages = analyze(&Subject { objects, ..Subject::default() });
     assert!(is_beyond(&messages, Severity::Warning) && !is_beyond(&messages, Severity::Error));
