@@ -13,7 +13,7 @@ use super::{ReadArgs, request};
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuthzCommand {
     /// Say whether a call is allowed, and by which rule of which file.
-    Explain(ExplainArgs),
+    Explain(Box<ExplainArgs>),
     /// Check a folder's policies against a list of expectations.
     Test(TestArgs),
 }

@@ -35,8 +35,11 @@ pub(super) async fn run(mesh: &Mesh, args: &StatArgs, resources: &Resources) -> 
         print::note(&format!("weft: no {} found in {place}", resources.kind));
         return Ok(());
     }
-    let shows_namespace = args.scope.all_namespaces && !resources.is_of_namespaces();
-    print::line(&table(&rows, shows_namespace, args.output));
+    let places = match args.scope.all_namespaces && !resources.is_of_namespaces() {
+        true => Places::Many,
+        false => Places::One,
+    };
+    print::line(&table(&rows, places, args.output));
     super::super::tell_coverage(covered_seconds, args.window.window);
     Ok(())
 }
@@ -90,10 +93,13 @@ impl Row {
         }
     }
 
-    fn cells(&self, shows_namespace: bool, format: TableFormat) -> Vec<String> {
+    fn cells(&self, places: Places, format: TableFormat) -> Vec<String> {
         let nothing = || figures::NOTHING.to_owned();
         let [p50, p95, p99] = self.us.map(figures::latency);
-        let mut cells = if shows_namespace { vec![print::tame(&self.namespace)] } else { Vec::new() };
+        let mut cells = Vec::new();
+        if places == Places::Many {
+            cells.push(print::tame(&self.namespace));
+        }
         cells.extend([
             print::tame(&self.name),
             self.meshed.clone().unwrap_or_else(nothing),
@@ -112,13 +118,20 @@ impl Row {
     }
 }
 
-fn table(rows: &[Row], shows_namespace: bool, format: TableFormat) -> String {
-    let mut head = if shows_namespace { vec!["NAMESPACE"] } else { Vec::new() };
+/// Whether rows have to say in which namespace they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Places {
+    One,
+    Many,
+}
+
+fn table(rows: &[Row], places: Places, format: TableFormat) -> String {
+    let mut head = if places == Places::Many { vec!["NAMESPACE"] } else { Vec::new() };
     head.extend(["NAME", "MESHED", "SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99", "TCP_CONN"]);
     if format == TableFormat::Wide {
         head.extend(["READ_BYTES/SEC", "WRITE_BYTES/SEC"]);
     }
-    let cells: Vec<_> = rows.iter().map(|row| row.cells(shows_namespace, format)).collect();
+    let cells: Vec<_> = rows.iter().map(|row| row.cells(places, format)).collect();
     print::table(&head, &cells)
 }
 
@@ -151,12 +164,12 @@ mod tests {
         let answer = StatResponse { covered_seconds: 60.0, rows: rows.to_vec() };
         let resources = Resources { kind: "Deployment", name: None };
         let rows = super::rows(answer, &resources);
-        insta::assert_snapshot!(table(&rows, false, TableFormat::Table), @r"
+        insta::assert_snapshot!(table(&rows, Places::One, TableFormat::Table), @r"
         NAME      MESHED  SUCCESS  RPS     LATENCY_P50  LATENCY_P95  LATENCY_P99  TCP_CONN
         payments  1/2     100.00%  2.0rps  1.2ms        4.0ms        23ms         3
         web       1/2     -        -       -            -            -            -
         ");
-        insta::assert_snapshot!(table(&rows[..1], true, TableFormat::Wide), @r"
+        insta::assert_snapshot!(table(&rows[..1], Places::Many, TableFormat::Wide), @r"
         NAMESPACE  NAME      MESHED  SUCCESS  RPS     LATENCY_P50  LATENCY_P95  LATENCY_P99  TCP_CONN  READ_BYTES/SEC  WRITE_BYTES/SEC
         shop       payments  1/2     100.00%  2.0rps  1.2ms        4.0ms        23ms         3         100.0B/s        -
         ");
