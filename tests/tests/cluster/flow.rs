@@ -6,11 +6,11 @@ use weft_tests::meshed::Meshed;
 const APP: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: payments}
+metadata: {name: payments, namespace: NAMESPACE}
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: payments}
+metadata: {name: payments, namespace: NAMESPACE}
 spec:
   selector: {matchLabels: {app: payments}}
   template:
@@ -26,12 +26,12 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: payments}
+metadata: {name: payments, namespace: NAMESPACE}
 spec: {selector: {app: payments}, ports: [{port: 80, targetPort: 8080}]}
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: checkout}
+metadata: {name: checkout, namespace: NAMESPACE}
 spec:
   selector: {matchLabels: {app: checkout}}
   template:
@@ -53,7 +53,6 @@ fn install_annotate_restart_done() {
     }
     mesh.gone();
     let app = mesh.cluster.namespace("myapp");
-    app.run(&["create", "configmap", "unused"]);
     app.apply(APP);
     app.rolled_out("deployment/payments");
 

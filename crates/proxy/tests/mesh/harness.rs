@@ -82,13 +82,23 @@ impl Registry {
         self.0.lock().unwrap().push(destination);
     }
 
+    /// A service by its name or addresses, a workload by its own address.
     fn find(&self, name: &str) -> Option<Destination> {
-        let is_it = |d: &&Destination| {
-            let mut ips = d.addresses.iter().chain(d.endpoints.iter().map(|e| &e.address));
-            d.host == name || ips.any(|ip| ip.to_string() == name)
-        };
-        self.0.lock().unwrap().iter().find(is_it).cloned()
+        let all = self.0.lock().unwrap();
+        let is_it = |d: &&Destination| d.host == name || d.addresses.iter().any(|ip| ip.to_string() == name);
+        all.iter().find(is_it).cloned().or_else(|| all.iter().find_map(|service| workload_of(service, name)))
     }
+}
+
+/// The record of a workload that is called by its own address.
+fn workload_of(service: &Destination, name: &str) -> Option<Destination> {
+    let endpoint = service.endpoints.iter().find(|endpoint| endpoint.address.to_string() == name)?;
+    Some(Destination {
+        host: endpoint.workload.as_ref()?.to_string(),
+        addresses: vec![endpoint.address],
+        endpoints: vec![endpoint.clone()],
+        ..service.clone()
+    })
 }
 
 pub(crate) struct Proxy {
