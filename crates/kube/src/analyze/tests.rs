@@ -4,7 +4,15 @@ use weft_resources::Severity;
 
 use super::*;
 
-fn lines(files: &[(&str, &str)], has_cluster: bool) -> Vec<String> {
+/// Whether the cluster was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cluster {
+    Seen,
+    Unseen,
+}
+
+fn lines(files: &[(&str, &str)], cluster: Cluster) -> Vec<String> {
+    let has_cluster = cluster == Cluster::Seen;
     let mut subject = Subject { has_cluster, control_namespace: "weft".to_owned(), ..Subject::default() };
     let mut messages = Vec::new();
     for (name, text) in files {
@@ -42,8 +50,8 @@ spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: {namespaces
 
 #[test]
 fn what_is_fine_is_left_alone() {
-    assert_eq!(lines(&[("a.yaml", FINE)], false), [""; 0]);
-    assert_eq!(lines(&[("a.yaml", FINE)], true), [""; 0]);
+    assert_eq!(lines(&[("a.yaml", FINE)], Cluster::Unseen), [""; 0]);
+    assert_eq!(lines(&[("a.yaml", FINE)], Cluster::Seen), [""; 0]);
 }
 
 #[test]
@@ -51,7 +59,7 @@ fn each_code_has_its_cause() {
     let changed = |from: &str, to: &str| {
         let text = FINE.replace(from, to);
         assert_ne!(text, FINE, "{from}");
-        lines(&[("a.yaml", &text)], true)
+        lines(&[("a.yaml", &text)], Cluster::Seen)
     };
     insta::assert_debug_snapshot!([
         changed("namespaces: [shop]", "namespaces: [shap]"),
@@ -85,7 +93,7 @@ fn services_that_disagree_are_told() {
     let other = |port: &str| {
         let service = "apiVersion: v1\nkind: Service\nmetadata: {name: also, namespace: shop}\n";
         let text = format!("{service}spec: {{selector: {{app: web}}, ports: [{port}]}}\n");
-        lines(&[("a.yaml", FINE), ("b.yaml", &text)], false)
+        lines(&[("a.yaml", FINE), ("b.yaml", &text)], Cluster::Unseen)
     };
     insta::assert_debug_snapshot!([
         other("{port: 81, targetPort: 80, name: http}"),
@@ -98,11 +106,11 @@ fn services_that_disagree_are_told() {
 fn running_pods_without_a_proxy_are_told_and_files_win() {
     let pod = "kind: Pod\nmetadata: {name: web-1, namespace: shop}\nspec: {containers: [{name: web}]}\n";
     let cluster = format!("{FINE}---\n{pod}");
-    let told = lines(&[("", &cluster)], true);
+    let told = lines(&[("", &cluster)], Cluster::Seen);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("Warning [IST0103] (Pod web-1.shop) "), "{told:?}");
     let file = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: disabled}}\n";
-    assert_eq!(lines(&[("", &cluster), ("ns.yaml", file)], true), [""; 0]);
+    assert_eq!(lines(&[("", &cluster), ("ns.yaml", file)], Cluster::Seen), [""; 0]);
 }
 
 #[test]
@@ -112,7 +120,7 @@ fn messages_can_be_suppressed_and_have_a_threshold() {
         "kind: AuthorizationPolicy\nmetadata: {name: web, namespace: shop}",
         "kind: AuthorizationPolicy\nmetadata: {name: web, namespace: shop, annotations: {galley.istio.io/analyze-suppress: 'IST0101, IST0127'}}",
     );
-    assert_eq!(lines(&[("a.yaml", &quiet)], false), [""; 0]);
+    assert_eq!(lines(&[("a.yaml", &quiet)], Cluster::Unseen), [""; 0]);
     let (objects, _) = read_file("a.yaml", &text);
     let messages = analyze(&Subject { objects, ..Subject::default() });
     assert!(is_beyond(&messages, Severity::Warning) && !is_beyond(&messages, Severity::Error));
