@@ -82,7 +82,7 @@ fn mistakes_say_what_to_do() {
     --- stderr
     error: the argument '--local' cannot be used with '--context <NAME>'
 
-    Usage: weft stat --local [SERVICE]
+    Usage: weft stat --local [SERVICE|KIND]...
 
     For more information, try '--help'.
     ");
