@@ -161,3 +161,30 @@ fn a_lapse_of_all_nodes_loses_nothing_within_the_mesh() {
     let Some(mesh) = Meshed::alone() else { return };
     load_without_api_server(&mesh, &served(&mesh, "lapse"));
 }
+
+#[test]
+fn while_the_controller_is_away_only_pods_of_the_mesh_wait() {
+    let Some(mesh) = Meshed::alone() else { return };
+    let (inside, outside) = (mesh.cluster.namespace("inside"), mesh.cluster.namespace("outside"));
+    mesh.shell(&format!("kubectl annotate namespace {} linkerd.io/inject=enabled", inside.name()));
+    let pod = |namespace: &Namespace<'_>, name: &str| {
+        let image = "--image=localhost/weft-test/tools:1 --command -- sleep infinity";
+        mesh.typed(&format!("kubectl run -n {} {name} {image}", namespace.name()))
+    };
+    // The namespace is in the list of those that wait.
+    mesh.shell_until("kubectl get mutatingwebhookconfiguration weft-injector -o yaml", |output| {
+        String::from_utf8_lossy(&output.stdout).contains(inside.name())
+    });
+    mesh.shell("kubectl scale -n weft deployment/weft-controller --replicas=0");
+    mesh.shell("kubectl wait -n weft --for=delete pod -l weft.io/component=controller --timeout=60s");
+    let refused = pod(&inside, "early");
+    assert!(!refused.status.success(), "a pod of the mesh starts without a proxy");
+    assert!(pod(&outside, "free").status.success(), "a pod outside of the mesh waits");
+    mesh.shell("kubectl scale -n weft deployment/weft-controller --replicas=1");
+    mesh.shell("kubectl rollout status -n weft deployment/weft-controller --timeout=120s");
+    mesh.shell_until(&format!("kubectl run -n {} late --image=localhost/weft-test/tools:1", inside.name()), |output| {
+        output.status.success()
+    });
+    let containers = inside.run(&["get", "pod", "late", "-o", "jsonpath={.spec.initContainers[*].name}"]);
+    assert_eq!(containers, "weft-init weft-proxy");
+}
