@@ -63,12 +63,27 @@ obstacle() {
 	case $state in /run/* | /var/lib/* | /var/log/*) echo "nodes hide $state: choose another WEFT_CLUSTER_STATE" && return ;; esac
 
 	local need missing=()
-	for need in containerd=containerd runc=runc nft=nftables ip=iproute2 tcpdump=tcpdump curl=curl /usr/lib/cni/ptp=containernetworking-plugins; do
+	for need in containerd=containerd runc=runc nft=nftables iptables=iptables conntrack=conntrack ip=iproute2 \
+		tcpdump=tcpdump curl=curl /usr/lib/cni/ptp=containernetworking-plugins; do
 		command -v "${need%=*}" >/dev/null || missing+=("${need#*=}")
 	done
 	install_packages "${missing[@]}" || { echo "these Debian packages are needed and can't be installed: ${missing[*]}" && return; }
-	[ -e "$cache/$(built)/images" ] || find_go >/dev/null || install_go ||
-		echo "Go 1.25 or later is needed, in PATH or /usr/local/go: https://go.dev/dl"
+	[ ! -e "$cache/$(built)/images" ] || return 0
+	find_go >/dev/null || install_go || { echo "Go 1.25 or later is needed, in PATH or /usr/local/go: https://go.dev/dl" && return; }
+	apt-get -qq update >/dev/null 2>&1 || true # the image of tools is made of packages
+	fetch_modules || echo "the Go modules of tests/cluster can't be downloaded"
+}
+
+# Downloads what the Go modules here need.
+fetch_modules() {
+	local go module
+	go=$(find_go)
+	for module in kube dns; do
+		for _ in 1 2 3; do # one may fail now and then
+			(cd "$here/$module" && "$go" mod download) >/dev/null 2>&1 && continue 2
+		done
+		return 1
+	done
 }
 
 # A process is remembered as pid and start time, so that a number which was given to another process
