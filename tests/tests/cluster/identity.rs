@@ -53,7 +53,7 @@ impl<'a> Ask<'a> {
         Self { name, account, audience: "weft.io", claimed: name, wanted: account, token: "/own/token" }
     }
 
-    /// Starts it; what its proxy says once it was answered.
+    /// Starts it; what its proxy says once it was granted, or refused again and again.
     fn answered(&self, mesh: &Meshed, namespace: &Namespace<'_>) -> String {
         let control = mesh.shell("kubectl get service -n weft weft-controller -o jsonpath={.spec.clusterIP}");
         let image = mesh.shell(
@@ -76,7 +76,8 @@ impl<'a> Ask<'a> {
         let log = format!("kubectl logs -n {} {}", namespace.name(), self.name);
         mesh.shell_until(&log, |output| {
             let log = String::from_utf8_lossy(&output.stdout);
-            log.contains(GRANTED) || log.contains(REFUSED)
+            // The first refusals may only say that a watch was behind.
+            log.contains(GRANTED) || log.matches(REFUSED).count() >= 3
         })
     }
 }

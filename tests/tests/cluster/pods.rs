@@ -105,11 +105,8 @@ fn an_injected_proxy_at_rest_is_small() {
     let node = name.trim_start_matches("node").parse().unwrap();
     let status = mesh.cluster.node(node).args(["sh", "-c", PROXY_STATUS, "sh", namespace.name()]).output().unwrap();
     let status = said(&status);
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib: u64 = line.unwrap_or_else(|| panic!("{status}")).trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(kib > 1_000, "{status}");
-    // An unoptimized binary is larger: the figure of a released one stands in docs/performance.md.
-    if !cfg!(debug_assertions) {
-        assert!(kib < 10_000, "{status}");
-    }
+    // What is its own. The pages of its binary depend on the build: docs/performance.md.
+    assert!((100..4_000).contains(&kib), "{status}");
 }
