@@ -44,13 +44,21 @@ pub(crate) async fn keep(
             }
             None => RETRY,
         };
+        let next = SystemTime::now() + wait;
         tokio::select! {
-            () = sleep(wait.min(LONGEST_SLEEP)) => {}
+            () = until(next) => {}
             changed = signing.changed() => if changed.is_err() {
                 // The authority is never changed again.
-                sleep(wait.min(LONGEST_SLEEP)).await;
+                until(next).await;
             },
         }
+    }
+}
+
+/// Returns when the wall clock shows `time`.
+async fn until(time: SystemTime) {
+    while let Ok(left) = time.duration_since(SystemTime::now()) {
+        sleep(left.min(LONGEST_SLEEP)).await;
     }
 }
 
