@@ -13,7 +13,6 @@ use kube::{Client, Config};
 
 pub use error::{ClientError, failed};
 pub use forward::{Forward, controller};
-pub(crate) use forward::{is_ready, what_hinders};
 pub use leaf::{leaf, meshed_pods};
 
 /// What a user said about the cluster to use.

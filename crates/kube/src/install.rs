@@ -17,9 +17,7 @@ use crate::names::{MANAGED_BY, MANAGER, ROOT_NAMESPACE, VALUES_CONFIG};
 pub use look::{Present, definitions, present};
 pub use rbac::{cluster_rules, namespace_rules};
 pub use render::{Form, render};
-pub use values::{
-    Controller, DefaultInboundPolicy, Images, Proxy, PullPolicy, Quantities, Resources, Setting, Values, ValuesError,
-};
+pub use values::{Controller, Images, Proxy, PullPolicy, Quantities, Resources, Setting, Values, ValuesError};
 pub use webhooks::NO_NAMESPACE;
 
 /// What an installation depends on beside its values.

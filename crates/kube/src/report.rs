@@ -14,7 +14,7 @@ pub use self::clean::clean;
 use self::clean::stripped;
 use crate::client::failed;
 use crate::fetch::Kind;
-use crate::names::{ADMIN_PORT, CONTROLLER_SELECTOR, PROXY_CONTAINER};
+use crate::names::{ADMIN_PORT, CONTROLLER_SELECTOR, INIT_CONTAINER, INJECTED, PROXY_CONTAINER};
 
 /// One file of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Report {
     /// The namespaces that have pods with proxies.
     async fn meshed(&mut self, client: &Client) -> Vec<String> {
         let pods: Api<Pod> = Api::all(client.clone());
-        match pods.list(&ListParams::default().labels(INJECTED)).await {
+        match pods.list(&ListParams::default().labels(&format!("{INJECTED}=true"))).await {
             Ok(found) => found.iter().filter_map(ResourceExt::namespace).collect(),
             Err(error) => {
                 self.lacks("the namespaces with proxies", &failed("list pods", &error).to_string());
@@ -149,8 +149,7 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-const INJECTED: &str = "weft.io/injected=true";
-const OWN_CONTAINERS: [&str; 3] = [PROXY_CONTAINER, "weft-init", "weft-controller"];
+const OWN_CONTAINERS: [&str; 3] = [PROXY_CONTAINER, INIT_CONTAINER, "controller"];
 /// The newest lines of each log.
 const LOG_LINES: i64 = 2_000;
 /// However long its lines are.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Code, Message, Object, Subject};
 use crate::inject::{Candidate, NamespaceMarks, Verdict, decide};
-use crate::names::PROXY_CONTAINER;
+use crate::names::{PROXY_CONTAINER, PROXY_USER};
 
 /// What runs, or would with its template applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,13 +123,12 @@ fn proxys_user(workload: &Workload<'_>) -> Vec<Message> {
         let text = format!("the container {name} runs as the proxy's user {PROXY_USER}: its calls pass the mesh by");
         Message::new(Code::InvalidApplicationUid, workload.object, text)
     };
-    others.filter(|container| user(container) == Some(PROXY_USER)).map(message).collect()
+    others.filter(|container| user(container) == Some(PROXY_USER.into())).map(message).collect()
 }
 
 fn metadata(object: &Object) -> ObjectMeta {
     serde_json::from_value(object.value["metadata"].clone()).unwrap_or_default()
 }
 
-const PROXY_USER: u64 = 2102;
 const PODS_ALONE: [&str; 3] = ["linkerd.io/inject", "weft.io/inject", "sidecar.istio.io/inject"];
 const PREFIXES: [&str; 4] = ["config.linkerd.io/", "sidecar.istio.io/", "traffic.sidecar.istio.io/", "proxy.istio.io/"];

@@ -7,10 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::control_plane::{name, unread};
 use super::observed::{Asked, Observed, Scope};
-use super::report::{Finding, Problem, Report, few};
-use crate::inject::{Candidate, NamespaceMarks, is_meshed as is_in_mesh};
+use super::report::{Finding, Problem, Report};
+use crate::inject::{Candidate, NamespaceMarks, PROXY_VERSION, is_meshed as is_in_mesh};
 use crate::install::VERSION;
 use crate::names::PROXY_CONTAINER;
+use crate::pods::{is_meshed, is_running};
+use crate::words::few;
 
 /// The pods of the mesh; in the scope of proxies, also whether these serve.
 pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
@@ -124,7 +126,7 @@ fn versions(seen: &Observed, asked: &Asked) -> Option<Problem> {
     let expected = asked.expected_version.as_deref().unwrap_or(installed);
     let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for pod in seen.pods.iter().flatten().filter(|pod| is_meshed(pod) && is_running(pod)) {
-        let version = pod.metadata.annotations.as_ref().and_then(|all| all.get(VERSION_KEY));
+        let version = pod.metadata.annotations.as_ref().and_then(|all| all.get(PROXY_VERSION));
         let version = version.map_or("unknown", String::as_str);
         if version != expected {
             others.entry(version).or_default().push(name(pod));
@@ -172,18 +174,6 @@ fn full_name(metadata: &ObjectMeta) -> String {
     metadata.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
-/// Whether a pod is in the mesh.
-pub(super) fn is_meshed(pod: &Pod) -> bool {
-    let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-    containers.into_iter().any(|container| container.name == PROXY_CONTAINER)
-}
-
-/// Whether a pod hasn't ended.
-pub(super) fn is_running(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed"))
-}
-
 fn proxy_is_ready(pod: &Pod) -> bool {
     let statuses = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
     statuses.into_iter().any(|status| status.name == PROXY_CONTAINER && status.ready)
@@ -199,5 +189,3 @@ fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
 const LINKERDS_LABEL: &str = "config.linkerd.io/admission-webhooks";
 /// The Pod Security level that a namespace enforces.
 const SECURITY_KEY: &str = "pod-security.kubernetes.io/enforce";
-/// What the injector writes onto a pod.
-const VERSION_KEY: &str = "weft.io/proxy-version";

@@ -12,9 +12,9 @@ use weft_mesh::TrustDomain;
 use super::control_plane::unread;
 use super::observed::{Observed, Unseen};
 use super::report::{Finding, Problem, Report};
-use crate::client::is_ready;
 use crate::issuer::{IssuerSecret, Written, settle};
 use crate::names::{ANCHORS_CONFIG, CONTROLLER, ISSUER_SECRET, ROOT_SECRET};
+use crate::pods::is_ready;
 
 /// Both, and how they fit.
 pub(super) fn authority(seen: &Observed, report: &mut Report) {

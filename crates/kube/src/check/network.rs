@@ -11,10 +11,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::control_plane::{name, unread};
-use super::data_plane::{is_meshed, is_running};
 use super::observed::Observed;
-use super::report::{Finding, Problem, Report, few};
+use super::report::{Finding, Problem, Report};
 use crate::names::{MESH_PORT, PROXIES_PORT, WEBHOOKS_PORT};
+use crate::pods::{is_meshed, is_running};
+use crate::words::few;
 
 /// Whether pods of the mesh reach each other and the controller, as far as policies tell.
 pub(super) fn policies(seen: &Observed, report: &mut Report) {

@@ -1,6 +1,7 @@
 //! What is the same for every proxy of a cluster.
 
 use super::quantity::Resources;
+use crate::names::CONTROLLER;
 
 /// What the control plane tells every proxy that it injects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,3 @@ impl Config {
         name.split_once(':').map_or(env!("CARGO_PKG_VERSION"), |(_, tag)| tag)
     }
 }
-
-/// The control plane's Deployment, Service and ServiceAccount.
-const CONTROLLER: &str = "weft-controller";
