@@ -8,6 +8,7 @@ pub mod check;
 pub mod client;
 pub mod controller;
 pub mod crds;
+mod documents;
 pub mod events;
 pub mod explain;
 mod fetch;

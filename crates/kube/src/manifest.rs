@@ -13,9 +13,12 @@ mod space;
 mod tree;
 mod write;
 
+use serde_json::Value;
+
 use edit::{Change, Plain};
 use tree::Node;
 
+use crate::documents::documents;
 use crate::inject::Config;
 
 pub use report::{Outcome, Report};
@@ -94,6 +97,22 @@ pub fn inject(text: &str, annotations: &Annotations) -> Result<Edited, ManifestE
 pub fn render(text: &str, annotations: &Annotations, config: &Config) -> Result<Edited, ManifestError> {
     let bare = work(text, |resource| Ok(resource.strip(text)))?.text;
     work(&bare, |resource| resource.render(&bare, annotations, config))
+}
+
+/// The documents of a text as JSON.
+///
+/// # Errors
+/// [`ManifestError::Syntax`].
+pub fn values(text: &str) -> Result<Vec<Value>, ManifestError> {
+    let read = |(line, document): (usize, &str)| {
+        let wrong = |error: serde_saphyr::Error| {
+            let message = error.to_string().lines().next().unwrap_or_default().to_owned();
+            ManifestError::Syntax { line, message }
+        };
+        serde_saphyr::from_str::<Value>(document).map_err(wrong)
+    };
+    let found = documents(text).into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().filter(|value| !value.is_null()).collect())
 }
 
 /// Takes out of every pod template what [`inject`], or [`render`], put in. Settings that [`inject`] wrote stay.

@@ -7,6 +7,7 @@ use weft_resources::{Parsed, Problem, Severity};
 
 use super::{Code, Message};
 use crate::client::ClientError;
+use crate::documents::documents;
 use crate::fetch::Kind;
 use crate::model::policy::{Policy, PolicyKind};
 
@@ -127,22 +128,6 @@ pub(super) fn of_problem(problem: &Problem) -> Message {
     };
     let field = problem.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
     Message { code, level: problem.severity, origin, reference, message: format!("{field}{}", problem.message) }
-}
-
-/// Documents of a file, each with its first line.
-fn documents(text: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    let (mut begin, mut first, mut at) = (0, 1, 0);
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        if line.trim_end() == "---" || line.starts_with("--- ") {
-            found.push((first, &text[begin..at]));
-            (begin, first) = (at + line.len(), index + 2);
-        }
-        at += line.len();
-    }
-    found.push((first, &text[begin..]));
-    found.retain(|(_, document)| !document.trim().is_empty());
-    found
 }
 
 fn flatten(mut value: Value, reference: &str, objects: &mut Vec<Object>) {

@@ -5,11 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kube::Client;
-use pem::{EncodeConfig, LineEnding, Pem};
 use tokio::sync::watch;
 use tracing::warn;
 use weft_control::{Shared, Signing};
-use weft_identity::Authority;
 
 use super::Config;
 use super::health::Health;
@@ -103,20 +101,11 @@ impl Webhooks {
             proxy_image: config.proxies.image.clone(),
             image_pull_policy: config.proxies.image_pull_policy.clone(),
             control_address: SocketAddr::new(address, PROXIES_PORT).to_string(),
-            trust_anchors: anchors(&authority),
+            trust_anchors: inject::Config::bundle(authority.anchors()),
             resources: config.proxies.resources.clone(),
             log: config.proxies.log.clone(),
         })
     }
-}
-
-/// The anchors in PEM, each once.
-fn anchors(authority: &Authority) -> String {
-    let mut anchors = authority.anchors();
-    anchors.sort();
-    anchors.dedup();
-    let sections: Vec<Pem> = anchors.into_iter().map(|der| Pem::new("CERTIFICATE", der)).collect();
-    pem::encode_many_config(&sections, EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
 /// What is wrong with them is told under this name.

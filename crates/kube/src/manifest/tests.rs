@@ -299,3 +299,13 @@ fn what_can_have_no_sidecar_is_refused_or_left_alone() {
     let alias = DEPLOYMENT.replace("image: web:1", "image: &image web:1\n        env: *image");
     assert!(refused(&alias).contains("a form that can't be edited"), "{}", refused(&alias));
 }
+
+#[test]
+fn nothing_stands_where_a_sidecar_is_written() {
+    let text =
+        "kind: Pod\nmetadata:\n  labels: {app: web}\n  annotations:\n    # none\nspec:\n  containers:\n  - name: web\n";
+    let edited = rendered(text);
+    // Where nothing was, the place of a mapping may move; what it says doesn't.
+    assert_eq!(value(&rendered(&edited.text).text), value(&edited.text), "written twice");
+    assert_eq!(value(&uninject(&edited.text).unwrap().text)["spec"], value(text)["spec"]);
+}

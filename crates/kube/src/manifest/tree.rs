@@ -1,7 +1,7 @@
 //! A text's documents as trees whose nodes know their places in it. Bounded in depth.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ManifestError;
 
@@ -83,7 +83,7 @@ impl Node {
         }
     }
 
-    /// What it says; `None` where an alias says it elsewhere, or a key isn't a text.
+    /// What it says; `None` where an alias says it elsewhere, or a key isn't a text or is there twice.
     pub(super) fn value(&self) -> Option<Value> {
         Some(match &self.body {
             Body::Scalar { text, style: Style::Quoted } => Value::from(text.as_str()),
@@ -93,7 +93,8 @@ impl Node {
             Body::List(items, _) => Value::Array(items.iter().map(Self::value).collect::<Option<_>>()?),
             Body::Map(entries, _) => {
                 let entry = |(key, value): &(Node, Node)| Some((key.text()?.to_owned(), value.value()?));
-                Value::Object(entries.iter().map(entry).collect::<Option<_>>()?)
+                let map = entries.iter().map(entry).collect::<Option<Map<_, _>>>()?;
+                return (map.len() == entries.len()).then_some(Value::Object(map));
             }
         })
     }

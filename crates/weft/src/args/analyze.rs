@@ -22,9 +22,9 @@ JSON:
   [{\"code\": \"IST0103\", \"level\": \"Info\" | \"Warning\" | \"Error\", \"origin\": \"Pod web-7d9f-x1.shop\",
     \"reference\": \"FILE:LINE\" | \"\", \"message\": …}]")]
 pub(crate) struct AnalyzeArgs {
-    /// Files or folders of manifests, - for standard input.
+    /// Files, folders of *.yaml, *.yml and *.json, addresses of the web, or - for standard input.
     #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
+    pub(crate) files: Vec<String>,
     /// Look at this namespace of the cluster [default: the kubeconfig's].
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,

@@ -1,8 +1,5 @@
 //! `weft analyze`: what is wrong with a cluster, with files, or with both together.
 
-use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use weft_kube::analyze::{Message, Object, Subject, analyze, is_beyond, look, read_file, to_yaml};
@@ -10,8 +7,9 @@ use weft_resources::Severity;
 
 use crate::args::{AnalyzeArgs, AnalyzeFormat, Threshold, UseKube};
 use crate::client::{self, Access};
-use crate::failure::{Context, Failure};
+use crate::failure::Failure;
 use crate::print;
+use crate::texts::{self, Text};
 
 /// Prints what was found.
 pub(crate) fn run(access: &Access, args: &AnalyzeArgs) -> Result<ExitCode, Failure> {
@@ -25,7 +23,7 @@ pub(crate) fn run(access: &Access, args: &AnalyzeArgs) -> Result<ExitCode, Failu
     }
     let mut messages = Vec::new();
     for path in &args.files {
-        for (name, text) in texts(path)? {
+        for Text { name, text } in texts::read(path)? {
             let (objects, more) = read_file(&name, &text);
             subject.objects.extend(objects);
             messages.extend(more);
@@ -69,43 +67,6 @@ fn paint(message: &Message) -> String {
         Some((level, rest)) => format!("{} {rest}", print::paint(print::Stream::Out, code, level)),
         None => text,
     }
-}
-
-/// The files that a path names, by name, with their texts.
-fn texts(path: &Path) -> Result<Vec<(String, String)>, Failure> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("read standard input")?;
-        return Ok(vec![("-".to_owned(), text)]);
-    }
-    let mut files = Vec::new();
-    gather(path, &mut files)?;
-    files.sort();
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).context(format!("read {}", path.display()))?;
-        Ok((path.display().to_string(), text))
-    };
-    files.into_iter().map(read).collect()
-}
-
-/// A file that is named counts whatever it is called; of a folder those that look like manifests.
-fn gather(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let what = || format!("read {}", path.display());
-    if !fs::metadata(path).context(what())?.is_dir() {
-        files.push(path.to_path_buf());
-        return Ok(());
-    }
-    for entry in fs::read_dir(path).context(what())? {
-        let entry = entry.context(what())?;
-        let (path, kind) = (entry.path(), entry.file_type().context(what())?);
-        let is_manifest = path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
-        if kind.is_dir() {
-            gather(&path, files)?;
-        } else if is_manifest {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 impl From<Threshold> for Severity {

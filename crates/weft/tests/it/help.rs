@@ -38,8 +38,8 @@ fn every_command_teaches_by_example_and_tells_its_json() {
         found += usize::from(speaks_json);
     }
     // ps, stat, edges, tap, certs, proxy-status, identity, analyze, version, check, install, uninstall,
-    // authz's two and viz's three.
-    assert_eq!(found, 17);
+    // inject, uninject, authz's two and viz's three at least.
+    assert!(found >= 19, "only {found} speak JSON");
 }
 
 #[test]
