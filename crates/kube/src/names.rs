@@ -2,6 +2,8 @@
 
 /// The control plane's Deployment, Service, ServiceAccount, roles and bindings.
 pub const CONTROLLER: &str = "weft-controller";
+/// Their only container.
+pub const CONTROLLER_CONTAINER: &str = "controller";
 /// What the controller's pods are labelled with.
 pub const CONTROLLER_SELECTOR: &str = "weft.io/component=controller";
 /// The MutatingWebhookConfiguration.

@@ -91,14 +91,14 @@ environment variables and whatever looks like a key or a token are left out. Loo
 you send it on.
 
 Examples:
-  weft bug-report                          into the folder weft-bug-report-TIME
-  weft bug-report -n shop --to report/     of one namespace beside Weft's
-  tar czf report.tar.gz report/")]
+  weft bug-report                          into weft-bug-report-TIME.tar.gz
+  weft bug-report -n shop -o report.tar.gz     of one namespace beside Weft's
+  tar xzf report.tar.gz")]
 pub(crate) struct BugReportArgs {
     /// The namespaces to tell of beside Weft's [default: those with proxies]; may be repeated.
     #[arg(short, long)]
     pub(crate) namespace: Vec<String>,
-    /// The folder to write, which isn't there yet.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) to: Option<PathBuf>,
+    /// The archive to write, which isn't there yet, or a folder for it [default: this folder].
+    #[arg(short, long, value_name = "DIR|FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
