@@ -20,11 +20,12 @@ mod subnet;
 
 pub use annotations::{INHERITED_PREFIXES, check_setting};
 pub use config::Config;
+pub(crate) use config::version_of;
 pub(crate) use decide::{INJECT_ANNOTATIONS, LINKERD_INJECT, is_other_sidecar};
 pub use decide::{Level, Mark, MarkKind, Reason, Verdict, decide, is_meshed};
 pub use marks::{Marks, NamespaceMarks};
 pub use missing::{Candidate, Unmeshed};
-pub(crate) use patch::{CREATED_BY, PROXY_VERSION, apply, escape};
+pub(crate) use patch::{CREATED_BY, PROXY_VERSION, apply, escape, has_proxy};
 pub use patch::{Operation, Patch, patch};
 pub(crate) use probes::PROBES_PATH;
 pub use quantity::Resources;

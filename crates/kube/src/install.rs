@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::names::{MANAGED_BY, MANAGER, ROOT_NAMESPACE, VALUES_CONFIG};
 
+pub(crate) use look::installed_values;
 pub use look::{Present, definitions, present, proxies};
 pub use rbac::{cluster_rules, namespace_rules};
 pub use render::{Form, render};

@@ -5,11 +5,14 @@ use kube::api::ListParams;
 use serde_json::Value;
 use weft_resources::{Parsed, Problem, Severity};
 
-use super::{Code, Message};
+use super::{Code, Message, Subject};
 use crate::client::ClientError;
 use crate::documents::documents;
-use crate::fetch::Kind;
+use crate::fetch::{CONFIG_MAP, Kind};
+use crate::inject::version_of;
+use crate::install::installed_values;
 use crate::model::policy::{Policy, PolicyKind};
+use crate::names::VALUES_CONFIG;
 
 /// One object.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,7 +145,7 @@ fn flatten(mut value: Value, reference: &str, objects: &mut Vec<Object>) {
 ///
 /// # Errors
 /// When the API server refuses or doesn't answer.
-pub async fn look(client: &Client, namespace: Option<&str>) -> Result<Vec<Object>, ClientError> {
+pub async fn look(client: &Client, namespace: Option<&str>, control_namespace: &str) -> Result<Subject, ClientError> {
     let mut objects = Vec::new();
     let params = ListParams::default();
     for (kind, is_namespaced) in KINDS {
@@ -154,7 +157,11 @@ pub async fn look(client: &Client, namespace: Option<&str>) -> Result<Vec<Object
             objects.push(Object::of_cluster(value));
         }
     }
-    Ok(objects)
+    // Who may not see how Weft is installed misses one kind of message.
+    let config = CONFIG_MAP.get(client, Some(control_namespace), VALUES_CONFIG).await.ok().flatten();
+    let values = config.as_ref().and_then(installed_values);
+    let proxy_version = values.map(|values| version_of(&values.images.proxy).to_owned());
+    Ok(Subject { objects, has_cluster: true, control_namespace: control_namespace.to_owned(), proxy_version })
 }
 
 const GROUP: &str = "security.istio.io/v1";

@@ -8,8 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::control_plane::{name, unread};
 use super::observed::{Asked, Observed, Scope};
 use super::report::{Finding, Problem, Report};
-use crate::inject::{Candidate, NamespaceMarks, PROXY_VERSION, is_meshed as is_in_mesh};
-use crate::install::VERSION;
+use crate::inject::{Candidate, NamespaceMarks, PROXY_VERSION, is_meshed as is_in_mesh, version_of};
 use crate::names::PROXY_CONTAINER;
 use crate::pods::{is_meshed, is_running};
 use crate::words::few;
@@ -37,8 +36,15 @@ pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
     }
     report.check("pods that should have a proxy have one", Finding::warns_if(without_proxy(seen)));
     report.check("meshed namespaces admit the proxy's init container", Finding::warns_if(too_secure(seen)));
-    report.check("data plane is up-to-date", Finding::warns_if(versions(seen, asked)));
+    let expected =
+        asked.expected_version.clone().unwrap_or_else(|| version_of(&seen.installed_values().images.proxy).to_owned());
+    let hint = "restart them: kubectl rollout restart -n NAMESPACE deploy";
+    report.check("data plane is up-to-date", Finding::warns_if(versions(seen, &expected, hint)));
+    let hint = "use the weft of their version, or weft install | kubectl apply -f - and restart them";
+    report.check("data plane and cli versions match", Finding::warns_if(versions(seen, &seen.version, hint)));
     misplaced(seen, report);
+    super::ports::opaque(seen, report);
+    super::network::addresses(seen, report);
 }
 
 /// Pods that the injector would give a proxy if they were made now.
@@ -118,12 +124,8 @@ fn sections(text: &str) -> Vec<&str> {
     text.split_inclusive("-----END CERTIFICATE-----").map(str::trim).filter(|section| !section.is_empty()).collect()
 }
 
-/// A proxy's version is its image's tag: it should be what the injector gives now.
-fn versions(seen: &Observed, asked: &Asked) -> Option<Problem> {
-    let image = seen.installed_values().images.proxy;
-    let tagged = image.rsplit('/').next().unwrap_or_default();
-    let installed = tagged.split_once(':').map_or(VERSION, |(_, tag)| tag);
-    let expected = asked.expected_version.as_deref().unwrap_or(installed);
+/// Proxies of another version than this one.
+fn versions(seen: &Observed, expected: &str, hint: &str) -> Option<Problem> {
     let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for pod in seen.pods.iter().flatten().filter(|pod| is_meshed(pod) && is_running(pod)) {
         let version = pod.metadata.annotations.as_ref().and_then(|all| all.get(PROXY_VERSION));
@@ -133,9 +135,7 @@ fn versions(seen: &Observed, asked: &Asked) -> Option<Problem> {
         }
     }
     let told: Vec<String> = others.iter().map(|(version, pods)| format!("{} run {version}", few(pods))).collect();
-    (!told.is_empty()).then(|| {
-        Problem::new(format!("{expected} is expected; {}", told.join("; ")), "restart them: kubectl rollout restart")
-    })
+    (!told.is_empty()).then(|| Problem::new(format!("{expected} is expected; {}", told.join("; ")), hint))
 }
 
 /// Marks that stand where nothing reads them.

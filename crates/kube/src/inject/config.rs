@@ -44,7 +44,12 @@ impl Config {
 
     /// The tag of the proxy's image, as far as it has one.
     pub(crate) fn proxy_version(&self) -> &str {
-        let name = self.proxy_image.rsplit('/').next().unwrap_or_default();
-        name.split_once(':').map_or(env!("CARGO_PKG_VERSION"), |(_, tag)| tag)
+        version_of(&self.proxy_image)
     }
+}
+
+/// The version of the proxies of an image: its tag, as far as it has one.
+pub(crate) fn version_of(image: &str) -> &str {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    name.split_once(':').map_or(env!("CARGO_PKG_VERSION"), |(_, tag)| tag)
 }

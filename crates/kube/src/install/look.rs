@@ -56,7 +56,7 @@ pub async fn present(client: &Client, namespace: &str) -> Result<Present, Client
         root_namespace: root_namespace(NAMESPACE.get(client, None, ROOT_NAMESPACE).await?.as_ref()),
         meshed: injector.as_ref().map(meshed).unwrap_or_default(),
         elsewhere: injector.as_ref().and_then(served_in).filter(|other| other != namespace),
-        values: config.as_ref().and_then(values),
+        values: config.as_ref().and_then(installed_values),
     })
 }
 
@@ -68,7 +68,7 @@ pub async fn proxies(client: &Client, namespace: &str) -> Result<inject::Config,
     let none = || ClientError::NoController(namespace.to_owned());
     let lacks = |why: &str| ClientError::ControllerNotReady { namespace: namespace.to_owned(), why: why.to_owned() };
     let config = CONFIG_MAP.get(client, Some(namespace), VALUES_CONFIG).await?.ok_or_else(none)?;
-    let values = values(&config).ok_or_else(|| lacks("its values are of another version"))?;
+    let values = installed_values(&config).ok_or_else(|| lacks("its values are of another version"))?;
     let anchors = CONFIG_MAP.get(client, Some(namespace), ANCHORS_CONFIG).await?;
     let anchors = anchors.as_ref().and_then(|config| config["data"]["ca.crt"].as_str());
     let anchors: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(anchors.unwrap_or_default().as_bytes())
@@ -94,8 +94,8 @@ pub async fn proxies(client: &Client, namespace: &str) -> Result<inject::Config,
     })
 }
 
-/// Those of another version may have other keys: then there is nothing to compare.
-fn values(config: &Value) -> Option<Values> {
+/// The values that a ConfigMap keeps. Those of another version may have other keys: then there is nothing to compare.
+pub(crate) fn installed_values(config: &Value) -> Option<Values> {
     let text = config["data"]["values.yaml"].as_str()?;
     Values::of(&[Setting::File { name: VALUES_CONFIG.to_owned(), text: text.to_owned() }]).ok()
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use weft_kube::analyze::Suppression;
 
 /// `weft analyze`.
 #[derive(Debug, Args)]
@@ -40,6 +41,9 @@ pub(crate) struct AnalyzeArgs {
     /// The least bad message that is shown.
     #[arg(long, value_enum, default_value_t = Threshold::Info)]
     pub(crate) output_threshold: Threshold,
+    /// Leave out a code's messages about an object, such as "IST0103=Pod web-*.shop"; may be repeated.
+    #[arg(short = 'S', long, value_name = "CODE=OBJECT")]
+    pub(crate) suppress: Vec<Suppression>,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: AnalyzeFormat,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use weft_kube::analyze::{Message, Object, Subject, analyze, is_beyond, look, read_file, to_yaml};
+use weft_kube::analyze::{Message, Subject, analyze, is_beyond, look, read_file, to_yaml};
 use weft_resources::Severity;
 
 use crate::args::{AnalyzeArgs, AnalyzeFormat, Threshold, UseKube};
@@ -16,11 +16,10 @@ pub(crate) fn run(access: &Access, args: &AnalyzeArgs) -> Result<ExitCode, Failu
     if args.use_kube == UseKube::False && args.files.is_empty() {
         return Err(Failure::new("nothing to look at: no files, and not the cluster").hint("name files or folders"));
     }
-    let mut subject = Subject { control_namespace: access.namespace.clone(), ..Subject::default() };
-    if args.use_kube == UseKube::True {
-        subject.objects = super::runtime()?.block_on(cluster(access, args))?;
-        subject.has_cluster = true;
-    }
+    let mut subject = match args.use_kube {
+        UseKube::True => super::runtime()?.block_on(cluster(access, args))?,
+        UseKube::False => Subject { control_namespace: access.namespace.clone(), ..Subject::default() },
+    };
     let mut messages = Vec::new();
     for path in &args.files {
         for Text { name, text } in texts::read(path)? {
@@ -30,17 +29,19 @@ pub(crate) fn run(access: &Access, args: &AnalyzeArgs) -> Result<ExitCode, Failu
         }
     }
     messages.extend(analyze(&subject));
-    messages.retain(|message| message.level >= args.output_threshold.into());
+    messages.retain(|message| {
+        message.level >= args.output_threshold.into() && !args.suppress.iter().any(|it| it.is_about(message))
+    });
     show(&messages, args.output);
     let failed = is_beyond(&messages, args.failure_threshold.into());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn cluster(access: &Access, args: &AnalyzeArgs) -> Result<Vec<Object>, Failure> {
+async fn cluster(access: &Access, args: &AnalyzeArgs) -> Result<Subject, Failure> {
     let cluster = access.cluster().await?;
     let own = args.namespace.as_ref().unwrap_or(&cluster.namespace);
     let within = Some(own.as_str()).filter(|_| !args.all_namespaces);
-    look(&cluster.client, within).await.map_err(|error| client::told(&error))
+    look(&cluster.client, within, &access.namespace).await.map_err(|error| client::told(&error))
 }
 
 fn show(messages: &[Message], format: AnalyzeFormat) {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
-use weft_kube::analyze::{Subject, analyze, look, to_yaml};
+use weft_kube::analyze::{analyze, look, to_yaml};
 use weft_kube::check;
 use weft_kube::client::Cluster;
 use weft_kube::report::{Piece, Report, archive};
@@ -70,11 +70,8 @@ async fn gather(access: &Access, args: &BugReportArgs) -> Result<Vec<Piece>, Fai
     tell("the checks");
     report.add("check.json", &checks(access, &cluster).await);
     tell("the analysis");
-    match look(&cluster.client, None).await {
-        Ok(objects) => {
-            let control_namespace = access.namespace.clone();
-            report.add("analyze.yaml", &to_yaml(&analyze(&Subject { objects, has_cluster: true, control_namespace })));
-        }
+    match look(&cluster.client, None, &access.namespace).await {
+        Ok(subject) => report.add("analyze.yaml", &to_yaml(&analyze(&subject))),
         Err(error) => report.lacks("the analysis", &error.to_string()),
     }
     Ok(report.finish())
