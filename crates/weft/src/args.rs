@@ -24,7 +24,7 @@ mod target;
 
 pub(crate) use analyze::{AnalyzeArgs, AnalyzeFormat, BugReportArgs, Threshold, UseKube};
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
-pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
+pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestArgs, ManifestFormat, UninstallArgs, UpgradeArgs};
 pub(crate) use controller::ControllerArgs;
 pub(crate) use inject::{InjectArgs, TextArgs, UninjectArgs};
 pub(crate) use observe::{
@@ -105,6 +105,8 @@ Examples:
     Check(CheckArgs),
     /// Print what makes a Kubernetes cluster a mesh, for kubectl apply.
     Install(InstallArgs),
+    /// Print what makes an installation one of this version, with its own values, for kubectl apply.
+    Upgrade(UpgradeArgs),
     /// Print what Weft made in a cluster, for kubectl delete.
     Uninstall(UninstallArgs),
     /// Ask for a proxy in the pod templates of manifests, for Kubernetes.

@@ -206,7 +206,10 @@ impl Resource<'_> {
     }
 
     pub(super) fn uninject(&self, text: &str) -> (Vec<Change>, Report) {
-        self.without(text, &INJECT_ANNOTATIONS)
+        // Nobody injected a pod that wants out, and without the word it might be.
+        let node = self.target.as_ref().map(|(node, ..)| *node);
+        let is_switch = |key: &&str| node.and_then(|node| annotation(node, key)) != Some("disabled");
+        self.without(text, &INJECT_ANNOTATIONS.into_iter().filter(is_switch).collect::<Vec<_>>())
     }
 
     fn without(&self, text: &str, marks: &[&str]) -> (Vec<Change>, Report) {

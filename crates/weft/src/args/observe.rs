@@ -28,6 +28,7 @@ Examples:
 
 JSON of resources:
   [{\"namespace\": \"shop\", \"kind\": \"deployment\", \"name\": \"web\", \"meshed\": \"2/2\" | null,
+    \"status\": \"Running\" (of pods alone),
     \"success\": 0.998 | null, \"rps\": 20.0 | null,
     \"latency_ms_p50\": 1.2 | null, \"latency_ms_p95\": …, \"latency_ms_p99\": …,
     \"tcp_open_connections\": 3, \"tcp_read_bytes_rate\": 10.5, \"tcp_write_bytes_rate\": 20.5}]

@@ -55,6 +55,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Check(args) => check::run(&arguments, args),
         Command::Controller(args) => controller::run(args),
         Command::Install(args) => install::run(&access(), args),
+        Command::Upgrade(args) => install::upgrade(&access(), args),
         Command::Uninstall(args) => uninstall::run(&access(), args),
         Command::Inject(args) => inject::inject(&access(), args),
         Command::Uninject(args) => inject::uninject(args),

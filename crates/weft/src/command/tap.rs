@@ -19,10 +19,10 @@ pub(crate) fn run(mesh: &Mesh, args: &TapArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn follow(mesh: &Mesh, args: &TapArgs) -> Result<(), Failure> {
+async fn follow(from: &Mesh, args: &TapArgs) -> Result<(), Failure> {
     let refused = |status: tonic::Status| client::refused("watch calls", &status);
-    let filter = filter(mesh, args).await?;
-    let mut mesh = client::observe(mesh).await?;
+    let filter = filter(from, args).await?;
+    let mut mesh = client::observe(from).await?;
     let mut events = mesh.tap(filter).await.map_err(refused)?.into_inner();
     let mut left = args.count.unwrap_or(u64::MAX);
     while let Some(message) = events.message().await.map_err(refused)? {
@@ -41,7 +41,10 @@ async fn follow(mesh: &Mesh, args: &TapArgs) -> Result<(), Failure> {
             }
         }
     }
-    Err(Failure::new("the mesh has ended").hint(client::START))
+    Err(match from {
+        Mesh::Local(_) => Failure::new("the mesh has ended").hint(client::START),
+        Mesh::Cluster(_) => Failure::new("the controller has ended the tap").hint(AGAIN),
+    })
 }
 
 async fn filter(mesh: &Mesh, args: &TapArgs) -> Result<TapFilter, Failure> {
@@ -176,3 +179,6 @@ impl Side {
         Self { namespace, workload, app, identity: text(&principal), address }
     }
 }
+
+/// A new controller takes its place.
+const AGAIN: &str = "another one takes its place, as in an update: tap again; else see how the mesh is: weft check";
