@@ -94,7 +94,6 @@ fn ended(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
 mod tests {
     use serde_json::{Value, json};
 
-
     fn told(status: Value) -> String {
         let container = |name: &str, state: &Value| {
             json!({"name": name, "state": state, "started": state["running"].is_object(), "ready": false, "image": "", "imageID": "",

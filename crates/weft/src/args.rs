@@ -28,11 +28,12 @@ pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestArgs, ManifestFormat,
 pub(crate) use controller::ControllerArgs;
 pub(crate) use inject::{InjectArgs, TextArgs, UninjectArgs};
 pub(crate) use observe::{
-    CheckArgs, CheckFormat, EdgesArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, VersionArgs, VizCommand,
+    CheckArgs, CheckFormat, EdgesArgs, FilterArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, TopArgs,
+    VersionArgs, VizCommand,
 };
 pub(crate) use parties::{Callee, Caller};
 pub(crate) use port::PortFlag;
-pub(crate) use resource::{Resources, TableFormat};
+pub(crate) use resource::{Resources, TableFormat, nearest_kind};
 pub(crate) use target::{Target, UNNAMED};
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
@@ -88,6 +89,8 @@ Examples:
     Edges(EdgesArgs),
     /// Watch calls as they end, and those that last.
     Tap(TapArgs),
+    /// Show which calls are made now: how many, how fast, with what success.
+    Top(TopArgs),
     /// List the certificates of workloads and of the authority.
     #[command(after_help = CERTS_HELP)]
     Certs(ReadArgs),
@@ -113,17 +116,20 @@ Examples:
     Inject(InjectArgs),
     /// Take out of manifests what `weft inject` put in.
     Uninject(UninjectArgs),
-    /// stat, tap and edges under the names that Linkerd's users know.
+    /// stat, top, tap, edges and check under the names that Linkerd's users know.
     #[command(subcommand, after_help = "Examples:\n  weft viz stat payments\n  weft viz tap --status 5xx")]
     Viz(VizCommand),
     /// Run the control plane of a cluster, as its Deployment does.
     #[command(hide = true)]
     Controller(ControllerArgs),
     /// Print a shell's completions.
-    #[command(after_help = "\
+    #[command(
+        alias = "completion",
+        after_help = "\
 Examples:
   weft completions bash > ~/.local/share/bash-completion/completions/weft
-  weft completions zsh > ~/.zfunc/_weft      in a folder of zsh's $fpath")]
+  weft completions zsh > ~/.zfunc/_weft      in a folder of zsh's $fpath"
+    )]
     Completions {
         /// The shell.
         shell: Shell,
