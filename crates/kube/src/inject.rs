@@ -15,6 +15,7 @@ mod ports;
 mod probes;
 mod quantity;
 mod scrape;
+mod security;
 mod settings;
 mod sidecar;
 mod subnet;
@@ -28,6 +29,7 @@ pub use missing::{Candidate, Unmeshed};
 pub use patch::{Operation, Patch, patch};
 pub use ports::PortList;
 pub use quantity::Resources;
+pub(crate) use security::{SECURITY_KEY, refusing_level};
 pub use settings::{Capture, Keep, Settings};
 pub use subnet::Subnet;
 
