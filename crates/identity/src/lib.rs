@@ -13,6 +13,7 @@ mod clock;
 mod credential;
 #[cfg(test)]
 mod fixtures;
+mod key_kind;
 mod named;
 mod protection;
 mod provider;
@@ -26,6 +27,7 @@ mod verify;
 pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, IssuerPem, SignedLeaf};
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
+pub use key_kind::KeyKind;
 pub use named::{NamedServer, NamedServerError};
 pub use protection::{
     LateMessage, Protection, RECORD_CONTENT_BYTES, RECORD_HEADER_BYTES, RECORD_OVERHEAD_BYTES, RecordHeader,

@@ -26,7 +26,7 @@ pub(crate) use analyze::{AnalyzeArgs, AnalyzeFormat, BugReportArgs, Threshold, U
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
 pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
 pub(crate) use controller::ControllerArgs;
-pub(crate) use inject::{InjectArgs, UninjectArgs};
+pub(crate) use inject::{InjectArgs, TextArgs, UninjectArgs};
 pub(crate) use observe::{
     CheckArgs, CheckFormat, EdgesArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, VersionArgs, VizCommand,
 };

@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Controller(args) => controller::run(args),
         Command::Install(args) => install::run(&access(), args),
         Command::Uninstall(args) => uninstall::run(&access(), args),
-        Command::Inject(args) => inject::inject(args),
+        Command::Inject(args) => inject::inject(&access(), args),
         Command::Uninject(args) => inject::uninject(args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
     }
@@ -77,7 +77,7 @@ fn no_resources(words: &[String]) -> Result<(), Failure> {
 }
 
 /// A runtime on this thread alone: commands wait for one thing at a time, and `run` must fork.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
 }
 
