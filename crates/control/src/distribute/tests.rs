@@ -348,5 +348,5 @@ fn inbound(workload: &str) -> Record {
 }
 
 fn trust(anchor: u8) -> Record {
-    Record::Trust(Trust { domain: TrustDomain::default(), anchors: vec![vec![anchor]] })
+    Record::Trust(Trust { anchors: vec![vec![anchor]], ..Trust::default() })
 }
