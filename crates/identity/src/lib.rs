@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod bearer;
 mod certificate;
 mod clock;
 mod credential;
@@ -24,6 +25,7 @@ mod tls;
 mod verify;
 
 pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, IssuerPem, SignedLeaf};
+pub use bearer::{Bearer, peer_bearer};
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
 pub use named::{NamedServer, NamedServerError};
