@@ -95,10 +95,11 @@ pub const LANE_ANSWER_BYTES: u64 = 16 << 10;
 
 /// Connections of the program that are served at once; more wait in the listener's queue.
 pub const OUTBOUND_CONNECTIONS: usize = 20_000;
-/// Connections of callers that are served at once.
+/// Connections of callers that are served at once, streams of lanes among them. One address has at most
+/// half of them.
 pub const INBOUND_CONNECTIONS: usize = 20_000;
 /// Handshakes of callers at once: what one thread can finish within [`TLS_ACCEPT`] is far more, what
-/// a flood may hold of memory is this many sessions.
+/// a flood may hold of memory is this many sessions. One address has at most half of them.
 pub const INBOUND_HANDSHAKES: usize = 1_000;
 /// Names and addresses that the proxy asks the control plane for at once: fewer than the control
 /// plane allows (8,192), so that this bound is met first.
