@@ -187,7 +187,7 @@ pub const HBONE_UNSEEN_RESETS: usize = HBONE_SERVER_STREAMS as usize;
 /// as it comes, so a program that stalls may have a whole window of small frames before it: of four
 /// stalled streams they may be of 52 bytes each, of one of 15.
 pub const HBONE_SMALL_FRAMES: usize = 4 * HBONE_CONNECTION_WINDOW as usize;
-/// How often the peer is asked whether it is still there.
+/// How long nothing may be heard of the peer before it is asked whether it is still there.
 pub const HBONE_PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long it may take to answer.
 pub const HBONE_PING_WAIT: Duration = Duration::from_secs(20);

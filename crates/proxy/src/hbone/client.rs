@@ -165,7 +165,7 @@ impl Way {
 
     /// HTTP/2 on a connection that is encrypted; its task ends with it.
     async fn begin(&self, data: &Rc<Data>, tunnel: Box<TlsStream>) -> Result<Connection, Failure> {
-        let (watched, tls) = Watched::new(tunnel);
+        let (watched, tls, heard) = Watched::new(tunnel);
         let handshake = builder().handshake::<_, Bytes>(watched);
         let (requests, mut connection) = match timeout(TUNNEL_CONNECT, handshake).await {
             Ok(begun) => begun.map_err(|error| broken(self.at, &tls, &error))?,
@@ -174,7 +174,7 @@ impl Way {
         let gone = Rc::new(Cell::new(false));
         let (told, open, at) = (gone.clone(), data.drain.open(), self.at);
         tokio::task::spawn_local(async move {
-            let dead = keep_alive(connection.ping_pong());
+            let dead = keep_alive(connection.ping_pong(), heard);
             let why = tokio::select! {
                 ended = connection => ended.err().map(|error| error.to_string()),
                 why = dead => Some(why),
