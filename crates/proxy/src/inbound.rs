@@ -108,7 +108,7 @@ fn place(data: &Data, from: SocketAddr) -> Option<Place> {
     place
 }
 
-async fn handshake(data: &Data, socket: TcpStream, from: IpAddr) -> Result<(Box<TlsStream>, Party), Failure> {
+async fn handshake(data: &Data, socket: TcpStream, from: IpAddr) -> Result<(Box<TlsStream>, Rc<Party>), Failure> {
     let identity = data.records.identity().await?;
     let accepting = async {
         // Who says nothing costs nobody a turn.
@@ -124,11 +124,11 @@ async fn handshake(data: &Data, socket: TcpStream, from: IpAddr) -> Result<(Box<
     count(&data.metrics.process.handshakes_server);
     let chain = tunnel.take_client_certificates();
     let peer = peer_identity(&chain).map_err(|e| Failure::inbound(Cause::Identity, e.to_string()))?;
-    Ok((tunnel, Party::of_caller(&peer, peer_bearer(&chain))))
+    Ok((tunnel, Rc::new(Party::of_caller(&peer, peer_bearer(&chain)))))
 }
 
 /// What the agreed protocol says how to go on. Anything else can't have been agreed.
-async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, caller: Party) {
+async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, caller: Rc<Party>) {
     match tunnel.alpn() {
         Some(head::ALPN) => serve_weft(data, Side::new(Stream::Tls(tunnel)), from, caller).await,
         Some(hbone::ALPN) => hbone::serve(data, tunnel, from, caller).await,
@@ -137,7 +137,7 @@ async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, caller
 }
 
 /// A connection of `weft/1`: a lane, or one head after another.
-async fn serve_weft(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, caller: Party) {
+async fn serve_weft(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, caller: Rc<Party>) {
     let mut idle = Idle::new();
     match next_head(data, &mut tunnel, &mut idle).await {
         Ok(Some(Head { kind: Kind::Lane, .. })) => serve_lane(data, (tunnel, idle), from, caller).await,
@@ -146,7 +146,7 @@ async fn serve_weft(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, caller:
 }
 
 /// Each stream of a lane is served like a connection.
-async fn serve_lane(data: &Rc<Data>, (tunnel, mut idle): (Side, Idle), from: SocketAddr, caller: Party) {
+async fn serve_lane(data: &Rc<Data>, (tunnel, mut idle): (Side, Idle), from: SocketAddr, caller: Rc<Party>) {
     // What streams have said is to go before the proxy ends.
     let open = data.drain.open();
     let mut driver = lane::Driver::accepting(tunnel);
@@ -191,7 +191,7 @@ async fn serve_heads(
     data: &Rc<Data>,
     (mut tunnel, mut idle, mut next): (Side, Idle, io::Result<Option<Head>>),
     from: SocketAddr,
-    caller: Party,
+    caller: Rc<Party>,
 ) {
     let mut requests = None;
     loop {
@@ -241,9 +241,9 @@ async fn next_head(data: &Data, tunnel: &mut Side, idle: &mut Idle) -> io::Resul
     }
 }
 
-async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, party: Party) {
+async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, party: Rc<Party>) {
     let peer = party.principal.clone();
-    let mut account = account(data, head.source, head.destination, party);
+    let mut account = account(data, head.source, head.destination, &party);
     let facts = Facts { peer, source_ip: head.source.ip(), destination: head.destination };
     let opened = match data.records.inbound().await {
         Ok(inbound) if asks_for_name(data, &inbound, &facts) => {
@@ -298,7 +298,7 @@ async fn begin_plain(
     (from, destination): (SocketAddr, SocketAddr),
 ) -> Option<Carrying<'_>> {
     let port = destination.port();
-    let mut account = account(data, from, destination, Party::unknown());
+    let mut account = account(data, from, destination, &Party::unknown());
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
     let mut caller = Side::plain(socket);
     let inbound = data.records.inbound().await;
@@ -341,8 +341,8 @@ async fn begin_plain(
 
 fn carry_http(data: &Rc<Data>, spoken: Spoken, caller: Side, ends: (SocketAddr, SocketAddr)) -> Carrying<'_> {
     match spoken {
-        Spoken::Http2 => Box::pin(http2::inbound::serve(data, caller, Party::unknown(), ends)),
-        _ => Box::pin(http1::inbound::serve_connection(data, caller, ends, Party::unknown())),
+        Spoken::Http2 => Box::pin(http2::inbound::serve(data, caller, Rc::new(Party::unknown()), ends)),
+        _ => Box::pin(http1::inbound::serve_connection(data, caller, ends, Rc::new(Party::unknown()))),
     }
 }
 
@@ -512,8 +512,8 @@ fn refusal(cause: Cause) -> Refusal {
 }
 
 /// The account of one call of `source`.
-pub(crate) fn account(data: &Rc<Data>, caller: SocketAddr, destination: SocketAddr, source: Party) -> Account {
-    let labels = Labels { protocol: "tcp", ..unjudged_labels(data, &source) };
+pub(crate) fn account(data: &Rc<Data>, caller: SocketAddr, destination: SocketAddr, source: &Party) -> Account {
+    let labels = Labels { protocol: "tcp", ..unjudged_labels(data, source) };
     Account::new(data, caller, destination, labels)
 }
 

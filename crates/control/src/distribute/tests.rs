@@ -1,4 +1,3 @@
-use weft_mesh::TrustDomain;
 use weft_mesh::record::{Destination, Inbound, PeerAuthentication, Trust, Undeclared};
 use weft_wire::proto::google::rpc::Status;
 

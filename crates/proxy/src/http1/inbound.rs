@@ -30,7 +30,7 @@ use crate::{inbound, random};
 /// Who calls on one connection: a proxy of the mesh, or somebody at a published port.
 pub(crate) struct Caller {
     /// Who it is, as far as mTLS proved it.
-    party: Party,
+    party: Rc<Party>,
     /// The value of [`IDENTITY`] that tells the program.
     identity: Option<String>,
     flow: Option<(Rc<Inbound>, Rc<Flow>)>,
@@ -52,7 +52,12 @@ pub(crate) enum After {
 
 /// Serves a caller's own connection, request after request: at a published port, or in a stream
 /// of HBONE.
-pub(crate) async fn serve_connection(data: &Rc<Data>, mut client: Side, ends: (SocketAddr, SocketAddr), party: Party) {
+pub(crate) async fn serve_connection(
+    data: &Rc<Data>,
+    mut client: Side,
+    ends: (SocketAddr, SocketAddr),
+    party: Rc<Party>,
+) {
     let own = data.own_party().principal.map(|own| own.to_string()).unwrap_or_default();
     let mut caller = Caller::new(party, &own);
     loop {
@@ -78,7 +83,7 @@ pub(crate) async fn serve_connection(data: &Rc<Data>, mut client: Side, ends: (S
 
 impl Caller {
     /// A caller of whom nothing was read yet. `own` is the workload's identity.
-    pub(crate) fn new(party: Party, own: &str) -> Self {
+    pub(crate) fn new(party: Rc<Party>, own: &str) -> Self {
         let identity = party.principal.as_ref().map(|peer| format!("By={own};URI={peer}"));
         let (parsers, message, judged) = (Parsers::default(), Vec::new(), Vec::new());
         Self { party, identity, flow: None, parsers, message, judged }

@@ -31,7 +31,7 @@ pub(crate) type ProgramPort = (IpAddr, u16);
 
 /// What the streams of one connection have in common.
 struct Connection {
-    caller: Party,
+    caller: Rc<Party>,
     facts: Facts,
     source: SocketAddr,
     /// What the program is told of who calls.
@@ -44,7 +44,7 @@ struct Connection {
 pub(crate) async fn serve(
     data: &Rc<Data>,
     client: Side,
-    caller: Party,
+    caller: Rc<Party>,
     (source, destination): (SocketAddr, SocketAddr),
 ) {
     let facts = Facts { peer: caller.principal.clone(), source_ip: source.ip(), destination };
