@@ -12,7 +12,7 @@ use weft_wire::frame::{Event, FRAME_HEAD_BYTES, Frame};
 use weft_wire::head::{self, Head, Kind};
 
 use crate::harness::*;
-use crate::http::{alone, anonymous_kib};
+use crate::http::{alone, anonymous_kib, head_of};
 
 /// Whoever floods has another address than those who don't.
 const FLOODER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
@@ -156,4 +156,46 @@ fn frames_that_break_the_rules_end_the_lane_alone() {
         assert!(matches!(lane_of_mallory.read(&mut [0; 64]), Ok(0) | Err(_)));
         exchange(&web, &listener);
     }
+}
+
+#[test]
+fn clients_that_never_end_their_requests_hold_up_nobody() {
+    alone("flood::clients_that_never_end_their_requests_hold_up_nobody", never_end);
+}
+
+fn never_end() {
+    const EACH: usize = 300;
+    let (listener, port) = program();
+    let (_mesh, web, _api) = pair(port);
+    std::thread::spawn(move || {
+        while let Ok((mut socket, _)) = listener.accept() {
+            // It waits for what it was promised, and answers what asks for it at once.
+            std::thread::spawn(move || {
+                while head_of(&mut socket).starts_with("GET /now ") {
+                    socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+                }
+                socket.read_to_end(&mut Vec::new())
+            });
+        }
+    });
+    let ask = || {
+        let mut caller = web.connect();
+        caller.write_all(b"GET /now HTTP/1.1\r\nhost: api\r\n\r\n").unwrap();
+        assert!(head_of(&mut caller).starts_with("HTTP/1.1 200 "));
+    };
+    ask();
+    let before = anonymous_kib();
+    let half_a_head = [&b"GET /slow HTTP/1.1\r\nhost: api\r\nx: "[..], &[b'x'; 32 << 10]].concat();
+    let half_a_body = b"POST /slow HTTP/1.1\r\nhost: api\r\ncontent-length: 1000000\r\n\r\nand";
+    let begun = |bytes: &[u8]| {
+        let mut caller = web.connect();
+        caller.write_all(bytes).unwrap();
+        caller
+    };
+    let flood: Vec<TcpStream> = (0..EACH).flat_map(|_| [begun(&half_a_head), begun(half_a_body)]).collect();
+    ask();
+    assert!(flood.iter().all(is_open), "nobody has made room by ending");
+    // A head that may become 64 KiB, in both proxies and twice at most.
+    let held = anonymous_kib().saturating_sub(before);
+    assert!(held < (EACH as u64) * 256, "{held} KiB were held");
 }
