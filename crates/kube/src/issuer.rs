@@ -91,7 +91,7 @@ pub(crate) fn settle(written: &Written, domain: &TrustDomain, now: SystemTime) -
         return Err(IssuerError::Domain { expected: domain.clone(), found });
     }
     let anchors = authority.anchors().into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-    let trust = Trust { domain: domain.clone(), anchors };
+    let trust = Trust { domain: domain.clone(), anchors, ..Trust::default() };
     Ok(Settled { authority, trust })
 }
 
