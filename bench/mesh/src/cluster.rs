@@ -58,7 +58,7 @@ impl Cluster {
         let (plan, pod) = (self.plan, Pod { index: proxy, generation: 0 });
         let (home, account, name) = (plan.home_of(plan.service_of(pod)), plan.account_of(pod), plan.pod_name(pod));
         let token_file = folder.join(format!("token-{proxy}"));
-        write(&token_file, &self.token(&home, &account, (&name, &self.uids[proxy])).await?)?;
+        write(&token_file, &token(&self.api, (&home, &account), (&name, &self.uids[proxy])).await?)?;
         let (name_of, domain) = (|error: weft_mesh::NameError| Failure::new("a name", error), TrustDomain::default());
         // Whoever connects to an address of this machine comes from it, too: so the proxy comes from its
         // pod's own, and the controller, which listens on all, answers there.
@@ -74,16 +74,6 @@ impl Cluster {
             identity: SpiffeId::new(&domain, &home, &account).map_err(name_of)?,
         };
         Ok(Member { control, calls: plan.called_by(proxy).map(|service| self.service_ips[service]).collect() })
-    }
-
-    async fn token(&self, home: &str, account: &str, (pod, uid): (&str, &str)) -> Outcome<String> {
-        let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid});
-        let request = Object {
-            collection: format!("/api/v1/namespaces/{home}/serviceaccounts/{account}/token"),
-            body: json!({"spec": {"audiences": ["weft.io"], "expirationSeconds": 86_400, "boundObjectRef": bound}}),
-        };
-        let answer = self.api.create(&request).await?;
-        Ok(answer["status"]["token"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Says who serves a Service.
@@ -112,6 +102,17 @@ impl Cluster {
     pub(crate) async fn delete(&self, pod: Pod) -> Outcome<Value> {
         self.api.delete(&pod_path(self.plan, pod)).await
     }
+}
+
+/// A token of a pod's account that is good as long as the pod is there, and for the controller alone.
+pub(crate) async fn token(api: &Api, (home, account): (&str, &str), (pod, uid): (&str, &str)) -> Outcome<String> {
+    let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid});
+    let request = Object {
+        collection: format!("/api/v1/namespaces/{home}/serviceaccounts/{account}/token"),
+        body: json!({"spec": {"audiences": ["weft.io"], "expirationSeconds": 86_400, "boundObjectRef": bound}}),
+    };
+    let answer = api.create(&request).await?;
+    Ok(answer["status"]["token"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Makes a pod and says that it runs. Returns its uid.

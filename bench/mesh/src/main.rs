@@ -9,6 +9,7 @@ mod controller;
 mod fleet;
 mod objects;
 mod plan;
+mod pod;
 mod report;
 mod wire;
 
@@ -30,7 +31,8 @@ use crate::cluster::Cluster;
 use crate::controller::{Controller, Launch};
 use crate::fleet::{Expected, Fleet};
 use crate::plan::Plan;
-use crate::report::{Machine, Phase, Report};
+use crate::pod::Lodger;
+use crate::report::{Machine, Phase, ProxyMemory, Report};
 
 /// Measures a control plane that serves a large cluster. `bench/scale` calls it.
 #[derive(Debug, Parser)]
@@ -56,6 +58,9 @@ struct Arguments {
     /// The command line whose `controller` is measured.
     #[arg(long, value_name = "FILE")]
     weft: PathBuf,
+    /// The proxy of a real pod.
+    #[arg(long, value_name = "FILE")]
+    proxy: PathBuf,
     /// Where logs and tokens go.
     #[arg(long, value_name = "DIR")]
     folder: PathBuf,
@@ -83,6 +88,8 @@ async fn measure(arguments: &Arguments) -> Outcome<Report> {
     let api = Api::connect().await?;
     let launch = Launch::new(&api, &arguments.weft, &arguments.folder).await?;
     let (first, _) = launch.start().await?;
+    let lodger = Lodger::move_in(&api, &arguments.folder).await?;
+    let small = lodger.measure_often(&arguments.proxy, &arguments.folder).await?;
     say("making the cluster");
     let mut phases = Phases::begin(first.cost()?.cpu_ns);
     let cluster = Cluster::make(api, plan).await?;
@@ -100,7 +107,9 @@ async fn measure(arguments: &Arguments) -> Outcome<Report> {
     let (controller, _) = phases.restart(&launch, "killed and started: all listed").await?;
     controller.settled(plan.proxies).await?;
     phases.end("all proxies back, all acknowledged", &controller)?;
-    Ok(Report { date: today(), machine: machine(), plan, phases: phases.all, changes })
+    let large = lodger.measure_often(&arguments.proxy, &arguments.folder).await?;
+    let proxy = ProxyMemory { small, large };
+    Ok(Report { date: today(), machine: machine(), plan, phases: phases.all, changes, proxy })
 }
 
 /// The phases so far, and when and with what the present one began.

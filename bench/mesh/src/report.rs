@@ -16,6 +16,16 @@ pub(crate) struct Report {
     pub(crate) plan: Plan,
     pub(crate) phases: Vec<Phase>,
     pub(crate) changes: Vec<Row>,
+    pub(crate) proxy: ProxyMemory,
+}
+
+/// What a pod's proxy held that talks to ten Services, each time that it was started.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProxyMemory {
+    /// In a mesh of these ten.
+    pub(crate) small: Vec<Cost>,
+    /// In the whole mesh.
+    pub(crate) large: Vec<Cost>,
 }
 
 /// Where it ran.
@@ -116,7 +126,24 @@ impl Report {
             text += &row.line();
             text.push('\n');
         }
-        text
+        text + &self.proxy.markdown()
+    }
+}
+
+impl ProxyMemory {
+    fn markdown(&self) -> String {
+        let range = |costs: &[Cost], kib: fn(&Cost) -> u64| {
+            let (least, most) = (costs.iter().map(kib).min(), costs.iter().map(kib).max());
+            format!("{} to {}", least.unwrap_or_default(), most.unwrap_or_default())
+        };
+        let line = |name: &str, costs: &[Cost]| {
+            let (anonymous, rss) = (range(costs, |cost| cost.anonymous_kib), range(costs, |cost| cost.rss_kib));
+            format!("| {name} | {} | {anonymous} | {rss} |\n", costs.len())
+        };
+        "\n| a pod's proxy that talks to ten Services | times | Anonymous KiB | RSS KiB |\n|---|---|---|---|\n"
+            .to_owned()
+            + &line("in a mesh of these ten", &self.small)
+            + &line("in the whole mesh", &self.large)
     }
 }
 
