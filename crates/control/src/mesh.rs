@@ -284,8 +284,10 @@ impl Mesh {
         }
     }
 
+    /// Only a proxy asks for an inbound record: most pods of a cluster may have none.
     fn publish_inbound(&mut self, id: &WorkloadId) {
-        match self.inbound(id) {
+        let is_meshed = self.workloads.get(id).is_some_and(|workload| workload.proxy != Proxy::Absent);
+        match is_meshed.then(|| self.inbound(id)).flatten() {
             Some(inbound) => self.publish(&Record::Inbound(inbound)),
             None => self.withdraw(Kind::Inbound, id.as_str()),
         }
