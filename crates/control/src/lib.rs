@@ -50,5 +50,5 @@ pub use queries::Facts;
 pub use serve::{Config, ControlError, ControlPlane, serve};
 pub use services::Services;
 pub use shared::Shared;
-pub use socket::SocketError;
+pub use socket::{PeerError, SocketError, admit, listen};
 pub use store::{StoreError, is_held};

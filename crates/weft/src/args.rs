@@ -15,6 +15,7 @@ mod authz;
 mod cluster;
 mod controller;
 mod inject;
+mod machine;
 mod observe;
 mod parties;
 mod port;
@@ -27,6 +28,7 @@ pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestAr
 pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
 pub(crate) use controller::ControllerArgs;
 pub(crate) use inject::{InjectArgs, UninjectArgs};
+pub(crate) use machine::{ExecArgs, ShellArgs, WorkloadName};
 pub(crate) use observe::{
     CheckArgs, CheckFormat, EdgesArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, VersionArgs, VizCommand,
 };
@@ -65,6 +67,10 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Run an unmodified program as a workload of the mesh.
     Run(RunArgs),
+    /// Run another program in a running workload: in its network, with its identity.
+    Exec(ExecArgs),
+    /// Open a shell in a running workload.
+    Shell(ShellArgs),
     /// List the running workloads.
     #[command(after_help = PS_HELP)]
     Ps(ReadArgs),

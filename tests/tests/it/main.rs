@@ -5,6 +5,7 @@
 
 mod certificates;
 mod demo;
+mod exec;
 mod fuzz_replay;
 mod http;
 mod lasting;

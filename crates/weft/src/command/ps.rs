@@ -4,10 +4,9 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use weft_wire::proto::weft::v1::{ListWorkloadsRequest, Workload, WorkloadState};
+use weft_wire::proto::weft::v1::{Workload, WorkloadState};
 
 use crate::args::{Format, ReadArgs};
-use crate::client;
 use crate::failure::Failure;
 use crate::figures;
 use crate::home::Home;
@@ -30,11 +29,7 @@ struct Row {
 
 /// Lists the workloads.
 pub(crate) fn run(home: &Home, args: &ReadArgs) -> Result<ExitCode, Failure> {
-    let workloads = super::runtime()?.block_on(async {
-        let mut control = client::connect(home).await?;
-        let answer = control.list_workloads(ListWorkloadsRequest {}).await;
-        answer.map(|answer| answer.into_inner().workloads).map_err(|status| client::refused("list workloads", &status))
-    })?;
+    let workloads = super::runtime()?.block_on(super::workload::list(home))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let rows: Vec<Row> = workloads.into_iter().map(|workload| row(workload, now)).collect();
     match args.output {

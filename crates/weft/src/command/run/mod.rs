@@ -3,6 +3,7 @@
 //! Order matters: the control plane assigns names and addresses, the sandbox is forked while this
 //! process has a single thread, the proxy starts and serves, and only then does the program.
 
+mod door;
 mod proxy;
 mod register;
 mod supervise;
@@ -20,6 +21,7 @@ use crate::args::RunArgs;
 use crate::failure::{Context, Failure};
 use crate::home::Home;
 use crate::print;
+use door::Door;
 use proxy::Sockets;
 use register::Registration;
 use supervise::{Beside, supervise};
@@ -31,7 +33,7 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     let mut registration = runtime.block_on(Registration::new(home, spec(args)))?;
     let assigned = Assignment::read(registration.assigned())?;
     let host = ResolvConf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let Sandbox { outbound, dns, redirection, maker, notes, program } =
+    let Sandbox { outbound, dns, redirection, maker, namespaces, notes, program } =
         weft_capture::prepare(&sandbox(home, args, &assigned, (&host, signals)))
             .context("make the workload's sandbox")?;
     for text in &notes {
@@ -44,8 +46,10 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     };
     let proxy = proxy::start(&plan, &sockets)?;
     runtime.block_on(async {
+        let door = Door::new(home, namespaces)?;
         registration.ready().await?;
-        supervise(program, Beside { registration, proxy, plan: &plan, sockets: &sockets }).await
+        let beside = Beside { registration, proxy, plan: &plan, sockets: &sockets, door: &door };
+        supervise(program, beside).await
     })
 }
 
