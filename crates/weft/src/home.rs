@@ -110,7 +110,12 @@ impl Home {
 
     /// The socket of the launcher with this pid.
     pub(crate) fn launcher_socket(&self, pid: u32) -> PathBuf {
-        self.state.join(format!("run/{pid}.sock"))
+        self.launcher_sockets().join(format!("{pid}.sock"))
+    }
+
+    /// The folder of launchers' sockets.
+    pub(crate) fn launcher_sockets(&self) -> PathBuf {
+        self.state.join("run")
     }
 
     /// Whether a control plane answers there.

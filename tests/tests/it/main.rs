@@ -11,4 +11,5 @@ mod http;
 mod lasting;
 mod limits_table;
 mod signals;
+mod supervised;
 mod tidy;

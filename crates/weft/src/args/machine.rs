@@ -33,6 +33,30 @@ pub(crate) struct ExecArgs {
     pub(crate) program: Vec<OsString>,
 }
 
+/// `weft logs`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  weft logs payments              what it wrote, of all its replicas
+  weft logs payments -f --tail 20
+  weft logs payments --proxy      its proxies' access logs: who called, and what was refused why
+
+Kept is the output of weft run --detach and of Workloads in the folder, 8 to 16 MiB of each replica.
+A program in the foreground writes where it was started.")]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) workload: WorkloadName,
+    /// Go on with what is written from now on.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// So many lines of each replica at first [default: all that are kept].
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<usize>,
+    /// The proxies' logs instead of the programs' output.
+    #[arg(long)]
+    pub(crate) proxy: bool,
+}
+
 /// `weft shell`.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -14,6 +14,7 @@ mod exec;
 mod identity;
 mod inject;
 mod install;
+mod logs;
 mod program;
 mod proxy_status;
 mod ps;
@@ -44,6 +45,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(&home()?, args),
         Command::Exec(args) => exec::run(&home()?, args),
         Command::Shell(args) => exec::shell(&home()?, args),
+        Command::Logs(args) => logs::run(&home()?, args),
         Command::Ps(args) => ps::run(&home()?, args),
         Command::Down => down::run(&home()?),
         Command::Demo(args) => demo::run(args),

@@ -151,6 +151,21 @@ impl Signals {
     }
 }
 
+/// Waits for the end of a program that nobody needs to signal.
+///
+/// # Errors
+/// When its sandbox can't be heard any more.
+pub(crate) async fn ended(running: &mut RunningProgram) -> Result<Ended, Failure> {
+    let end = readiness(running.as_fd())?;
+    loop {
+        if let Some(ended) = running.try_wait().context("wait for the program")? {
+            return Ok(ended);
+        }
+        let ready = end.readable().await;
+        forget(&end, &ready);
+    }
+}
+
 /// The runtime's eye on a descriptor that it has no type for. Only readiness is asked of it, so
 /// that it may pass for any kind of socket; `AsyncFd` would ask for unsafe code.
 fn readiness(descriptor: BorrowedFd<'_>) -> Result<UnixDatagram, Failure> {

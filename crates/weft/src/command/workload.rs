@@ -1,6 +1,6 @@
 //! Which running workload a user means by a name.
 
-use weft_wire::proto::weft::v1::{ListWorkloadsRequest, Workload, WorkloadState};
+use weft_wire::proto::weft::v1::{ListWorkloadsRequest, ListWorkloadsResponse, Workload, WorkloadState};
 
 use crate::args::WorkloadName;
 use crate::client;
@@ -12,8 +12,16 @@ use crate::home::Home;
 /// # Errors
 /// When no mesh runs here.
 pub(super) async fn list(home: &Home) -> Result<Vec<Workload>, Failure> {
+    all(home).await.map(|listed| listed.workloads)
+}
+
+/// All that run, and the folder's that don't just now.
+///
+/// # Errors
+/// When no mesh runs here.
+pub(super) async fn all(home: &Home) -> Result<ListWorkloadsResponse, Failure> {
     let answer = client::connect(home).await?.list_workloads(ListWorkloadsRequest {}).await;
-    answer.map(|answer| answer.into_inner().workloads).map_err(|status| client::refused("list workloads", &status))
+    answer.map(tonic::Response::into_inner).map_err(|status| client::refused("list workloads", &status))
 }
 
 /// The one of this name: a replica by its own, else the first ready replica of the service.

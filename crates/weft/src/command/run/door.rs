@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
@@ -12,11 +13,11 @@ use crate::failure::{Context, Failure};
 use crate::home::Home;
 use crate::print;
 
-/// A launcher's socket; gone with it.
+/// A launcher's socket.
 pub(super) struct Door {
     path: PathBuf,
     listener: UnixListener,
-    namespaces: Namespaces,
+    namespaces: Arc<Namespaces>,
 }
 
 impl Door {
@@ -24,10 +25,16 @@ impl Door {
     ///
     /// # Errors
     /// When it can't be made.
-    pub(super) fn new(home: &Home, namespaces: Namespaces) -> Result<Self, Failure> {
+    pub(super) fn new(home: &Home, namespaces: Arc<Namespaces>) -> Result<Self, Failure> {
         let path = home.launcher_socket(std::process::id());
         let listener = weft_control::listen(&path).context("open the launcher's socket")?;
         Ok(Self { path, listener, namespaces })
+    }
+
+    /// Takes the socket away. What a killed launcher leaves is removed by the next `weft up`.
+    pub(super) fn close(&self) {
+        // It is gone already when somebody removed the state folder.
+        let _ = fs::remove_file(&self.path);
     }
 
     /// Hands the namespaces to everybody who may have them; never ends.
@@ -43,13 +50,6 @@ impl Door {
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        // What is left over is removed by whoever opens a socket of that name.
-        let _ = fs::remove_file(&self.path);
     }
 }
 

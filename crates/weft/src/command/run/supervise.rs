@@ -5,11 +5,13 @@ use std::process::{Child, ExitCode};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use weft_capture::{Ended, HeldProgram};
 
 use super::door::Door;
 use super::proxy::{self, Sockets};
-use super::register::Registration;
+use super::register::{Readiness, Registration};
 use crate::command::program::{Foreground, Happening, Start, end_as};
 use crate::failure::Failure;
 use crate::print;
@@ -26,6 +28,8 @@ pub(super) struct Beside<'a> {
     pub(super) sockets: &'a Sockets,
     /// Where others ask for the way in.
     pub(super) door: &'a Door,
+    /// Whether it can be called, where that is asked.
+    pub(super) readiness: Option<watch::Receiver<bool>>,
 }
 
 /// Starts the program and stays until it has ended.
@@ -34,16 +38,27 @@ pub(super) struct Beside<'a> {
 /// When the program can't be started, or its proxy can't be replaced.
 pub(super) async fn supervise(program: HeldProgram, mut beside: Beside<'_>) -> Result<ExitCode, Failure> {
     let stay = match Foreground::start(program)? {
-        Start::Running(foreground) => stay(foreground, &mut beside).await.map(end_as),
-        Start::NotRun(code) => Ok(code),
+        Start::Running(foreground) => stay(foreground, &mut beside).await.map(End::As),
+        Start::NotRun(code) => Ok(End::Code(code)),
     };
     // It drains on SIGTERM and ends by itself; nobody needs to wait for it.
     proxy::end(&beside.proxy);
-    stay
+    beside.door.close();
+    // A signal may end this process here.
+    Ok(match stay? {
+        End::As(ended) => end_as(ended),
+        End::Code(code) => code,
+    })
+}
+
+/// How to end.
+enum End {
+    As(Ended),
+    Code(ExitCode),
 }
 
 async fn stay(mut program: Foreground, beside: &mut Beside<'_>) -> Result<Ended, Failure> {
-    let mut stopping = false;
+    let mut kill_at = None;
     loop {
         tokio::select! {
             happening = program.next() => match happening? {
@@ -51,16 +66,32 @@ async fn stay(mut program: Foreground, beside: &mut Beside<'_>) -> Result<Ended,
                 Happening::Child => beside.replace_dead_proxy()?,
             },
             () = beside.door.open_to_all() => {}
-            () = beside.registration.stop_asked(), if !stopping => {
-                stopping = true;
+            () = beside.registration.stop_asked(), if kill_at.is_none() => {
+                kill_at = Some(Instant::now() + KILL_AFTER);
                 program.tell(Signal::SIGTERM);
             }
-            () = tokio::time::sleep(KILL_AFTER), if stopping => program.tell(Signal::SIGKILL),
+            Some(readiness) = change(&mut beside.readiness) => beside.note(readiness).await,
+            () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
+                kill_at = Some(Instant::now() + KILL_AFTER);
+                program.tell(Signal::SIGKILL);
+            }
         }
     }
 }
 
+/// Waits for the next answer that differs from the one before; `None` when nothing is asked.
+async fn change(readiness: &mut Option<watch::Receiver<bool>>) -> Option<Readiness> {
+    let told = readiness.as_mut()?;
+    told.changed().await.ok()?;
+    Some(if *told.borrow_and_update() { Readiness::Ready } else { Readiness::Unready })
+}
+
 impl Beside<'_> {
+    async fn note(&mut self, readiness: Readiness) {
+        // A control plane that is away is told when it is back.
+        let _ = self.registration.tell(readiness).await;
+    }
+
     fn replace_dead_proxy(&mut self) -> Result<(), Failure> {
         if let Ok(Some(status)) = self.proxy.try_wait() {
             print::note(&format!("weft: the proxy died ({status}); starting another"));
