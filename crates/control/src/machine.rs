@@ -10,6 +10,7 @@ use crate::authenticate::{Authenticator, Caller, Claim};
 use crate::mesh::Mesh;
 use crate::plane::Plane;
 use crate::shared::Shared;
+use crate::supervise::Idle;
 
 /// Handed to every task that launches, keeps or tells of workloads; cheap to clone.
 #[derive(Debug, Clone)]
@@ -22,11 +23,18 @@ struct Inner {
     shared: Shared,
     /// Rings when workloads or addresses have changed.
     registrations: watch::Sender<()>,
+    /// Replicas of the folder's workloads that don't run just now.
+    idle: Mutex<Vec<Idle>>,
 }
 
 impl Machine {
     pub(crate) fn new(plane: Plane, shared: Shared) -> Self {
-        Self(Arc::new(Inner { plane: Mutex::new(plane), shared, registrations: watch::Sender::default() }))
+        Self(Arc::new(Inner {
+            plane: Mutex::new(plane),
+            shared,
+            registrations: watch::Sender::default(),
+            idle: Mutex::default(),
+        }))
     }
 
     /// Its mesh.
@@ -48,6 +56,15 @@ impl Machine {
     /// Tells when workloads or addresses change from now on.
     pub(crate) fn registrations(&self) -> watch::Receiver<()> {
         self.0.registrations.subscribe()
+    }
+
+    /// The folder's workloads that don't run just now.
+    pub(crate) fn idle(&self) -> Vec<Idle> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_idle(&self, idle: Vec<Idle>) {
+        *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner) = idle;
     }
 
     fn by_token(&self, claim: &Claim) -> Result<Caller, Status> {
