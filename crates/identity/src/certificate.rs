@@ -54,7 +54,7 @@ pub enum IdentityError {
 /// What a certificate says of itself, for people to read. Nothing of it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The subject's distinguished name; empty in a workload's certificate.
+    /// The subject's distinguished name; of a workload's certificate see [`crate::Bearer`].
     pub subject: String,
     /// The issuer's distinguished name.
     pub issuer: String,

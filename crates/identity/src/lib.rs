@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod bearer;
 mod certificate;
 mod clock;
 mod credential;
@@ -25,6 +26,7 @@ mod tls;
 mod verify;
 
 pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, IssuerPem, SignedLeaf};
+pub use bearer::{Bearer, peer_bearer};
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
 pub use key_kind::KeyKind;

@@ -99,7 +99,7 @@ pub fn read_file(name: &str, text: &str) -> (Vec<Object>, Vec<Message>) {
             }
         }
     }
-    let Parsed { resources, problems } = weft_resources::parse(name, text.as_bytes());
+    let Parsed { resources, problems, .. } = weft_resources::parse(name, text.as_bytes());
     for resource in resources {
         let is_it = |object: &&mut Object| {
             let meta = resource.meta();

@@ -8,7 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::control_plane::{name, unread};
 use super::observed::{Asked, Observed, Scope};
 use super::report::{Finding, Problem, Report};
-use crate::inject::{Candidate, NamespaceMarks, PROXY_VERSION, is_meshed as is_in_mesh, version_of};
+use crate::inject::{
+    Candidate, NamespaceMarks, PROXY_VERSION, SECURITY_KEY, is_meshed as is_in_mesh, refusing_level, version_of,
+};
 use crate::names::PROXY_CONTAINER;
 use crate::pods::{is_meshed, is_running};
 use crate::words::few;
@@ -65,11 +67,9 @@ fn without_proxy(seen: &Observed) -> Option<Problem> {
 
 /// Namespaces in the mesh whose pods would be refused: redirection needs NET_ADMIN in an init container.
 fn too_secure(seen: &Observed) -> Option<Problem> {
-    let level = |marks: &NamespaceMarks| marks.marks.labels.get(SECURITY_KEY).cloned();
-    let refuses = |marks: &NamespaceMarks| level(marks).is_some_and(|level| level != "privileged");
-    let wrong = namespaces(seen).filter(|marks| is_in_mesh(marks, &seen.namespace) && refuses(marks));
+    let meshed = namespaces(seen).filter(|marks| is_in_mesh(marks, &seen.namespace));
     let wrong: Vec<String> =
-        wrong.map(|marks| format!("{} ({})", marks.name, level(&marks).unwrap_or_default())).collect();
+        meshed.filter_map(|marks| Some(format!("{} ({})", marks.name, refusing_level(&marks)?))).collect();
     (!wrong.is_empty()).then(|| {
         let error = format!("the Pod Security level refuses weft-init's NET_ADMIN in {}", few(&wrong));
         Problem::new(error, format!("label them {SECURITY_KEY}=privileged"))
@@ -187,5 +187,3 @@ fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
 
 /// The only setting of Linkerd's that is a label: it keeps its webhooks out of a namespace.
 const LINKERDS_LABEL: &str = "config.linkerd.io/admission-webhooks";
-/// The Pod Security level that a namespace enforces.
-const SECURITY_KEY: &str = "pod-security.kubernetes.io/enforce";

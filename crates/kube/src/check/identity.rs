@@ -13,7 +13,7 @@ use super::control_plane::unread;
 use super::observed::{Observed, Unseen};
 use super::report::{Finding, Problem, Report};
 use crate::issuer::{IssuerSecret, Written, settle};
-use crate::names::{ANCHORS_CONFIG, CONTROLLER, ISSUER_SECRET, ROOT_SECRET};
+use crate::names::{ANCHORS_CONFIG, CONTROLLER, ISSUER_SECRET};
 use crate::pods::is_ready;
 
 /// Both, and how they fit.
@@ -34,7 +34,7 @@ pub(super) fn authority(seen: &Observed, report: &mut Report) {
     keys("issuer cert is", std::slice::from_ref(&issuer), &mend_issuer(seen), report);
     let holds = dates(("issuer cert is", "its"), std::slice::from_ref(&issuer), &mend_issuer(seen), seen, report);
     if let (true, Ok((bundle, _))) = (holds, anchors) {
-        let written = Written { issuer: Some(secret), anchors: Some(bundle) };
+        let written = Written { issuer: Ok(secret), anchors: Some(bundle) };
         let settled = settle(&written, &trust_domain(seen), moment(seen.clock()));
         let problem = settled.err().map(|error| Problem::new(error.to_string(), mend_issuer(seen)));
         report.check("issuer cert fits its key and is issued by the trust anchor", Finding::fails_if(problem));
@@ -134,32 +134,24 @@ fn issuer(seen: &Observed) -> Result<(IssuerSecret, Certificate), Finding> {
     Ok((secret, issuer))
 }
 
-/// The controller makes what is absent as it starts, and not later: nobody is to lose a root unseen.
+/// The controller makes what is absent within seconds, unless it would need another root for it.
 fn not_made(seen: &Observed, error: &str) -> Finding {
-    let runs = seen.controllers.iter().flatten().any(is_ready);
-    match runs {
-        true => Finding::Fails(Problem::new(error, format!("let the controller make it: {}", restart(seen)))),
-        false => {
-            let hint = format!(
-                "the controller makes it; see its log: kubectl -n {} logs deployment/{CONTROLLER}",
-                seen.namespace
-            );
-            Finding::Waits(Problem::new(error, hint))
-        }
+    let log = format!("its log: kubectl -n {} logs deployment/{CONTROLLER}", seen.namespace);
+    match seen.controllers.iter().flatten().any(is_ready) {
+        true => Finding::Fails(Problem::new(
+            error,
+            format!("bring back what was there; why the controller doesn't says {log}"),
+        )),
+        false => Finding::Waits(Problem::new(error, format!("the controller makes it; see {log}"))),
     }
 }
 
 fn mend_issuer(seen: &Observed) -> String {
     format!(
-        "bring a whole one (tls.crt, tls.key), or let the controller make one: kubectl -n {} delete secret \
-         {ISSUER_SECRET} (and {ROOT_SECRET}, if that has expired); {}",
+        "bring a whole one (tls.crt with what is between it and its root, tls.key), or let the controller make one of its root: kubectl -n {} delete secret \
+         {ISSUER_SECRET}",
         seen.namespace,
-        restart(seen)
     )
-}
-
-fn restart(seen: &Observed) -> String {
-    format!("kubectl -n {} rollout restart deployment/{CONTROLLER}", seen.namespace)
 }
 
 /// Every certificate of a text in PEM; at least one.

@@ -1,7 +1,5 @@
 //! What is the same for every proxy of a cluster.
 
-use pem::{EncodeConfig, LineEnding, Pem};
-
 use super::quantity::Resources;
 use crate::names::CONTROLLER;
 
@@ -29,14 +27,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Anchors in DER as [`Self::trust_anchors`] has them: each once, in an order of their own.
-    pub(crate) fn bundle(mut anchors: Vec<Vec<u8>>) -> String {
-        anchors.sort();
-        anchors.dedup();
-        let sections: Vec<Pem> = anchors.into_iter().map(|der| Pem::new("CERTIFICATE", der)).collect();
-        pem::encode_many_config(&sections, EncodeConfig::new().set_line_ending(LineEnding::LF))
-    }
-
     /// The control plane's identity.
     pub fn control_identity(&self) -> String {
         format!("spiffe://{}/ns/{}/sa/{CONTROLLER}", self.trust_domain, self.namespace)

@@ -13,6 +13,7 @@ use crate::client::ClientError;
 use crate::crds::DEFINITIONS;
 use crate::fetch::{CONFIG_MAP, DEFINITION, DEPLOYMENT, MUTATING, NAMESPACE, SERVICE};
 use crate::inject;
+use crate::issuer::bundle;
 use crate::names::{
     ANCHORS_CONFIG, CONTROLLER, INJECTOR, MANAGED_BY, MANAGER, PROXIES_PORT, ROOT_NAMESPACE, VALUES_CONFIG,
 };
@@ -95,7 +96,7 @@ pub async fn proxies(client: &Client, namespace: &str) -> Result<inject::Config,
         proxy_image: values.images.proxy,
         image_pull_policy: values.images.pull_policy.as_str().to_owned(),
         control_address: SocketAddr::new(address, PROXIES_PORT).to_string(),
-        trust_anchors: inject::Config::bundle(anchors),
+        trust_anchors: bundle(anchors),
         resources: inject::Resources::parse(&values.proxy.resources.to_json().to_string())
             .map_err(|why| lacks(&why))?,
         log: values.proxy.log_level,

@@ -77,7 +77,8 @@ pub(crate) struct Port {
 impl Pod {
     /// What is to be kept of a pod.
     pub(crate) fn read(pod: &api::Pod) -> Self {
-        let spec = pod.spec.clone().unwrap_or_default();
+        let nothing = api::PodSpec::default();
+        let spec = pod.spec.as_ref().unwrap_or(&nothing);
         let status = pod.status.as_ref();
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         let owner = owner(&pod.metadata, &labels);
@@ -86,14 +87,14 @@ impl Pod {
             uid: pod.metadata.uid.clone().unwrap_or_default(),
             created: pod.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
-            place: place(&spec, status),
-            proxy: proxy(&spec, status),
-            word: word(&pod.metadata, &spec, status),
+            place: place(spec, status),
+            proxy: proxy(spec, status),
+            word: word(&pod.metadata, spec, status),
             node: spec.node_name.clone(),
             service: service(&labels, owner.as_ref(), &pod.metadata),
             labels,
             owner,
-            ports: ports(&spec),
+            ports: ports(spec),
             opaque_ports: annotation(OPAQUE_PORTS).map(|text| NamedPorts::parse(text)),
             default_inbound: annotation(DEFAULT_INBOUND).cloned(),
             candidate: Candidate::of(pod),

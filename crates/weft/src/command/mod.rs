@@ -10,9 +10,12 @@ mod controller;
 mod demo;
 mod down;
 mod edges;
+mod exec;
 mod identity;
 mod inject;
 mod install;
+mod logs;
+mod program;
 mod proxy_status;
 mod ps;
 mod run;
@@ -22,6 +25,7 @@ mod top;
 mod uninstall;
 mod up;
 mod version;
+mod workload;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -40,6 +44,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Command::Up(args) => up::run(&home()?, args),
         Command::Run(args) => run::run(&home()?, args),
+        Command::Exec(args) => exec::run(&home()?, args),
+        Command::Shell(args) => exec::shell(&home()?, args),
+        Command::Logs(args) => logs::run(&home()?, args),
         Command::Ps(args) => ps::run(&home()?, args),
         Command::Down => down::run(&home()?),
         Command::Demo(args) => demo::run(args),
