@@ -91,13 +91,13 @@ pub(crate) fn settle(written: &Written, domain: &TrustDomain, now: SystemTime) -
         return Err(IssuerError::Domain { expected: domain.clone(), found });
     }
     let anchors = authority.anchors().into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-    let trust = Trust { domain: domain.clone(), anchors };
+    let trust = Trust { domain: domain.clone(), anchors, ..Trust::default() };
     Ok(Settled { authority, trust })
 }
 
-/// The anchors of an authority in PEM, each once.
-pub(crate) fn bundle(authority: &Authority) -> String {
-    let anchors: BTreeSet<Vec<u8>> = authority.anchors().into_iter().collect();
+/// Anchors in DER, as one bundle of PEM: each once, in an order of their own.
+pub(crate) fn bundle(anchors: Vec<Vec<u8>>) -> String {
+    let anchors: BTreeSet<Vec<u8>> = anchors.into_iter().collect();
     let sections: Vec<Pem> = anchors.into_iter().map(|der| Pem::new("CERTIFICATE", der)).collect();
     pem::encode_many_config(&sections, EncodeConfig::new().set_line_ending(LineEnding::LF))
 }

@@ -19,6 +19,7 @@ mod resource;
 mod salvage;
 mod unread;
 mod value;
+mod weft;
 mod yaml;
 
 pub use istio::authorization_policy::{AuthorizationPolicy, Condition, Operation, PolicyAction, Rule, Source};
@@ -31,4 +32,6 @@ pub use problem::{Problem, ResourceRef, Severity, UNKNOWN};
 pub use resource::Resource;
 pub use unread::unreadable;
 pub use value::parse_value;
+pub use weft::readiness::Readiness;
+pub use weft::workload::{APP_PROTOCOLS, Restart, Workload, WorkloadPort};
 pub use yaml::{Entry, Node, Place, Value};

@@ -40,7 +40,10 @@ async fn main() -> Result<(), Failure> {
         return Err("asker ADDRESS ANCHORS TOKEN IDENTITY [WORKLOAD RECORD]".into());
     };
     let anchors = pem::parse_many(fs::read(anchors)?)?.into_iter().map(pem::Pem::into_contents).collect();
-    let control = Control { address: address.parse()?, trust: Trust { domain: TrustDomain::default(), anchors } };
+    let control = Control {
+        address: address.parse()?,
+        trust: Trust { domain: TrustDomain::default(), anchors, ..Trust::default() },
+    };
     let credential = match control.certificate(fs::read_to_string(token)?.trim(), &identity.parse()?).await? {
         Ok(credential) => credential,
         Err(status) => return told("certificate", &status),

@@ -5,9 +5,11 @@
 
 mod certificates;
 mod demo;
+mod exec;
 mod fuzz_replay;
 mod http;
 mod lasting;
 mod limits_table;
 mod signals;
+mod supervised;
 mod tidy;

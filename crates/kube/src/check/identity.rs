@@ -12,9 +12,9 @@ use weft_mesh::TrustDomain;
 use super::control_plane::unread;
 use super::observed::{Observed, Unseen};
 use super::report::{Finding, Problem, Report};
-use crate::client::is_ready;
 use crate::issuer::{IssuerSecret, Written, settle};
 use crate::names::{ANCHORS_CONFIG, CONTROLLER, ISSUER_SECRET};
+use crate::pods::is_ready;
 
 /// Both, and how they fit.
 pub(super) fn authority(seen: &Observed, report: &mut Report) {
@@ -27,9 +27,11 @@ pub(super) fn authority(seen: &Observed, report: &mut Report) {
     };
     report.check("certificate config is valid", config);
     if let Ok((_, anchors)) = &anchors {
+        keys("trust anchors are", anchors, MEND_ANCHORS, report);
         dates(("trust anchors are", "their"), anchors, MEND_ANCHORS, seen, report);
     }
     let Ok((secret, issuer)) = issuer else { return };
+    keys("issuer cert is", std::slice::from_ref(&issuer), &mend_issuer(seen), report);
     let holds = dates(("issuer cert is", "its"), std::slice::from_ref(&issuer), &mend_issuer(seen), seen, report);
     if let (true, Ok((bundle, _))) = (holds, anchors) {
         let written = Written { issuer: Ok(secret), anchors: Some(bundle) };
@@ -42,6 +44,19 @@ pub(super) fn authority(seen: &Observed, report: &mut Report) {
 /// The installed one; what is installed was checked when it was printed.
 fn trust_domain(seen: &Observed) -> TrustDomain {
     seen.installed_values().trust_domain.parse().unwrap_or_default()
+}
+
+/// Whether proxies can verify what these certificates' keys have signed.
+fn keys(what: &str, certificates: &[Certificate], mend: &str, report: &mut Report) {
+    let wrong = certificates.iter().find(|certificate| !certificate.key.is_supported());
+    let problem = wrong.map(|certificate| {
+        let error = format!(
+            "{:?} has a key of {}; proxies know ECDSA (P-256, P-384, P-521), Ed25519, and RSA from 2048 bits on",
+            certificate.subject, certificate.key
+        );
+        Problem::new(error, mend)
+    });
+    report.check(format!("{what} using supported crypto algorithm"), Finding::fails_if(problem));
 }
 
 /// Two lines: whether certificates hold now, which is returned, and whether they do for a while.

@@ -140,7 +140,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// The last cause: layers above a refused connection only say that a service failed.
-fn innermost(error: &dyn Error) -> String {
+pub(super) fn innermost(error: &dyn Error) -> String {
     let mut last = error;
     while let Some(cause) = last.source() {
         last = cause;

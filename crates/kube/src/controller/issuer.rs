@@ -72,7 +72,7 @@ impl Issuers {
     /// The anchors are those in force, whatever is written by now.
     async fn mend(&self, followed: &Followed) {
         let Some(authority) = self.signing.borrow().clone() else { return };
-        if let Err(error) = self.keeper.mend(&followed.absent, &bundle(&authority)).await {
+        if let Err(error) = self.keeper.mend(&followed.absent, &bundle(authority.anchors())).await {
             self.broken(error.to_string());
         }
     }

@@ -118,7 +118,7 @@ impl Webhooks {
             proxy_image: config.proxies.image.clone(),
             image_pull_policy: config.proxies.image_pull_policy.clone(),
             control_address: SocketAddr::new(address, PROXIES_PORT).to_string(),
-            trust_anchors: bundle(&authority),
+            trust_anchors: bundle(authority.anchors()),
             resources: config.proxies.resources.clone(),
             log: config.proxies.log.clone(),
         })

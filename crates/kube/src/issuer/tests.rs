@@ -94,5 +94,5 @@ fn a_root_is_found_in_a_bundle_however_it_is_written() {
     assert!(!holds(&other.root_certificate, &own.root_certificate));
     assert!(!holds(&both, "") && !holds("", &own.root_certificate));
     let authority = settled(&written(&own)).unwrap().authority;
-    assert!(holds(&bundle(&authority), &own.root_certificate));
+    assert!(holds(&bundle(authority.anchors()), &own.root_certificate));
 }

@@ -10,9 +10,12 @@ mod controller;
 mod demo;
 mod down;
 mod edges;
+mod exec;
 mod identity;
 mod inject;
 mod install;
+mod logs;
+mod program;
 mod proxy_status;
 mod ps;
 mod run;
@@ -21,6 +24,7 @@ mod tap;
 mod uninstall;
 mod up;
 mod version;
+mod workload;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,6 +43,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Command::Up(args) => up::run(&home()?, args),
         Command::Run(args) => run::run(&home()?, args),
+        Command::Exec(args) => exec::run(&home()?, args),
+        Command::Shell(args) => exec::shell(&home()?, args),
+        Command::Logs(args) => logs::run(&home()?, args),
         Command::Ps(args) => ps::run(&home()?, args),
         Command::Down => down::run(&home()?),
         Command::Demo(args) => demo::run(args),
@@ -56,7 +63,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Controller(args) => controller::run(args),
         Command::Install(args) => install::run(&access(), args),
         Command::Uninstall(args) => uninstall::run(&access(), args),
-        Command::Inject(args) => inject::inject(args),
+        Command::Inject(args) => inject::inject(&access(), args),
         Command::Uninject(args) => inject::uninject(args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
     }
@@ -77,7 +84,7 @@ fn no_resources(words: &[String]) -> Result<(), Failure> {
 }
 
 /// A runtime on this thread alone: commands wait for one thing at a time, and `run` must fork.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
 }
 
