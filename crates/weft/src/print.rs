@@ -29,6 +29,12 @@ pub(crate) fn progress(text: Option<&str>) {
     }
 }
 
+/// Text in the place of what the screen shows; below it where there is no terminal.
+pub(crate) fn screen(text: &str) {
+    let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+    let _ = writeln!(std::io::stdout(), "{clear}{text}");
+}
+
 /// A line of a stream that nobody knows the end of.
 ///
 /// # Errors
