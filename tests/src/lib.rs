@@ -4,6 +4,8 @@ pub mod cluster;
 pub mod load;
 pub mod mesh;
 pub mod meshed;
+pub mod process;
+pub mod shell;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tonic::Status;
+use weft_identity::Bearer;
 
 use crate::authenticate::{Authenticator, Caller, Claim};
 use crate::mesh::Mesh;
@@ -70,7 +71,10 @@ impl Machine {
         let known = claim.token.as_ref().and_then(|token| {
             self.with(|plane, _| {
                 let known = plane.by_token(token)?;
-                Some(Caller { workload: known.id.clone(), identity: known.identity.clone() })
+                // Replicas come and go: signals of those whom they call name what runs in them.
+                let name = || known.spec.name.clone();
+                let bearer = Some(Bearer { workload: name(), kind: String::new(), app: name() });
+                Some(Caller { workload: known.id.clone(), identity: known.identity.clone(), bearer })
             })
         });
         known.ok_or_else(|| Status::unauthenticated("expected the token of a running workload"))

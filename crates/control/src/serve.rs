@@ -125,7 +125,7 @@ impl ControlPlane {
         let store = Store::open(&config.state_dir)?;
         let authority = authority::open(&store, &config.trust_domain, SystemTime::now())?;
         let (addresses, workloads) = persist::load(&store)?;
-        let trust = Trust { domain: config.trust_domain.clone(), anchors: authority.anchors() };
+        let trust = Trust { domain: config.trust_domain.clone(), anchors: authority.anchors(), ..Trust::default() };
         let mut mesh = Mesh::new(Settings { trust_domain: config.trust_domain.clone(), ..Settings::default() });
         mesh.set_trust(trust);
         let open =

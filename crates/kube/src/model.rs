@@ -9,7 +9,6 @@ pub(crate) mod namespace;
 mod owned;
 pub(crate) mod pod;
 pub(crate) mod policy;
-mod ports;
 mod protocol;
 pub(crate) mod service;
 pub(crate) mod slice;
@@ -274,8 +273,8 @@ impl Cluster {
     fn put_policy(&mut self, key: (PolicyKind, Name), policy: Option<Policy>) {
         let old = self.policies.get(&key);
         // What only the controller itself writes (the status) changes nothing that is in force.
-        let says = |policy: Option<&Policy>| policy.map(|policy| policy.parsed.clone());
-        self.changes.policies |= says(old) != says(policy.as_ref());
+        let before = old.map(|policy| &policy.parsed);
+        self.changes.policies |= before != policy.as_ref().map(|policy| &policy.parsed);
         match policy {
             Some(policy) => self.policies.insert(key, policy),
             None => self.policies.remove(&key),

@@ -1,6 +1,7 @@
 //! What a policy's status says: whether it was understood, whom it selects, and how many of their
 //! proxies run it. Pure; time is passed in.
 
+mod scope;
 mod write;
 
 use std::collections::BTreeMap;

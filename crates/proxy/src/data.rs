@@ -17,6 +17,7 @@ use weft_wire::bootstrap::Names;
 
 use crate::access::AccessLog;
 use crate::config::{Config, Program};
+use crate::crowd::{Crowd, Turns};
 use crate::detect::Known;
 use crate::drain::Drain;
 use crate::http1::Programs;
@@ -71,8 +72,10 @@ pub(crate) struct Data {
     pub outbound_permits: Arc<Semaphore>,
     /// Bounds callers' connections.
     pub inbound_permits: Arc<Semaphore>,
+    /// Bounds what one address has of them.
+    pub(crate) inbound_crowd: Rc<Crowd>,
     /// Bounds callers' handshakes.
-    pub(crate) handshakes: Semaphore,
+    pub(crate) handshakes: Turns,
     own: RefCell<Option<Party>>,
 }
 
@@ -85,10 +88,11 @@ impl Data {
         let name: Arc<str> = Arc::from(self.workload.name());
         let namespace = Arc::from(self.workload.namespace());
         let Some(inbound) = self.records.inbound_now() else {
-            return Party { workload: name.clone(), namespace, app: name, principal: None };
+            return Party { workload: name.clone(), namespace, app: name, ..Party::unknown() };
         };
         let app = Arc::from(inbound.service.as_str());
-        let party = Party { workload: name, namespace, app, principal: Some(inbound.identity.clone()) };
+        let principal = Some(inbound.identity.clone());
+        let party = Party { workload: name, namespace, app, principal, kind: Arc::default() };
         self.own.replace(Some(party.clone()));
         party
     }
@@ -205,7 +209,8 @@ fn start(
         sweep: Notify::new(),
         outbound_permits: Arc::new(Semaphore::new(OUTBOUND_CONNECTIONS)),
         inbound_permits: Arc::new(Semaphore::new(INBOUND_CONNECTIONS)),
-        handshakes: Semaphore::new(INBOUND_HANDSHAKES),
+        inbound_crowd: Rc::new(Crowd::new(INBOUND_CONNECTIONS)),
+        handshakes: Turns::new(INBOUND_HANDSHAKES),
         own: RefCell::default(),
     });
     for outbound in config.outbound {

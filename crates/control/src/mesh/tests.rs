@@ -57,6 +57,22 @@ fn whatever_comes_first_the_records_are_the_same() {
 }
 
 #[test]
+fn a_workload_has_an_inbound_record_as_long_as_it_has_a_proxy() {
+    let mut mesh = mesh();
+    let id = WorkloadId::new("shop", "web-1").unwrap();
+    let version = |mesh: &mut Mesh, proxy| {
+        mesh.put_workload(Workload { proxy, ..workload("shop", "web-1") });
+        mesh.standing(&id).inbound_version
+    };
+    assert_eq!(version(&mut mesh, Proxy::Absent), "");
+    assert!(mesh.inbound(&id).is_some(), "people may ask what it would be");
+    let published = version(&mut mesh, Proxy::Starting);
+    assert_ne!(published, "");
+    assert_eq!(version(&mut mesh, Proxy::Port(15008)), published, "wherever it listens");
+    assert_eq!(version(&mut mesh, Proxy::Absent), "");
+}
+
+#[test]
 fn what_goes_leaves_nothing_behind() {
     let mut mesh = mesh();
     mesh.put_workload(workload("shop", "web-1"));

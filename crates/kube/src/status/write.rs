@@ -13,12 +13,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
-use weft_compile::{Proxy, Workload};
 use weft_control::{Mesh, Shared};
 use weft_mesh::WorkloadId;
 use weft_resources::Problem;
 
-use super::{Condition, Following, Subject, conditions, is_told, selects};
+use super::scope::Scopes;
+use super::{Condition, Subject, conditions, is_told};
 use crate::client::failed;
 use crate::controller::Health;
 use crate::model::policy::{Policy, PolicyKind};
@@ -58,31 +58,17 @@ type Key = (PolicyKind, Name);
 
 /// The conditions that no status holds yet.
 fn untold(cluster: &Cluster, mesh: &Mesh, current: &BTreeSet<WorkloadId>, now: &str) -> Vec<(Key, Vec<Condition>)> {
+    let scopes = Scopes::of(mesh);
     let of = |(key, policy): (&Key, &Policy)| {
         let origin = format!("{} {}", key.0.as_str(), key.1);
         let problems: Vec<&Problem> = mesh.policy_problems().iter().filter(|problem| problem.file == origin).collect();
-        let selected = selected(policy, mesh, current);
+        let selected = scopes.selected(&policy.parsed.resources, current);
         let (generation, resources) = (policy.generation, &*policy.parsed.resources);
         let subject = Subject { generation, resources, problems: &problems, selected: &selected };
         let conditions = conditions(subject, &policy.conditions, now);
         (!is_told(&conditions, &policy.conditions)).then(|| (key.clone(), conditions))
     };
     cluster.policies().filter_map(of).collect()
-}
-
-/// The pods that a policy selects.
-fn selected<'m>(policy: &Policy, mesh: &'m Mesh, current: &BTreeSet<WorkloadId>) -> Vec<(&'m WorkloadId, Following)> {
-    let root = &mesh.settings().root_namespace;
-    let selected = mesh.workloads().filter(|workload| {
-        let (namespace, labels) = (workload.id.namespace(), &workload.labels);
-        policy.parsed.resources.iter().any(|resource| selects(resource, root, namespace, labels))
-    });
-    let following = |workload: &Workload| match workload.proxy {
-        Proxy::Absent => Following::Unmeshed,
-        _ if current.contains(&workload.id) => Following::Current,
-        _ => Following::Behind,
-    };
-    selected.map(|workload| (&workload.id, following(workload))).collect()
 }
 
 struct Writer {

@@ -62,7 +62,8 @@ fn show(stage: &Stage, act: Act) -> Result<(), Failure> {
         lines.push(reason.map(|reason| format!("payments' proxy: {reason}")).unwrap_or_default());
     }
     lines.extend([String::new(), "Ctrl-C ends it and leaves nothing behind.".to_owned()]);
-    print::screen(&lines.join("\n"));
+    let text = lines.join("\n");
+    if print::is_terminal() { print::screen(&text) } else { print::line(&text) }
     Ok(())
 }
 
