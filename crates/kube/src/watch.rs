@@ -158,11 +158,12 @@ impl Watch {
                 }
                 Err(error) if is_unknown(&error) => return Left::Unknown,
                 Err(error) if is_refused(&error) => {
-                    self.broken(reason(&error)).await;
+                    if is_clear(&error) {
+                        self.broken(reason(&error)).await;
+                    }
                     return Left::Refused;
                 }
-                // The API server keeps changes for minutes only: the list is read again.
-                Err(watcher::Error::WatchError(status)) if status.code == 410 => sleep(SHORTEST_PAUSE).await,
+                Err(error) if is_forgotten(&error) => sleep(SHORTEST_PAUSE).await,
                 Err(error) => {
                     self.broken(reason(&error)).await;
                     sleep(pause).await;
@@ -239,6 +240,17 @@ fn is_refused(error: &watcher::Error) -> bool {
         WatchStartFailed(kube::Error::SerdeError(_)) | WatchFailed(kube::Error::SerdeError(_)) => true,
         _ => false,
     }
+}
+
+/// Whether the list is only to be read again: the API server keeps changes for minutes only.
+fn is_forgotten(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchError(status) if status.code == 410)
+}
+
+/// Whether it says what is wrong; a list that follows does in any case.
+fn is_clear(error: &watcher::Error) -> bool {
+    use watcher::Error::{WatchFailed, WatchStartFailed};
+    !matches!(error, WatchFailed(kube::Error::SerdeError(_)) | WatchStartFailed(kube::Error::SerdeError(_)))
 }
 
 /// Why a watch broke, in one line.

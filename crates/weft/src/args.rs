@@ -214,11 +214,12 @@ const NOWHERE: &str = "none";
 /// `weft demo`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  weft demo --once     a mesh of its own, which ends with it; needs python3 and curl")]
+Examples:
+  weft demo            a shop under load, live; two manifests close it to strangers; Ctrl-C ends it
+  weft demo --once     run through in seconds, every claim checked; needs python3 and curl")]
 pub(crate) struct DemoArgs {
     /// Run through once, check every claim, and exit non-zero when one doesn't hold.
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub(crate) once: bool,
 }
 

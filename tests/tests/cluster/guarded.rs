@@ -23,7 +23,7 @@ spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
 /// Who may call: an account of the server's namespace.
-pub const POLICY: &str = r#"
+const POLICY: &str = r#"
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: friends, namespace: NAMESPACE}
@@ -33,13 +33,13 @@ spec:
 "#;
 
 /// The server `web` with the pods `friend` and `stranger`, each of an account of its name.
-pub struct Guarded<'a> {
-    pub namespace: Namespace<'a>,
+pub(crate) struct Guarded<'a> {
+    pub(crate) namespace: Namespace<'a>,
 }
 
 impl<'a> Guarded<'a> {
     /// Starts all three, and waits until the policy is in force.
-    pub fn start(mesh: &'a Meshed, name: &str) -> Self {
+    pub(crate) fn start(mesh: &'a Meshed, name: &str) -> Self {
         let namespace = mesh.cluster.namespace(name);
         for account in ["friend", "stranger"] {
             namespace.run(&["create", "serviceaccount", account]);
@@ -55,24 +55,24 @@ impl<'a> Guarded<'a> {
     }
 
     /// Applies the policy, and waits until it is in force.
-    pub fn guard(&self) {
+    pub(crate) fn guard(&self) {
         self.namespace.apply(POLICY);
         self.until("stranger", "403");
         self.until("friend", "200");
     }
 
     /// The status that a pod's call gets; `000` is none at all.
-    pub fn call(&self, pod: &str) -> String {
+    pub(crate) fn call(&self, pod: &str) -> String {
         String::from_utf8_lossy(&self.namespace.exec(pod, &CALL).stdout).into_owned()
     }
 
     /// Calls until a pod's call gets this status.
-    pub fn until(&self, pod: &str, status: &str) {
+    pub(crate) fn until(&self, pod: &str, status: &str) {
         self.namespace.exec_until(pod, &CALL, |output| output.stdout == status.as_bytes());
     }
 
     /// Everything is as the policy says, and nothing else.
-    pub fn holds(&self) {
+    pub(crate) fn holds(&self) {
         assert_eq!((self.call("friend").as_str(), self.call("stranger").as_str()), ("200", "403"));
     }
 }

@@ -38,9 +38,10 @@ fn a_callees_proxy_that_is_killed_loses_only_what_was_under_way() {
         kill_proxy(&mesh, &namespace, pod);
     }
     let reports = load.reports();
-    // At each of two deaths, one request of each kind of HTTP/1.1, and the calls of gRPC that wait for an answer.
+    // At each of two deaths, one request of each kind of HTTP/1.1, and of gRPC what was begun within half a
+    // second: its calls don't wait for each other.
     let [http, grpc] = reports.each_ref().map(|report| report["failed"].as_u64().unwrap());
-    assert!(http <= 4 && grpc <= 8, "{reports:#?}");
+    assert!(http <= 4 && grpc <= 20, "{reports:#?}");
 }
 
 #[test]

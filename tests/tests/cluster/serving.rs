@@ -61,7 +61,7 @@ spec:
 "#;
 
 /// A served application.
-pub fn served<'a>(mesh: &'a Meshed, name: &str) -> Namespace<'a> {
+pub(crate) fn served<'a>(mesh: &'a Meshed, name: &str) -> Namespace<'a> {
     let namespace = mesh.cluster.namespace(name);
     let file = |name: &str, text: &str| format!("--from-literal={name}={text}");
     namespace.run(&["create", "configmap", "programs", &file("server.py", SERVER), &file("load.py", LOAD)]);
@@ -72,11 +72,11 @@ pub fn served<'a>(mesh: &'a Meshed, name: &str) -> Namespace<'a> {
 
 /// Requests of HTTP/1.1, on a kept and on new connections, and of gRPC, that go on until
 /// [`Load::finish`].
-pub struct Load<'a>(&'a Meshed, &'a Namespace<'a>);
+pub(crate) struct Load<'a>(&'a Meshed, &'a Namespace<'a>);
 
 impl<'a> Load<'a> {
     /// Starts it, and waits until it asks.
-    pub fn start(mesh: &'a Meshed, namespace: &'a Namespace<'a>) -> Self {
+    pub(crate) fn start(mesh: &'a Meshed, namespace: &'a Namespace<'a>) -> Self {
         let address = namespace.run(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]);
         namespace.apply(&ASKING.replace("ADDRESS", &address));
         namespace.wait("pod/load", "condition=Ready");
@@ -86,14 +86,14 @@ impl<'a> Load<'a> {
     }
 
     /// Ends it. Panics when a request was lost.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         let reports = self.reports();
         assert!(reports.iter().all(|report| report["failed"] == 0), "{reports:#?}");
     }
 
     /// Ends it; what became of the requests of HTTP/1.1 and of gRPC. Panics when a kind of them was never
     /// answered.
-    pub fn reports(self) -> [Value; 2] {
+    pub(crate) fn reports(self) -> [Value; 2] {
         let Self(mesh, namespace) = self;
         for container in ["http", "grpc"] {
             let end = format!("kubectl exec -n {} load -c {container} -- touch /tmp/end", namespace.name());

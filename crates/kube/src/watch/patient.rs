@@ -9,7 +9,7 @@ use kube::runtime::watcher;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{REFUSED_PAUSE, is_refused, reason};
+use super::{REFUSED_PAUSE, is_clear, is_forgotten, is_refused, reason};
 
 /// What watches tell, without their errors. `watch` begins one; `what` names it in the log; `is_empty` is
 /// what comes before the API server was asked, and so proves nothing.
@@ -33,7 +33,7 @@ where
             }
             Err(error) => {
                 let reason = reason(&error);
-                if complaint != reason {
+                if complaint != reason && is_clear(&error) && !is_forgotten(&error) {
                     warn!(what, reason, "not followed now: what is known of it stands");
                     complaint = reason;
                 }

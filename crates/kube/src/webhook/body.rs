@@ -59,15 +59,16 @@ impl Room {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Unread::Cut)?.into_data() else { continue };
             found += data.len();
-            match found {
-                ..=MAX_REVIEW_BYTES => {
-                    held._room.merge(self.take(data.len())?);
-                    held.bytes.extend_from_slice(&data);
-                }
-                // Read to its end, so that who writes it hears the answer.
-                ..=MAX_DISCARDED_BYTES => held.bytes.clear(),
-                _ => break,
+            if found > MAX_DISCARDED_BYTES {
+                break;
             }
+            if found > MAX_REVIEW_BYTES {
+                // Read to its end, so that who writes it hears the answer.
+                held.bytes.clear();
+                continue;
+            }
+            held._room.merge(self.take(data.len())?);
+            held.bytes.extend_from_slice(&data);
         }
         if found > MAX_REVIEW_BYTES { Err(Unread::Long) } else { Ok(held) }
     }
