@@ -98,6 +98,15 @@ impl Cluster {
         frozen
     }
 
+    /// Ends a program of the control plane (`apiserver`) at once and starts it again, as
+    /// `tests/cluster/restart` does.
+    ///
+    /// # Panics
+    /// When it doesn't come back.
+    pub fn restart(&self, program: &str) {
+        succeeded(self.script("restart").arg(program), &["restart", program]);
+    }
+
     /// Changes how long a node that says nothing counts as ready, as `tests/cluster/grace` does.
     ///
     /// # Panics

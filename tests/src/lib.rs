@@ -4,6 +4,8 @@ pub mod cluster;
 pub mod load;
 pub mod mesh;
 pub mod meshed;
+pub mod process;
+pub mod shell;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -69,6 +71,12 @@ impl Installation {
     /// Any program, likewise.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
+        self.as_user(&mut command);
+        command
+    }
+
+    /// Makes it a command of the user, in the user's home.
+    pub fn as_user<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.current_dir(self.home()).env("HOME", self.home());
         command.env_remove("XDG_STATE_HOME").env_remove("XDG_RUNTIME_DIR").env_remove("WEFT_STATE_DIR");
         if self.user == User::Nobody {

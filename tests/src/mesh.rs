@@ -63,6 +63,11 @@ impl Mesh {
         self.installation.weft()
     }
 
+    /// Another program, as the mesh's user.
+    pub fn as_user<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        self.installation.as_user(command)
+    }
+
     /// A file of the user's.
     pub fn home(&self) -> PathBuf {
         self.installation.home()
@@ -95,9 +100,17 @@ impl Mesh {
     /// # Errors
     /// After [`PATIENCE`], with what the last run said.
     pub fn run_until(&self, arguments: &[&str], wanted: impl Fn(&Output) -> bool) -> io::Result<Output> {
+        self.weft_until(&[&["run"], arguments].concat(), wanted)
+    }
+
+    /// Runs a command of `weft` again and again until what it did is what is waited for.
+    ///
+    /// # Errors
+    /// After [`PATIENCE`], with what the last run said.
+    pub fn weft_until(&self, arguments: &[&str], wanted: impl Fn(&Output) -> bool) -> io::Result<Output> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let output = self.run(arguments)?;
+            let output = self.weft().args(arguments).stdin(Stdio::null()).output()?;
             if wanted(&output) {
                 return Ok(output);
             }

@@ -46,6 +46,42 @@ pub(crate) fn send_packet(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[R
     }
 }
 
+/// Waits for a packet and returns the descriptors that came with it; none when the other end is closed.
+pub(crate) fn receive_packet(socket: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, Errno> {
+    let mut bytes = [0; 1];
+    receive(socket, &mut bytes, MsgFlags::empty()).map(|received| received.descriptors)
+}
+
+/// What came in one packet.
+#[derive(Default)]
+struct Received {
+    /// 0: the other end is closed.
+    length: usize,
+    descriptors: Vec<OwnedFd>,
+    sender: Option<Pid>,
+}
+
+fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8], flags: MsgFlags) -> Result<Received, Errno> {
+    let mut control = cmsg_space!([RawFd; MAX_DESCRIPTORS], UnixCredentials);
+    let mut buffer = [IoSliceMut::new(bytes)];
+    let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
+    let packet = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut buffer, Some(&mut control), flags) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECONNRESET) => return Ok(Received::default()),
+            other => break other?,
+        }
+    };
+    let mut received = Received { length: packet.bytes, ..Received::default() };
+    for control in packet.cmsgs()? {
+        match control {
+            ControlMessageOwned::ScmCredentials(sender) => received.sender = Some(Pid::from_raw(sender.pid())),
+            other => received.descriptors.extend(sys::adopt(&other)),
+        }
+    }
+    Ok(received)
+}
+
 impl Channel {
     /// The launcher's end, which learns who sends, and the other.
     pub(crate) fn pair() -> Result<(Self, Self), Errno> {
@@ -76,24 +112,7 @@ impl Channel {
 
     fn receive_flagged(&self, flags: MsgFlags) -> Result<Option<Packet>, Errno> {
         let mut bytes = [0; 4096];
-        let mut control = cmsg_space!([RawFd; MAX_DESCRIPTORS], UnixCredentials);
-        let mut buffer = [IoSliceMut::new(&mut bytes)];
-        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-        let received = loop {
-            match recvmsg::<()>(self.0.as_raw_fd(), &mut buffer, Some(&mut control), flags) {
-                Err(Errno::EINTR) => {}
-                Err(Errno::ECONNRESET) => return Ok(None),
-                other => break other?,
-            }
-        };
-        let (mut descriptors, mut sender) = (Vec::new(), None);
-        for control in received.cmsgs()? {
-            match control {
-                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(Pid::from_raw(credentials.pid())),
-                other => descriptors.extend(sys::adopt(&other)),
-            }
-        }
-        let length = received.bytes;
+        let Received { length, descriptors, sender } = receive(self.0.as_fd(), &mut bytes, flags)?;
         if length == 0 {
             return Ok(None);
         }
@@ -107,5 +126,5 @@ impl AsFd for Channel {
     }
 }
 
-/// Two listeners for each of two families.
+/// Two listeners for each of two families, or four namespaces.
 const MAX_DESCRIPTORS: usize = 4;

@@ -90,10 +90,12 @@ pub enum Step {
     NetworkSettings,
     Capabilities,
     Supervise,
+    Join,
+    WorkingFolder,
 }
 
 impl Step {
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 20] = [
         (Self::Fork, "start a process"),
         (Self::UserNamespace, "make a user namespace"),
         (Self::MapIds, "map the user's own id into the user namespace"),
@@ -112,6 +114,8 @@ impl Step {
         (Self::NetworkSettings, "change the network's settings"),
         (Self::Capabilities, "give up capabilities"),
         (Self::Supervise, "watch over the program"),
+        (Self::Join, "enter the workload's namespaces"),
+        (Self::WorkingFolder, "go to the working folder inside the workload"),
     ];
 
     /// Its place in the order, for a message.

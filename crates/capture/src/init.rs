@@ -19,6 +19,7 @@ use crate::error::{Failure, Step};
 use crate::inside::{Blueprint, Processes, end_with_parent, untraceable};
 use crate::maker::child_signals;
 use crate::message::Message;
+use crate::namespaces::Namespaces;
 use crate::plan::Program;
 use crate::sys::NoProcess;
 use crate::{capability, descriptors, mounts, sys};
@@ -33,11 +34,18 @@ pub(crate) fn run(blueprint: &Blueprint<'_>, launcher: &Channel) -> i32 {
     if !is_told_to_go(launcher) {
         return 0;
     }
-    let ended = match start(blueprint, launcher) {
+    let program = &blueprint.plan.program;
+    run_to_end(launcher, blueprint.processes, || become_program(program, blueprint.processes, launcher))
+}
+
+/// Runs what `become_program` makes of a new process until it has ended, or the launcher. Returns an exit code that
+/// tells nothing.
+pub(crate) fn run_to_end(launcher: &Channel, processes: Processes, become_program: impl FnOnce() -> Errno) -> i32 {
+    let ended = match start(launcher, become_program) {
         Ok(program) => supervise(launcher, program),
         Err(errno) => launcher.send(&Message::NotRunning(errno as i32)),
     };
-    if blueprint.processes == Processes::Shared {
+    if processes == Processes::Shared {
         end_descendants();
     }
     i32::from(ended.is_err())
@@ -57,11 +65,12 @@ fn prepare(blueprint: &Blueprint<'_>, launcher: &Channel) -> Result<(), Failure>
     for note in mounts::arrange(blueprint)? {
         launcher.send(&Message::Note(note)).map_err(hand_over)?;
     }
+    let namespaces = Namespaces::of_this_process()?;
     capability::restrict()?;
-    launcher.send(&Message::Ready).map_err(hand_over)
+    launcher.send_with(&Message::Ready, &namespaces.numbers()).map_err(hand_over)
 }
 
-fn is_told_to_go(launcher: &Channel) -> bool {
+pub(crate) fn is_told_to_go(launcher: &Channel) -> bool {
     loop {
         match launcher.receive() {
             Ok(Some(packet)) if packet.message == Message::Go => return true,
@@ -72,11 +81,11 @@ fn is_told_to_go(launcher: &Channel) -> bool {
 }
 
 /// Runs the program. A pipe that exec closes tells whether exec succeeded.
-fn start(blueprint: &Blueprint<'_>, launcher: &Channel) -> Result<Pid, Errno> {
+fn start(launcher: &Channel, become_program: impl FnOnce() -> Errno) -> Result<Pid, Errno> {
     let (failed, fails) = pipe2(OFlag::O_CLOEXEC)?;
     let mut fails = fs::File::from(fails);
     let program = sys::spawn(|| {
-        let errno = become_program(blueprint, launcher);
+        let errno = become_program();
         // If PID 1 is gone, this process is as well.
         let _ = fails.write_all(&(errno as i32).to_ne_bytes());
         127
@@ -94,10 +103,10 @@ fn start(blueprint: &Blueprint<'_>, launcher: &Channel) -> Result<Pid, Errno> {
 }
 
 /// Only comes back when it fails.
-fn become_program(blueprint: &Blueprint<'_>, launcher: &Channel) -> Errno {
-    let Program { argv, signals } = &blueprint.plan.program;
+pub(crate) fn become_program(program: &Program, processes: Processes, launcher: &Channel) -> Errno {
+    let Program { argv, signals } = program;
     let run = || {
-        if blueprint.processes == Processes::Shared {
+        if processes == Processes::Shared {
             prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
         }
         launcher.send(&Message::Hello)?;

@@ -16,6 +16,8 @@
 //! namespace's own; `nsenter -t PID -n nft list ruleset`, as root, shows them in a table `weft` with a
 //! comment for each rule.
 //!
+//! [`join`] runs another program in there, given the sandbox's [`Namespaces`].
+//!
 //! [`pod`] is the other home's way: inside a Kubernetes pod, where the namespaces are there already.
 
 mod capability;
@@ -24,17 +26,20 @@ mod descriptors;
 mod error;
 mod init;
 mod inside;
+mod join;
 mod launcher;
 mod maker;
 mod message;
 mod mounts;
 mod namespace;
+mod namespaces;
 mod netlink;
 mod network;
 mod plan;
 pub mod pod;
 mod probe;
 mod program;
+mod reach;
 mod resolv;
 mod root;
 mod sandbox;
@@ -42,10 +47,13 @@ mod signals;
 mod sys;
 
 pub use error::{CaptureError, Failure, Step};
+pub use join::join;
 pub use launcher::{end_by_signal, end_with_parent, enter_private_network};
+pub use namespaces::Namespaces;
 pub use plan::{Plan, Program};
 pub use probe::{Finding, Outcome, probe};
 pub use program::{Ended, HeldProgram, RunningProgram};
+pub use reach::socket_inside;
 pub use resolv::ResolvConf;
 pub use sandbox::{Sandbox, prepare};
 pub use signals::InheritedSignals;

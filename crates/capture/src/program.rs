@@ -52,6 +52,7 @@ impl HeldProgram {
             let packet = tree.receive(Step::Supervise)?;
             match packet.message {
                 Message::Hello => pid = packet.sender,
+                Message::Failed(failure) => return Err(failure.into()),
                 Message::NotRunning(errno) => return Err(CaptureError::Exec { program: name, errno }),
                 Message::Running => {
                     let pid = pid.ok_or(Failure::new(Step::Supervise, Errno::EPROTO, "no pid was told"))?;

@@ -11,6 +11,7 @@ use crate::channel::{Channel, Packet, socket_pair};
 use crate::error::{CaptureError, Failure, Step};
 use crate::inside::{self, Blueprint, Ends, Processes};
 use crate::message::Message;
+use crate::namespaces::Namespaces;
 use crate::plan::Plan;
 use crate::program::{HeldProgram, Tree};
 use crate::sys::{self, NoProcess};
@@ -31,6 +32,8 @@ pub struct Sandbox {
     pub redirection: Redirection,
     /// The socket maker's end; see [`weft_wire::maker`].
     pub maker: OwnedFd,
+    /// Where it is, for [`crate::join`].
+    pub namespaces: Namespaces,
     /// What is less than it should be on this machine, a sentence each.
     pub notes: Vec<String>,
     /// What will run.
@@ -69,11 +72,12 @@ fn attempt(plan: &Plan, processes: Processes) -> Result<Sandbox, CaptureError> {
 
     let mut notes = Vec::new();
     let (redirection, descriptors) = listeners(&setup, &mut notes)?;
-    await_ready(&tree, &setup, &mut notes)?;
+    let namespaces = await_ready(&tree, &setup, &mut notes)?;
     let mut outbound = descriptors;
     let dns = outbound.split_off(outbound.len() / 2);
     let name = plan.program.argv[0].to_string_lossy().into_owned();
-    Ok(Sandbox { outbound, dns, redirection, maker, notes, program: HeldProgram::new(tree, name) })
+    let program = HeldProgram::new(tree, name);
+    Ok(Sandbox { outbound, dns, redirection, maker, namespaces, notes, program })
 }
 
 fn spawn(blueprint: &Blueprint<'_>, ends: Ends) -> Result<Pid, CaptureError> {
@@ -99,20 +103,21 @@ fn listeners(setup: &Channel, notes: &mut Vec<String>) -> Result<(Redirection, V
 }
 
 /// Waits for PID 1. When it never comes to be, the first process says why.
-fn await_ready(tree: &Tree, setup: &Channel, notes: &mut Vec<String>) -> Result<(), CaptureError> {
+fn await_ready(tree: &Tree, setup: &Channel, notes: &mut Vec<String>) -> Result<Namespaces, CaptureError> {
+    let odd = || Failure::new(Step::HandOver, Errno::EPROTO, "").into();
     loop {
-        let message = match tree.receive(Step::MountNamespace) {
-            Ok(packet) => packet.message,
+        let Packet { message, descriptors, .. } = match tree.receive(Step::MountNamespace) {
+            Ok(packet) => packet,
             Err(error) => match setup.try_receive() {
                 Ok(Some(Packet { message: Message::Failed(failure), .. })) => return Err(failure.into()),
                 _ => return Err(error),
             },
         };
         match message {
-            Message::Ready => return Ok(()),
+            Message::Ready => return Namespaces::adopt(descriptors).ok_or_else(odd),
             Message::Failed(failure) => return Err(failure.into()),
             Message::Note(note) => notes.push(note),
-            _ => return Err(Failure::new(Step::HandOver, Errno::EPROTO, "").into()),
+            _ => return Err(odd()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Status};
+use weft_identity::Bearer;
 use weft_mesh::{SpiffeId, WorkloadId};
 use weft_wire::WORKLOAD_KEY;
 
@@ -28,6 +29,8 @@ pub struct Caller {
     pub workload: WorkloadId,
     /// Who that is.
     pub identity: SpiffeId,
+    /// What its certificate is to say of it, where that is known.
+    pub bearer: Option<Bearer>,
 }
 
 /// What a call says of itself.

@@ -39,7 +39,12 @@ impl IstioCertificateService for Certificates {
         let Some(authority) = self.signing.borrow().clone() else {
             return Err(Status::unavailable("expected an issuer that can sign, found none: see weft check"));
         };
-        match authority.sign(&message.csr, &caller.identity, lifetime, SystemTime::now()) {
+        let (csr, identity, now) = (&message.csr, &caller.identity, SystemTime::now());
+        let signed = match &caller.bearer {
+            Some(bearer) => authority.sign_for(csr, (identity, bearer), lifetime, now),
+            None => authority.sign(csr, identity, lifetime, now),
+        };
+        match signed {
             Ok(leaf) => {
                 debug!(workload = %caller.workload, identity = %caller.identity, "certified");
                 Ok(Response::new(IstioCertificateResponse { cert_chain: leaf.chain_pem }))

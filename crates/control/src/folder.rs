@@ -15,7 +15,7 @@ use std::mem;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use weft_resources::{Problem, Resource, ResourceRef, Severity};
+use weft_resources::{Problem, Resource, ResourceRef, Severity, Workload};
 
 use scan::{Content, Scan, fingerprint, is_below};
 pub(crate) use watch::Source;
@@ -76,6 +76,8 @@ struct File {
     fingerprint: u128,
     /// In force.
     resources: Vec<Resource>,
+    /// To be run: the last that were understood.
+    workloads: Vec<Workload>,
     /// Whether they were parsed without errors.
     standing: Standing,
     problems: Vec<Problem>,
@@ -102,7 +104,7 @@ impl Folder {
         if self.leaving.is_empty() && self.knows(&scan) {
             return Outcome::default();
         }
-        let before = (self.resources(), self.problems());
+        let before = (self.resources(), self.workloads(), self.problems());
         let written =
             self.files.values().flat_map(|file| file.resources.iter().cloned()).map(|resource| (resource, now));
         let were: Vec<(Resource, Instant)> = written.chain(mem::take(&mut self.leaving)).collect();
@@ -115,7 +117,7 @@ impl Folder {
         let left = were.into_iter().filter(|(resource, since)| !is_over(since) && !self.is_written(resource, &named));
         self.leaving = left.collect();
         Outcome {
-            changed: before != (self.resources(), self.problems()),
+            changed: before != (self.resources(), self.workloads(), self.problems()),
             look_again: (!self.leaving.is_empty()).then_some(GRACE),
         }
     }
@@ -156,6 +158,13 @@ impl Folder {
         resources
     }
 
+    /// The programs to run, by file and in the file's order; the first of each name counts.
+    pub(crate) fn workloads(&self) -> Vec<Workload> {
+        let mut named = BTreeSet::new();
+        let all = self.files.values().flat_map(|file| &file.workloads);
+        all.filter(|workload| named.insert((&workload.namespace, &workload.name))).cloned().collect()
+    }
+
     /// What is wrong with files, by file.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         self.files.values().flat_map(|file| file.problems.iter().cloned()).collect()
@@ -170,19 +179,24 @@ impl File {
         };
         let standing = if is_broken(&parsed.problems) { Standing::NeverGood } else { Standing::Good };
         let is_blank = content.as_ref().is_ok_and(|bytes| bytes.trim_ascii().is_empty());
-        let (resources, problems) = (parsed.resources, parsed.problems);
-        Self { fingerprint: fingerprint(content), resources, standing, problems, is_blank }
+        let weft_resources::Parsed { resources, workloads, problems } = parsed;
+        Self { fingerprint: fingerprint(content), resources, workloads, standing, problems, is_blank }
     }
 
     fn update(&mut self, name: &str, content: &Content) {
         if fingerprint(content) == self.fingerprint {
             return;
         }
-        let new = Self::new(name, content);
+        let mut new = Self::new(name, content);
+        if new.standing == Standing::NeverGood {
+            // What can't be read stops no program.
+            new.workloads = mem::take(&mut self.workloads);
+        }
         match (self.standing, new.standing) {
             // Where no policy stood, nothing good is kept from what may be one.
             (Standing::Good, Standing::NeverGood) if !self.resources.is_empty() => {
                 (self.fingerprint, self.problems) = (new.fingerprint, new.problems);
+                self.workloads = new.workloads;
             }
             _ => *self = new,
         }

@@ -57,7 +57,8 @@ impl Control for Launches {
         _: Request<proto::ListWorkloadsRequest>,
     ) -> Result<Response<proto::ListWorkloadsResponse>, Status> {
         let workloads = self.machine.with(|plane, _| plane.workloads().map(messages::listed).collect());
-        Ok(Response::new(proto::ListWorkloadsResponse { workloads }))
+        let idle = self.machine.idle().into_iter().map(messages::idle).collect();
+        Ok(Response::new(proto::ListWorkloadsResponse { workloads, idle }))
     }
 
     async fn get_inbound(
@@ -123,7 +124,8 @@ impl Launched {
                     _ => return,
                 },
                 request = requests.message() => match request {
-                    Ok(Some(request)) if request.ready => self.ready(),
+                    Ok(Some(request)) if request.ready => self.note(Readiness::Ready),
+                    Ok(Some(request)) if request.unready => self.note(Readiness::Starting),
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => break,
                 },
@@ -134,9 +136,9 @@ impl Launched {
         self.machine.with(|plane, mesh| plane.end(&self.workload.id, self.launch, mesh));
     }
 
-    fn ready(&self) {
-        info!(workload = %self.workload.id, "ready");
-        self.machine.with(|plane, mesh| plane.ready(&self.workload.id, self.launch, mesh));
+    fn note(&self, readiness: Readiness) {
+        info!(workload = %self.workload.id, ?readiness, "told");
+        self.machine.with(|plane, mesh| plane.note(&self.workload.id, (self.launch, readiness), mesh));
     }
 
     fn stop(&self, events: &Events) {

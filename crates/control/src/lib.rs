@@ -5,6 +5,7 @@
 //! folder ──────> Source ──> resources ┐                         ┌─> discovery: proxies' streams
 //! launchers ───> launch ──> registry ─┴─> plane ──> distribute ─┘
 //! proxies ─────> certificates ──> authority (state folder)
+//! folder ──────> supervise ──> launchers, one for each program that the folder names
 //! proxies ─────> telemetry ──> command line, Prometheus
 //! ```
 //!
@@ -39,6 +40,7 @@ mod services;
 mod shared;
 mod socket;
 mod store;
+mod supervise;
 mod telemetry;
 
 pub use authenticate::{Authenticator, Caller, Claim, Client};
@@ -50,5 +52,5 @@ pub use queries::Facts;
 pub use serve::{Config, ControlError, ControlPlane, serve};
 pub use services::Services;
 pub use shared::Shared;
-pub use socket::SocketError;
+pub use socket::{PeerError, SocketError, admit, listen};
 pub use store::{StoreError, is_held};

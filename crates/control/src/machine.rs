@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tonic::Status;
+use weft_identity::Bearer;
 
 use crate::authenticate::{Authenticator, Caller, Claim};
 use crate::mesh::Mesh;
 use crate::plane::Plane;
 use crate::shared::Shared;
+use crate::supervise::Idle;
 
 /// Handed to every task that launches, keeps or tells of workloads; cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,11 +23,18 @@ struct Inner {
     shared: Shared,
     /// Rings when workloads or addresses have changed.
     registrations: watch::Sender<()>,
+    /// Replicas of the folder's workloads that don't run just now.
+    idle: Mutex<Vec<Idle>>,
 }
 
 impl Machine {
     pub(crate) fn new(plane: Plane, shared: Shared) -> Self {
-        Self(Arc::new(Inner { plane: Mutex::new(plane), shared, registrations: watch::Sender::default() }))
+        Self(Arc::new(Inner {
+            plane: Mutex::new(plane),
+            shared,
+            registrations: watch::Sender::default(),
+            idle: Mutex::default(),
+        }))
     }
 
     /// Its mesh.
@@ -49,11 +58,23 @@ impl Machine {
         self.0.registrations.subscribe()
     }
 
+    /// The folder's workloads that don't run just now.
+    pub(crate) fn idle(&self) -> Vec<Idle> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_idle(&self, idle: Vec<Idle>) {
+        *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner) = idle;
+    }
+
     fn by_token(&self, claim: &Claim) -> Result<Caller, Status> {
         let known = claim.token.as_ref().and_then(|token| {
             self.with(|plane, _| {
                 let known = plane.by_token(token)?;
-                Some(Caller { workload: known.id.clone(), identity: known.identity.clone() })
+                // Replicas come and go: signals of those whom they call name what runs in them.
+                let name = || known.spec.name.clone();
+                let bearer = Some(Bearer { workload: name(), kind: String::new(), app: name() });
+                Some(Caller { workload: known.id.clone(), identity: known.identity.clone(), bearer })
             })
         });
         known.ok_or_else(|| Status::unauthenticated("expected the token of a running workload"))

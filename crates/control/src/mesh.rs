@@ -2,10 +2,12 @@
 //! the records that follow go out to whom they concern. Pure: no clock, no I/O. Where workloads and
 //! services come from (a registry of its own, an API server) is its owner's affair.
 
+mod networks;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::mem;
+use std::net::IpAddr;
 
 use weft_compile::{PolicySet, Proxy, Service, ServiceEndpoint, Settings, Workload};
 use weft_mesh::WorkloadId;
@@ -16,6 +18,7 @@ use weft_wire::proto::weft::v1 as proto;
 use weft_wire::record::Record;
 
 use crate::distribute::{Distribution, Kind, Next, Refusal, RequestError, Standing, SubscriberId};
+use networks::Networks;
 pub use target::TargetError;
 
 /// A mesh and its records.
@@ -34,6 +37,8 @@ pub struct Mesh {
     services: BTreeMap<ServiceName, Service>,
     /// The services of which a workload is an endpoint, be it known yet or not.
     memberships: HashMap<WorkloadId, BTreeSet<ServiceName>>,
+    trust: Option<Trust>,
+    networks: Networks,
     distribution: Distribution,
     wake: BTreeSet<SubscriberId>,
 }
@@ -53,14 +58,17 @@ impl Mesh {
             workloads: BTreeMap::new(),
             services: BTreeMap::new(),
             memberships: HashMap::new(),
+            trust: None,
+            networks: Networks::default(),
             distribution: Distribution::default(),
             wake: BTreeSet::new(),
         }
     }
 
-    /// Whom to trust from now on.
+    /// Whom to trust from now on. Where the mesh's addresses lie it knows itself.
     pub fn set_trust(&mut self, trust: Trust) {
-        self.publish(&Record::Trust(trust));
+        self.trust = Some(trust);
+        self.publish_trust();
     }
 
     /// Puts other resources in force; `problems` are those of their source. Only workloads that a
@@ -84,7 +92,9 @@ impl Mesh {
             return;
         }
         let same_reach = old.is_some_and(|old| old.proxy == workload.proxy && old.identity == workload.identity);
-        self.workloads.insert(id.clone(), workload);
+        let addresses = workload.addresses.clone();
+        let old = self.workloads.insert(id.clone(), workload);
+        self.move_addresses(old.map(|old| old.addresses), &addresses);
         self.publish_workload(&id);
         if !same_reach {
             self.publish_services_of(&id);
@@ -93,9 +103,8 @@ impl Mesh {
 
     /// A workload has ended: its proxy's streams end too.
     pub fn remove_workload(&mut self, id: &WorkloadId) {
-        if self.workloads.remove(id).is_none() {
-            return;
-        }
+        let Some(old) = self.workloads.remove(id) else { return };
+        self.move_addresses(Some(old.addresses), &[]);
         self.wake.extend(self.distribution.end(id));
         self.publish_workload(id);
         self.publish_services_of(id);
@@ -109,7 +118,9 @@ impl Mesh {
             return;
         }
         let changed = changed_members(old, Some(&service));
-        self.services.insert(name.clone(), service);
+        let addresses = service.addresses.clone();
+        let old = self.services.insert(name.clone(), service);
+        self.move_addresses(old.map(|old| old.addresses), &addresses);
         self.renew_members(&name, changed);
         self.publish_service(&name);
     }
@@ -118,6 +129,7 @@ impl Mesh {
     pub fn remove_service(&mut self, namespace: &str, name: &str) {
         let name = (namespace.to_owned(), name.to_owned());
         let Some(old) = self.services.remove(&name) else { return };
+        self.move_addresses(Some(old.addresses.clone()), &[]);
         self.renew_members(&name, changed_members(Some(&old), None));
         self.publish_service(&name);
     }
@@ -298,6 +310,26 @@ impl Mesh {
                 let host = weft_compile::host(&self.settings, &name.0, &name.1);
                 self.withdraw(Kind::Destination, &host);
             }
+        }
+    }
+
+    fn move_addresses(&mut self, old: Option<Vec<IpAddr>>, new: &[IpAddr]) {
+        let old = old.unwrap_or_default();
+        if old == new {
+            return;
+        }
+        let before = self.networks.blocks();
+        self.networks.add(new);
+        self.networks.remove(&old);
+        if self.networks.blocks() != before {
+            self.publish_trust();
+        }
+    }
+
+    fn publish_trust(&mut self) {
+        if let Some(trust) = &self.trust {
+            let trust = Trust { networks: self.networks.blocks(), ..trust.clone() };
+            self.publish(&Record::Trust(trust));
         }
     }
 

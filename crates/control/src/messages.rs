@@ -8,6 +8,7 @@ use weft_wire::proto::weft::v1 as proto;
 
 use crate::addresses::{AddressPair, NAMESERVER};
 use crate::registry::{Readiness, Registration, Spec, Token};
+use crate::supervise::{Idle, Outcome};
 
 /// The suffix of the mesh's names.
 pub(crate) const NAME_SUFFIX: &str = "svc.cluster.local";
@@ -35,6 +36,23 @@ pub(crate) fn listed(workload: &Registration) -> proto::Workload {
         (Some(_), Readiness::Ready) => proto::WorkloadState::Ready,
     };
     message(workload, without_token(workload), state)
+}
+
+/// A replica that doesn't run just now, as people see it.
+pub(crate) fn idle(Idle { place, outcome, wait, command }: Idle) -> proto::IdleWorkload {
+    let ended = match outcome {
+        Outcome::Code(code) => format!("exit {code}"),
+        Outcome::Signal(Some(signal)) => format!("signal {signal}"),
+        Outcome::Signal(None) => "ended".to_owned(),
+    };
+    proto::IdleWorkload {
+        namespace: place.namespace,
+        name: place.name,
+        index: place.index.into(),
+        ended,
+        restart_in_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        command,
+    }
 }
 
 /// A workload as the state folder keeps it.

@@ -72,7 +72,7 @@ fn make(
     let leaf = authority.sign(&key.csr_pem(identity)?, identity, lifetime, now)?;
     let credential = Credential::new(key, &leaf.chain_pem, now)?;
     let wait = credential.renew_at(0.5).duration_since(now).unwrap_or(RETRY).max(RETRY);
-    let trust = Trust { domain: identity.trust_domain().parse()?, anchors: authority.anchors() };
+    let trust = Trust { domain: identity.trust_domain().parse()?, anchors: authority.anchors(), ..Trust::default() };
     Ok((server_config_for_anyone(&credential, &trust, &[ALPN])?, wait))
 }
 

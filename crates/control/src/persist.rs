@@ -59,7 +59,8 @@ pub(crate) async fn save(machine: &Machine, store: &Arc<Store>) {
     let (addresses, workloads) =
         machine.with(|plane, _| (plane.addresses().clone(), plane.workloads().map(messages::stored).collect()));
     let store = Arc::clone(store);
-    let written = spawn_blocking(move || write(&store, &addresses, ListWorkloadsResponse { workloads })).await;
+    let written =
+        spawn_blocking(move || write(&store, &addresses, ListWorkloadsResponse { workloads, idle: Vec::new() })).await;
     match written {
         Ok(Ok(())) => {}
         // What runs goes on; the next change tries again.

@@ -117,10 +117,10 @@ impl Plane {
         Ok((launch, workload))
     }
 
-    /// The workload is an endpoint from now on. A stream that no longer keeps it changes nothing.
-    pub(crate) fn ready(&mut self, id: &WorkloadId, launch: LaunchId, mesh: &mut Mesh) {
+    /// Whether the workload is an endpoint from now on. A stream that no longer keeps it changes nothing.
+    pub(crate) fn note(&mut self, id: &WorkloadId, (launch, readiness): (LaunchId, Readiness), mesh: &mut Mesh) {
         if let Some(workload) = self.registry.kept_by(id, launch) {
-            workload.readiness = Readiness::Ready;
+            workload.readiness = readiness;
             let workload = workload.clone();
             self.publish(&workload, mesh);
         }

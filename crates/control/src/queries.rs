@@ -79,7 +79,7 @@ impl Control for Asked {
     ) -> Result<Response<proto::ListWorkloadsResponse>, Status> {
         let meshed = |workload: &&Workload| workload.proxy != Proxy::Absent;
         let workloads = self.0.shared.with(|mesh| mesh.workloads().filter(meshed).map(listed).collect());
-        Ok(Response::new(proto::ListWorkloadsResponse { workloads }))
+        Ok(Response::new(proto::ListWorkloadsResponse { workloads, idle: Vec::new() }))
     }
 
     async fn get_inbound(

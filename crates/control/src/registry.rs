@@ -42,7 +42,7 @@ pub(crate) struct Registration {
 /// Whether a workload can be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// Its proxy doesn't listen yet.
+    /// It can't be called yet, or can't just now.
     Starting,
     /// It is an endpoint.
     Ready,

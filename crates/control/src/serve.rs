@@ -20,6 +20,7 @@ use weft_compile::Settings;
 use weft_identity::Authority;
 use weft_mesh::TrustDomain;
 use weft_mesh::record::Trust;
+use weft_resources::Workload;
 use weft_wire::proto::weft::v1::control_server::ControlServer;
 
 use crate::folder::Source;
@@ -32,6 +33,7 @@ use crate::services::Services;
 use crate::shared::{Phase, Shared};
 use crate::socket::{SocketError, admit, listen};
 use crate::store::{Store, StoreError};
+use crate::supervise::{Launcher, Supervisor};
 use crate::telemetry::{self, Scrape};
 use crate::{authority, persist};
 
@@ -50,6 +52,8 @@ pub struct Config {
     pub cert_lifetime: Duration,
     /// How long a workload stays registered after a restart without its launcher coming back.
     pub resume_grace: Duration,
+    /// `weft`, which runs the programs that the folder names; without it they are passed over.
+    pub launcher: Option<PathBuf>,
     /// Where Prometheus finds the whole mesh's metrics; what is taken is warned of and done without.
     pub metrics: Option<SocketAddr>,
 }
@@ -105,6 +109,7 @@ impl Config {
             trust_domain: TrustDomain::default(),
             cert_lifetime: Duration::from_secs(24 * 60 * 60),
             resume_grace: Duration::from_secs(10),
+            launcher: None,
             metrics: None,
         }
     }
@@ -120,7 +125,7 @@ impl ControlPlane {
         let store = Store::open(&config.state_dir)?;
         let authority = authority::open(&store, &config.trust_domain, SystemTime::now())?;
         let (addresses, workloads) = persist::load(&store)?;
-        let trust = Trust { domain: config.trust_domain.clone(), anchors: authority.anchors() };
+        let trust = Trust { domain: config.trust_domain.clone(), anchors: authority.anchors(), ..Trust::default() };
         let mut mesh = Mesh::new(Settings { trust_domain: config.trust_domain.clone(), ..Settings::default() });
         mesh.set_trust(trust);
         let open =
@@ -155,7 +160,11 @@ impl ControlPlane {
         let (_, signing) = watch::channel(Some(authority));
         let services = Services::new(shared.clone(), Arc::new(machine.clone()), signing, config.cert_lifetime);
         let facts = facts(&config, metrics.as_ref());
+        let supervisor = supervisor(&config, &machine, source.as_ref());
+        let end_programs = supervisor.as_ref().map(|(supervisor, _)| supervisor.end());
+        let (supervisor, wanted) = supervisor.unzip();
         let mut tasks = JoinSet::new();
+        let supervising = supervisor.map(|supervisor| tokio::spawn(supervisor.run()));
         if let Some(listener) = metrics {
             tasks.spawn(Scrape { listener, hub: services.hub().clone() }.run(shared.clone()));
         }
@@ -163,13 +172,21 @@ impl ControlPlane {
         tasks.spawn(end_grace(machine.clone(), config.resume_grace));
         tasks.spawn(end_after_workloads(machine.clone()));
         if let Some(source) = source {
-            tasks.spawn(follow(shared.clone(), source));
+            tasks.spawn(follow(shared.clone(), source, wanted));
         }
         info!(socket = %config.socket.display(), metrics = facts.metrics, "the control plane serves");
         let served = serve_socket(listener, &machine, services, facts);
+        let asked = async {
+            shutdown.await;
+            if let (Some(end), Some(supervising)) = (end_programs, supervising) {
+                end.notify_one();
+                // Whatever became of it, the rest ends as well.
+                let _ = supervising.await;
+            }
+        };
         let result = tokio::select! {
             result = served => result,
-            () = end_on(&shared, shutdown) => Ok(()),
+            () = end_on(&shared, asked) => Ok(()),
         };
         shared.enter(Phase::Ending);
         // What doesn't end by itself is ended when `tasks` goes.
@@ -181,6 +198,18 @@ impl ControlPlane {
         }
         result
     }
+}
+
+/// Who runs the folder's programs, and where that is told which they are.
+fn supervisor(
+    config: &Config,
+    machine: &Machine,
+    source: Option<&Source>,
+) -> Option<(Supervisor, watch::Sender<Vec<Workload>>)> {
+    let (program, source) = (config.launcher.clone()?, source?);
+    let launcher = Launcher { program, state_dir: config.state_dir.clone(), root: source.root().to_owned() };
+    let (wanted, told) = watch::channel(source.folder().workloads());
+    Some((Supervisor::new(machine.clone(), launcher, told), wanted))
 }
 
 /// What is known of this control plane as long as it runs.
@@ -238,7 +267,7 @@ async fn end_on(shared: &Shared, shutdown: impl Future<Output = ()>) {
     sleep(END_TIMEOUT).await;
 }
 
-async fn follow(shared: Shared, mut source: Source) {
+async fn follow(shared: Shared, mut source: Source, wanted: Option<watch::Sender<Vec<Workload>>>) {
     loop {
         tokio::select! {
             () = source.hinted() => {}
@@ -256,6 +285,9 @@ async fn follow(shared: Shared, mut source: Source) {
             let (resources, problems) = (source.folder().resources(), source.folder().problems());
             info!(folder = %source.root().display(), resources = resources.len(), "the folder has changed");
             shared.with(|mesh| mesh.replace_policies(resources, problems));
+            if let Some(wanted) = &wanted {
+                wanted.send_replace(source.folder().workloads());
+            }
             shared.with(|mesh| mesh.problems()).iter().for_each(|problem| warn!("{problem}"));
         }
     }

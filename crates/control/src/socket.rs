@@ -1,4 +1,4 @@
-//! The control socket: who may connect is decided by what the kernel knows of the peer.
+//! Sockets that decide about others: who may connect is decided by what the kernel knows of the peer.
 //!
 //! A peer must have our own user id and live in our own user namespace: programs that run under
 //! `weft run` have the same id, but a namespace of their own. Root of this namespace is admitted.
@@ -42,7 +42,7 @@ pub enum SocketError {
 
 /// Why a peer is turned away.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PeerError {
+pub enum PeerError {
     /// Another user.
     #[error("expected a peer of user {ours}, found user {theirs}")]
     User {
@@ -72,7 +72,7 @@ pub(crate) enum PeerError {
 ///
 /// # Errors
 /// [`SocketError`], with the path.
-pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+pub fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     let failed = |cause| SocketError::Io { path: path.to_owned(), cause };
     if path.as_os_str().len() > MAX_PATH_BYTES {
         return Err(SocketError::TooLong(path.to_owned()));
@@ -98,7 +98,7 @@ pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
 ///
 /// # Errors
 /// [`PeerError`], for the log: the peer only sees a closed connection.
-pub(crate) fn admit(stream: &UnixStream) -> Result<(), PeerError> {
+pub fn admit(stream: &UnixStream) -> Result<(), PeerError> {
     let peer = getsockopt(stream, sockopt::PeerCredentials).map_err(io::Error::from)?;
     let ours = Uid::effective().as_raw();
     if peer.uid() == 0 && ours != 0 {

@@ -3,6 +3,7 @@
 //! It signs whatever identity it is told to: who may ask for which is the caller's question. It
 //! writes no file; [`AuthorityPem`] is what the caller keeps.
 
+mod error;
 mod link;
 mod signer;
 
@@ -13,12 +14,15 @@ use std::time::{Duration, SystemTime};
 use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use zeroize::Zeroize;
 
+pub use self::error::AuthorityError;
+use self::error::Role;
 use self::link::Link;
 use self::signer::Signer;
 pub(crate) use self::signer::dated_params;
-use crate::certificate::{self, Certificate, Malformed};
+use crate::bearer::Bearer;
+use crate::certificate::{self, Certificate};
 use crate::credential::LeafKey;
-use crate::request::{Request, RequestError};
+use crate::request::Request;
 use crate::tls;
 use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, TrustDomain};
@@ -66,10 +70,10 @@ impl Authority {
         Ok(Self::of(root, issuer))
     }
 
-    /// A new issuer, signed by a root that was kept.
+    /// A new issuer, signed by a root that was kept, and tried out: others may have made the root.
     ///
     /// # Errors
-    /// [`AuthorityError`], when the root can't be used or `lifetime` reaches beyond what a certificate can say.
+    /// [`AuthorityError`], when the root can't be used, peers would refuse what the issuer signs, or `lifetime` reaches beyond what a certificate can say.
     pub fn issue(
         root_certificate: &str,
         root_key: &str,
@@ -80,7 +84,9 @@ impl Authority {
         let root = Signer::with_key(one(Role::Root, root_certificate)?, root_key)?;
         root.link().check_dates(now)?;
         let issuer = Signer::issuer(&root, domain, now, lifetime)?;
-        Ok(Self::of(root, issuer))
+        let authority = Self::of(root, issuer);
+        authority.try_out(now)?;
+        Ok(authority)
     }
 
     /// Takes up an issuer whose root's key is elsewhere, and checks that it can sign at `now`, and that
@@ -144,7 +150,22 @@ impl Authority {
         self.issuer.link().certificate()
     }
 
-    /// Certifies the key of a request as `id`, for `lifetime` or for as long as the issuer itself lives.
+    /// As [`Self::sign_for`], for one of whom nothing is told but the identity.
+    ///
+    /// # Errors
+    /// [`AuthorityError`], likewise.
+    pub fn sign(
+        &self,
+        csr_pem: &str,
+        id: &SpiffeId,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<SignedLeaf, AuthorityError> {
+        self.certify(csr_pem, (id, DistinguishedName::new()), lifetime, now)
+    }
+
+    /// Certifies the key of a request as `id`, for `lifetime` or for as long as the issuer itself lives,
+    /// and says who bears the certificate.
     ///
     /// The certificate holds from [`CLOCK_SKEW`] before `now`. Of the request only the key counts;
     /// a URI in it must be `id`.
@@ -152,10 +173,20 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError`], when the request is refused, `id` is of another trust domain, `lifetime` is
     /// below a second, or the issuer has expired.
-    pub fn sign(
+    pub fn sign_for(
         &self,
         csr_pem: &str,
-        id: &SpiffeId,
+        (id, bearer): (&SpiffeId, &Bearer),
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<SignedLeaf, AuthorityError> {
+        self.certify(csr_pem, (id, bearer.subject()), lifetime, now)
+    }
+
+    fn certify(
+        &self,
+        csr_pem: &str,
+        (id, subject): (&SpiffeId, DistinguishedName),
         lifetime: Duration,
         now: SystemTime,
     ) -> Result<SignedLeaf, AuthorityError> {
@@ -166,7 +197,7 @@ impl Authority {
         self.chain().try_for_each(|link| link.check_dates(now))?;
         let end = self.chain().map(|link| link.certificate().not_after).min();
         let mut params = signer::dated_params(now, lifetime, end)?;
-        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name = subject;
         params.subject_alt_names = vec![signer::uri(id.as_str())?];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -188,8 +219,10 @@ impl Authority {
         let domain = self.domain.clone().unwrap_or_default();
         let id = SpiffeId::new(&domain, "weft", "probe").map_err(|error| unaccepted(&error))?;
         let csr = LeafKey::generate().and_then(|key| key.csr_pem(&id)).map_err(|error| unaccepted(&error))?;
-        let leaf = self.sign(&csr, &id, Duration::from_secs(60), now)?;
-        let trust = Trust { domain, anchors: self.anchors() };
+        let name = || "weft".to_owned();
+        let bearer = Bearer { workload: name(), kind: name(), app: name() };
+        let leaf = self.sign_for(&csr, (&id, &bearer), Duration::from_secs(60), now)?;
+        let trust = Trust { domain, anchors: self.anchors(), ..Trust::default() };
         tls::accepts(&leaf.chain_pem, &trust, now).map_err(|error| unaccepted(&error))
     }
 
@@ -282,122 +315,6 @@ pub struct SignedLeaf {
     pub chain_pem: Vec<String>,
     /// The last second at which the leaf holds.
     pub not_after: SystemTime,
-}
-
-/// Which of an authority's two certificates is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Root,
-    Issuer,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Root => "root",
-            Self::Issuer => "issuer",
-        })
-    }
-}
-
-/// Why an authority can't be made, taken up or used. `role` is `root` or `issuer`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthorityError {
-    /// A certificate's text is no PEM of one certificate.
-    #[error("{role} certificate: expected one certificate in PEM, found {found}")]
-    Pem {
-        /// Whose.
-        role: String,
-        /// What the text holds.
-        found: String,
-    },
-    /// A certificate's bytes are none.
-    #[error("{role} certificate: {source}")]
-    Certificate {
-        /// Whose.
-        role: String,
-        /// What was wrong.
-        source: Malformed,
-    },
-    /// A key's text is no private key that can sign.
-    #[error("{role} key: expected a private key in PEM, found text that isn't one")]
-    Key {
-        /// Whose.
-        role: String,
-    },
-    /// Key and certificate don't belong together.
-    #[error("{role} key: expected the private key of the {role} certificate, found another one")]
-    KeyMismatch {
-        /// Whose.
-        role: String,
-    },
-    /// The certificate may not sign others (RFC 5280: basicConstraints and keyCertSign).
-    #[error("{role} certificate: expected one that may sign others, found one that may not")]
-    NoAuthority {
-        /// Whose.
-        role: String,
-    },
-    /// The certificate isn't signed by the root.
-    #[error("{role} certificate: expected the signature of the root, found one of {issuer:?} that doesn't verify")]
-    Unsigned {
-        /// Whose.
-        role: String,
-        /// Who is said to have signed it.
-        issuer: String,
-    },
-    /// The certificate has expired.
-    #[error("{role} certificate: expected one that still holds, found one that expired at {not_after}")]
-    Expired {
-        /// Whose.
-        role: String,
-        /// When, RFC 3339.
-        not_after: String,
-    },
-    /// The certificate doesn't hold yet: a clock is wrong.
-    #[error("{role} certificate: expected one that holds by now, found one that holds from {not_before}")]
-    NotYetValid {
-        /// Whose.
-        role: String,
-        /// From when on, RFC 3339.
-        not_before: String,
-    },
-    /// Peers would refuse what the issuer signs.
-    #[error("issuer certificate: expected one whose leaves peers accept, found that they refuse them: {found}")]
-    Unaccepted {
-        /// Why they would.
-        found: String,
-    },
-    /// The identity belongs to another mesh.
-    #[error("expected an identity of trust domain {expected}, found {found}")]
-    TrustDomain {
-        /// The authority's own.
-        expected: TrustDomain,
-        /// The identity to be certified.
-        found: SpiffeId,
-    },
-    /// The lifetime is below what a certificate can express.
-    #[error("expected a lifetime of at least 1 s, found {0:?}")]
-    Lifetime(Duration),
-    /// The clock or the lifetime reaches beyond the years 1970 to 9999.
-    #[error("expected dates between 1970 and 9999, found {now:?} and a lifetime of {lifetime:?}")]
-    Date {
-        /// The time given.
-        now: SystemTime,
-        /// The lifetime given.
-        lifetime: Duration,
-    },
-    /// The certificate signing request is refused.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// The cryptographic library failed, or there is no randomness.
-    #[error("expected to sign a certificate, found {0}")]
-    Signing(String),
-}
-
-impl From<rcgen::Error> for AuthorityError {
-    fn from(error: rcgen::Error) -> Self {
-        Self::Signing(error.to_string())
-    }
 }
 
 /// The one certificate of a text.

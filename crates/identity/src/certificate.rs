@@ -12,6 +12,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use crate::clock;
+use crate::key_kind::KeyKind;
 use weft_mesh::{NameError, SpiffeId};
 
 /// The SPIFFE ID of the peer whose verified chain this is (its leaf stands first).
@@ -53,7 +54,7 @@ pub enum IdentityError {
 /// What a certificate says of itself, for people to read. Nothing of it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The subject's distinguished name; empty in a workload's certificate.
+    /// The subject's distinguished name; of a workload's certificate see [`crate::Bearer`].
     pub subject: String,
     /// The issuer's distinguished name.
     pub issuer: String,
@@ -67,6 +68,8 @@ pub struct Certificate {
     pub not_after: SystemTime,
     /// Whether it may sign other certificates.
     pub authority: bool,
+    /// Of which kind its key is.
+    pub key: KeyKind,
 }
 
 impl Certificate {
@@ -89,6 +92,7 @@ impl Certificate {
             not_before: clock::from_seconds(certificate.validity().not_before.timestamp()),
             not_after: clock::from_seconds(certificate.validity().not_after.timestamp()),
             authority: certificate.is_ca(),
+            key: KeyKind::of(certificate),
         }
     }
 }

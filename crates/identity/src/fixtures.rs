@@ -28,7 +28,7 @@ pub(crate) fn authority() -> Authority {
 }
 
 pub(crate) fn trust(authority: &Authority) -> Trust {
-    Trust { domain: TrustDomain::default(), anchors: authority.anchors() }
+    Trust { anchors: authority.anchors(), ..Trust::default() }
 }
 
 pub(crate) fn credential(authority: &Authority, id: &SpiffeId) -> Arc<Credential> {

@@ -8,11 +8,13 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod bearer;
 mod certificate;
 mod clock;
 mod credential;
 #[cfg(test)]
 mod fixtures;
+mod key_kind;
 mod named;
 mod protection;
 mod provider;
@@ -24,8 +26,10 @@ mod tls;
 mod verify;
 
 pub use authority::{Authority, AuthorityError, AuthorityLifetimes, AuthorityPem, CLOCK_SKEW, IssuerPem, SignedLeaf};
+pub use bearer::{Bearer, peer_bearer};
 pub use certificate::{Certificate, IdentityError, Malformed, peer_identity};
 pub use credential::{Credential, CredentialError, LeafKey};
+pub use key_kind::KeyKind;
 pub use named::{NamedServer, NamedServerError};
 pub use protection::{
     LateMessage, Protection, RECORD_CONTENT_BYTES, RECORD_HEADER_BYTES, RECORD_OVERHEAD_BYTES, RecordHeader,

@@ -7,6 +7,7 @@ mod namespaces;
 mod object;
 mod policies;
 mod services;
+mod suppression;
 mod workloads;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use weft_resources::Severity;
 
 pub use self::message::{Code, Message};
 pub use self::object::{Object, look, read_file};
+pub use self::suppression::Suppression;
 
 /// What is looked at.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ pub struct Subject {
     pub has_cluster: bool,
     /// The control plane's namespace.
     pub control_namespace: String,
+    /// Which version of the proxy the cluster's injector gives, if there is one.
+    pub proxy_version: Option<String>,
 }
 
 /// All messages, the worst first, then by place.

@@ -10,8 +10,10 @@ mod kubernetes;
 mod look;
 mod network;
 mod observed;
+mod ports;
 mod report;
 mod rights;
+mod told;
 mod webhooks;
 
 pub use look::look;
@@ -58,6 +60,7 @@ fn installed(seen: &Observed, asked: &Asked, report: &mut Report) -> Result<(), 
     identity::authority(seen, report);
     webhooks::certificates(seen, report);
     control_plane::version(seen, asked, report);
+    told::problems(seen, report);
     data_plane::mesh(seen, asked, report);
     network::policies(seen, report);
     Ok(())

@@ -5,6 +5,7 @@
 mod error;
 mod forward;
 mod leaf;
+mod page;
 
 use std::path::PathBuf;
 
@@ -13,8 +14,8 @@ use kube::{Client, Config};
 
 pub use error::{ClientError, failed};
 pub use forward::{Forward, controller};
-pub(crate) use forward::{is_ready, what_hinders};
 pub use leaf::{leaf, meshed_pods};
+pub use page::{PageError, page};
 
 /// What a user said about the cluster to use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 mod admin;
 mod follow;
 mod health;
+mod issuer;
 mod unmeshed;
 mod webhooks;
 
@@ -17,27 +18,27 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kube::Client;
-use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tracing::{info, warn};
+use tokio::time::{sleep, timeout};
+use tracing::info;
 use weft_compile::{DefaultInbound, Settings};
 use weft_control::{ControlError, Facts, Mesh, Services, Shared};
 use weft_identity::Authority;
 use weft_mesh::{NameError, SpiffeId, TrustDomain};
 
 pub(crate) use self::health::Health;
+use self::issuer::Issuers;
 use self::webhooks::Webhooks;
 use crate::identity::Reviewer;
 use crate::inject::Resources;
-use crate::issuer::{self, Keeper, Settled, Written};
+use crate::issuer::Keeper;
 use crate::model::{Cluster, Defaults};
 use crate::names::{ADMIN_PORT, CONTROLLER, LOCAL_PORT, PROXIES_PORT, WEBHOOKS_PORT};
 use crate::watched::Watched;
 use crate::webhook::Metrics;
-use crate::{status, watch as watches};
+use crate::{status, watch as watches, webhook};
 
 /// How the control plane of a cluster is set up.
 #[derive(Debug, Clone)]
@@ -137,7 +138,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         () = shutdown => {
             info!("the control plane ends");
             controller.shared.end();
-            // Streams have a word to say before they go; what has no end is ended with `tasks`.
+            // What has no end is ended with `tasks`.
             timeout(END_TIMEOUT, served).await.unwrap_or(Ok(()))
         }
     }
@@ -192,23 +193,55 @@ impl Controller {
         };
         tasks.spawn(follower.run(watching, events));
         let keeper = Keeper::new(self.client.clone(), &self.config.namespace, self.config.trust_domain.clone());
-        tokio::join!(self.open_issuer(tasks, keeper), self.health.listed());
+        tokio::select! {
+            _ = async { tokio::join!(self.open_issuer(tasks, keeper), self.health.listed()) } => {}
+            () = self.shared.ending() => return Ok(()),
+        }
         let told = (self.config.namespace.clone(), Arc::clone(&metrics));
         tasks.spawn(unmeshed::run(self.client.clone(), self.watched.clone(), self.shared.clone(), told));
-        tasks.spawn(self.webhooks(metrics).run());
         let write = status::run(self.client.clone(), self.watched.clone(), self.shared.clone(), self.health.clone());
         tasks.spawn(write);
         info!(%identity, "the control plane serves");
-        self.health.serves();
+        self.health.signs();
         let facts = Facts {
             trust_domain: self.config.trust_domain.to_string(),
             folder: None,
             started_at: SystemTime::now(),
             metrics: self.config.listen.admin.to_string(),
         };
-        let proxies = services.serve_proxies(proxies, identity);
-        tokio::try_join!(proxies, services.serve_command_line(command_line, facts))?;
+        let grpc = async {
+            let (proxies, command_line) =
+                (services.serve_proxies(proxies, identity), services.serve_command_line(command_line, facts));
+            tokio::try_join!(proxies, command_line).map(|_| ())
+        };
+        let (served, webhooks) = oneshot::channel();
+        let ready = async {
+            // Where the webhooks can't be served, proxies are all the same.
+            let _ = timeout(WEBHOOKS_WAIT, webhooks).await;
+            self.health.serves();
+            Ok(())
+        };
+        let webhooks = async {
+            self.webhooks(metrics).run(served).await;
+            Ok(())
+        };
+        tokio::try_join!(self.until_streams_end(grpc), webhooks, ready)?;
         Ok(())
+    }
+
+    /// Streams have a word to say before they go, and not all of their clients listen.
+    async fn until_streams_end(
+        &self,
+        served: impl Future<Output = Result<(), ControlError>>,
+    ) -> Result<(), ControlError> {
+        let late = async {
+            self.shared.ending().await;
+            sleep(STREAMS_END_TIMEOUT).await;
+        };
+        tokio::select! {
+            ended = served => ended,
+            () = late => Ok(()),
+        }
     }
 
     fn webhooks(&self, metrics: Arc<Metrics>) -> Webhooks {
@@ -223,51 +256,13 @@ impl Controller {
         }
     }
 
-    /// Waits for an issuer that can sign, and follows it from then on.
+    /// Waits for an issuer that can sign; it is followed from then on.
     async fn open_issuer(&self, tasks: &mut JoinSet<()>, keeper: Keeper) {
-        let written = issuer::open(&keeper).await;
+        let mut can_sign = self.signing.subscribe();
         let (signing, shared, health) = (self.signing.clone(), self.shared.clone(), self.health.clone());
-        let mut can_sign = signing.subscribe();
-        tasks.spawn(async move {
-            let follow = keep_issuer(keeper, written, signing, (shared.clone(), health));
-            tokio::select! {
-                () = follow => {}
-                () = shared.ending() => {}
-            }
-        });
+        tasks.spawn(Issuers { keeper, signing, shared, health }.run());
         // The sender lives in `self`: it can't be gone.
         let _ = can_sign.wait_for(Option::is_some).await;
-    }
-}
-
-/// Puts every issuer in use that can sign. One that can't changes nothing: the former goes on.
-async fn keep_issuer(
-    keeper: Keeper,
-    first: Written,
-    signing: watch::Sender<Option<Arc<Authority>>>,
-    (shared, health): (Shared, Health),
-) {
-    use futures_util::StreamExt;
-    let mut written = first.clone();
-    let mut changes = keeper.follow(first);
-    loop {
-        match keeper.settle(&written) {
-            Ok(Settled { authority, trust }) => {
-                let until = OffsetDateTime::from(authority.issuer().not_after);
-                info!(%until, anchors = trust.anchors.len(), "an issuer signs");
-                shared.with(|mesh| mesh.set_trust(trust));
-                signing.send_replace(Some(Arc::new(authority)));
-                health.mended(ISSUER);
-            }
-            Err(error) => {
-                warn!(%error, "the issuer can't sign: a former one goes on, if there is one");
-                health.broken(ISSUER, error.to_string());
-            }
-        }
-        match changes.next().await {
-            Some(changed) => written = changed,
-            None => return,
-        }
     }
 }
 
@@ -282,8 +277,10 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, ControllerError> {
     bound.map_err(|cause| ControllerError::Listen { address, cause })
 }
 
-/// What is wrong with the issuer is told under this name.
-const ISSUER: &str = "issuer";
 /// Events between the watches and the model; a burst waits in the API server's connections.
 const MAX_TOLD: usize = 512;
-const END_TIMEOUT: Duration = Duration::from_secs(2);
+const STREAMS_END_TIMEOUT: Duration = Duration::from_secs(2);
+/// A little longer than what ends by itself takes.
+const END_TIMEOUT: Duration = webhook::END_TIME.saturating_add(Duration::from_secs(1));
+/// How long the start waits for the webhooks' certificate: a moment, unless the API server refuses it.
+const WEBHOOKS_WAIT: Duration = Duration::from_secs(10);

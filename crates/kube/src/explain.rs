@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use weft_compile::{DefaultInbound, PolicySet, Settings, Workload};
+use weft_compile::{PolicySet, Settings, Workload};
 use weft_mesh::record::Inbound;
 use weft_mesh::{SpiffeId, TrustDomain};
 use weft_resources::{Problem, Severity};
@@ -123,8 +123,8 @@ impl View {
             dns_suffix: values.cluster_domain.clone(),
             ..Settings::default()
         };
-        let inbound = values.default_inbound_policy.as_str().parse().unwrap_or(DefaultInbound::Deny);
-        let cluster = Cluster::new(Defaults { trust_domain, inbound: Some(inbound) });
+        let inbound = Some(values.default_inbound_policy);
+        let cluster = Cluster::new(Defaults { trust_domain, inbound });
         Self { cluster, settings }
     }
 

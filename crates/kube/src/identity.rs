@@ -7,10 +7,11 @@ mod review;
 use std::net::IpAddr;
 
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
+use weft_identity::Bearer;
 use weft_mesh::{SpiffeId, WorkloadId};
 
 use crate::model::Cluster;
-use crate::model::pod::Place;
+use crate::model::pod::{Place, Pod};
 
 pub(crate) use self::review::Reviewer;
 
@@ -19,6 +20,8 @@ pub(crate) use self::review::Reviewer;
 pub(crate) struct Proved {
     pub(crate) workload: WorkloadId,
     pub(crate) identity: SpiffeId,
+    /// What its certificate says of it.
+    pub(crate) bearer: Bearer,
 }
 
 /// Why a proxy isn't believed.
@@ -122,7 +125,16 @@ fn admit(workload: &WorkloadId, cluster: &Cluster, peer: IpAddr) -> Result<Prove
         return Err(Refusal::Address { workload: workload.clone(), found });
     }
     let identity = cluster.identity(workload, pod).ok_or_else(|| Refusal::NoPlace(workload.clone()))?;
-    Ok(Proved { workload: workload.clone(), identity })
+    Ok(Proved { workload: workload.clone(), identity, bearer: bearer(workload, pod) })
+}
+
+/// What made the pod; a pod that nothing made tells its own name.
+fn bearer(workload: &WorkloadId, pod: &Pod) -> Bearer {
+    let (kind, name) = match &pod.owner {
+        Some(owner) => (owner.kind.clone(), owner.name.clone()),
+        None => (String::new(), workload.name().to_owned()),
+    };
+    Bearer { workload: name, kind, app: pod.service.clone() }
 }
 
 /// The audience of the tokens that the mesh asks for.

@@ -11,29 +11,28 @@ mod linkerd;
 mod marks;
 mod missing;
 mod patch;
-mod ports;
 mod probes;
 mod quantity;
 mod scrape;
+mod security;
 mod settings;
 mod sidecar;
 mod subnet;
 
 pub use annotations::{INHERITED_PREFIXES, check_setting};
 pub use config::Config;
+pub(crate) use config::version_of;
 pub(crate) use decide::{INJECT_ANNOTATIONS, LINKERD_INJECT, is_other_sidecar};
 pub use decide::{Level, Mark, MarkKind, Reason, Verdict, decide, is_meshed};
 pub use marks::{Marks, NamespaceMarks};
 pub use missing::{Candidate, Unmeshed};
+pub(crate) use patch::{CREATED_BY, PROXY_VERSION, apply, escape, has_proxy};
 pub use patch::{Operation, Patch, patch};
-pub use ports::PortList;
+pub(crate) use probes::PROBES_PATH;
 pub use quantity::Resources;
+pub(crate) use security::{SECURITY_KEY, refusing_level};
 pub use settings::{Capture, Keep, Settings};
+pub(crate) use sidecar::TOKEN_VOLUME;
 pub use subnet::Subnet;
 
-/// The init container that redirects a pod's traffic, and ends.
-pub const INIT_CONTAINER: &str = "weft-init";
-/// The native sidecar; a pod is meshed exactly when it has an init container of this name.
-pub const PROXY_CONTAINER: &str = "weft-proxy";
-/// The label of injected pods; its value is `true`.
-pub const INJECTED_LABEL: &str = "weft.io/injected";
+pub use crate::ports::PortList;

@@ -14,12 +14,11 @@ use serde_json::{Value, json};
 
 use crate::names::{MANAGED_BY, MANAGER, ROOT_NAMESPACE, VALUES_CONFIG};
 
-pub use look::{Present, definitions, present};
+pub(crate) use look::installed_values;
+pub use look::{Present, definitions, present, proxies};
 pub use rbac::{cluster_rules, namespace_rules};
 pub use render::{Form, render};
-pub use values::{
-    Controller, DefaultInboundPolicy, Images, Proxy, PullPolicy, Quantities, Resources, Setting, Values, ValuesError,
-};
+pub use values::{Controller, Images, Proxy, PullPolicy, Quantities, Resources, Setting, Values, ValuesError};
 pub use webhooks::NO_NAMESPACE;
 
 /// What an installation depends on beside its values.

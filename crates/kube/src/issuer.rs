@@ -6,6 +6,7 @@ mod keep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use pem::{EncodeConfig, LineEnding, Pem};
 use weft_identity::{Authority, AuthorityError, IssuerPem};
 use weft_mesh::TrustDomain;
 use weft_mesh::record::Trust;
@@ -13,13 +14,13 @@ use zeroize::Zeroizing;
 
 use crate::names::{ANCHORS_CONFIG, ISSUER_SECRET};
 
-pub(crate) use self::keep::{Keeper, open};
+pub(crate) use self::keep::{Followed, Keeper, open};
 
 /// What is written in the cluster.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Written {
-    /// Secret `weft-issuer`: `tls.crt`, `tls.key`, `ca.crt`.
-    pub(crate) issuer: Option<IssuerSecret>,
+    /// Secret `weft-issuer`: `tls.crt`, `tls.key`, `ca.crt`; or why there is none.
+    pub(crate) issuer: Result<IssuerSecret, IssuerError>,
     /// ConfigMap `weft-anchors`: `ca.crt`.
     pub(crate) anchors: Option<String>,
 }
@@ -77,7 +78,7 @@ impl IssuerSecret {
 /// # Errors
 /// [`IssuerError`]: nothing can be signed.
 pub(crate) fn settle(written: &Written, domain: &TrustDomain, now: SystemTime) -> Result<Settled, IssuerError> {
-    let issuer = written.issuer.as_ref().ok_or(IssuerError::Absent)?;
+    let issuer = written.issuer.as_ref().map_err(Clone::clone)?;
     let bundle = written.anchors.as_deref().unwrap_or_default();
     let anchors = format!("{}\n{}", bundle.trim(), issuer.root.trim());
     if anchors.trim().is_empty() {
@@ -90,8 +91,22 @@ pub(crate) fn settle(written: &Written, domain: &TrustDomain, now: SystemTime) -
         return Err(IssuerError::Domain { expected: domain.clone(), found });
     }
     let anchors = authority.anchors().into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-    let trust = Trust { domain: domain.clone(), anchors };
+    let trust = Trust { domain: domain.clone(), anchors, ..Trust::default() };
     Ok(Settled { authority, trust })
+}
+
+/// Anchors in DER, as one bundle of PEM: each once, in an order of their own.
+pub(crate) fn bundle(anchors: Vec<Vec<u8>>) -> String {
+    let anchors: BTreeSet<Vec<u8>> = anchors.into_iter().collect();
+    let sections: Vec<Pem> = anchors.into_iter().map(|der| Pem::new("CERTIFICATE", der)).collect();
+    pem::encode_many_config(&sections, EncodeConfig::new().set_line_ending(LineEnding::LF))
+}
+
+/// Whether a certificate stands in a bundle; both are PEM.
+fn holds(bundle: &str, certificate: &str) -> bool {
+    let read = |text: &str| pem::parse_many(text).unwrap_or_default();
+    let found = read(bundle);
+    read(certificate).first().is_some_and(|wanted| found.iter().any(|it| it.contents() == wanted.contents()))
 }
 
 #[cfg(test)]

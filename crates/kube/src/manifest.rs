@@ -1,16 +1,25 @@
-//! `inject` and `uninject` on manifests as text: annotations are put into pod templates, and
-//! taken out, at their places. Everything else, comments and order among it, stays as it was.
+//! `inject` and `uninject` on manifests as text: annotations, or the sidecar itself, are put into pod
+//! templates, and taken out, at their places. Everything else, comments and order among it, stays as it was.
 //!
 //! Pure. Each result is read again and compared with what was meant: a text that can't be edited
 //! safely is refused, not guessed at.
 
 mod edit;
+mod remove;
 mod report;
 mod resource;
+mod sidecar;
+mod space;
 mod tree;
+mod write;
+
+use serde_json::Value;
 
 use edit::{Change, Plain};
 use tree::Node;
+
+use crate::documents::documents;
+use crate::inject::Config;
 
 pub use report::{Outcome, Report};
 pub use resource::Warning;
@@ -43,6 +52,16 @@ pub enum ManifestError {
         /// The resource.
         what: String,
     },
+    /// What should be a pod template is none.
+    #[error("line {line}: {what}: expected a pod template, found {why}")]
+    Template {
+        /// The line, from 1.
+        line: usize,
+        /// The resource.
+        what: String,
+        /// What the reader says.
+        why: String,
+    },
     /// A pod that can't have a proxy.
     #[error("failed to inject {what}: {reason}")]
     Unfit {
@@ -70,12 +89,38 @@ pub fn inject(text: &str, annotations: &Annotations) -> Result<Edited, ManifestE
     work(text, |resource| resource.inject(annotations))
 }
 
-/// Takes out of every pod template what [`inject`] put in. Settings stay.
+/// Writes the sidecar itself into every pod template, as the injector of a cluster would; one that is
+/// there already is made anew.
+///
+/// # Errors
+/// As [`inject`].
+pub fn render(text: &str, annotations: &Annotations, config: &Config) -> Result<Edited, ManifestError> {
+    let bare = work(text, |resource| Ok(resource.strip(text)))?.text;
+    work(&bare, |resource| resource.render(&bare, annotations, config))
+}
+
+/// The documents of a text as JSON.
+///
+/// # Errors
+/// [`ManifestError::Syntax`].
+pub fn values(text: &str) -> Result<Vec<Value>, ManifestError> {
+    let read = |(line, document): (usize, &str)| {
+        let wrong = |error: serde_saphyr::Error| {
+            let message = error.to_string().lines().next().unwrap_or_default().to_owned();
+            ManifestError::Syntax { line, message }
+        };
+        serde_saphyr::from_str::<Value>(document).map_err(wrong)
+    };
+    let found = documents(text).into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().filter(|value| !value.is_null()).collect())
+}
+
+/// Takes out of every pod template what [`inject`], or [`render`], put in. Settings that [`inject`] wrote stay.
 ///
 /// # Errors
 /// [`ManifestError`], when the text isn't YAML or can't be edited safely.
 pub fn uninject(text: &str) -> Result<Edited, ManifestError> {
-    work(text, |resource| Ok(resource.uninject()))
+    work(text, |resource| Ok(resource.uninject(text)))
 }
 
 fn work(
@@ -95,6 +140,7 @@ fn work(
             reports.push(report);
         }
     }
+    changes.sort_by(|one, other| (one.document, &one.path).cmp(&(other.document, &other.path)));
     let edited = edit::apply(text, &documents, &changes);
     if !is_as_meant(&documents, &changes, &edited) {
         let what = reports.iter().map(Report::what).collect::<Vec<_>>().join(", ");

@@ -9,7 +9,6 @@ pub(crate) mod namespace;
 mod owned;
 pub(crate) mod pod;
 pub(crate) mod policy;
-mod ports;
 mod protocol;
 pub(crate) mod service;
 pub(crate) mod slice;

@@ -2,6 +2,8 @@
 
 /// The control plane's Deployment, Service, ServiceAccount, roles and bindings.
 pub const CONTROLLER: &str = "weft-controller";
+/// Their only container.
+pub const CONTROLLER_CONTAINER: &str = "controller";
 /// What the controller's pods are labelled with.
 pub const CONTROLLER_SELECTOR: &str = "weft.io/component=controller";
 /// The MutatingWebhookConfiguration.
@@ -18,10 +20,16 @@ pub const WEBHOOK_SECRET: &str = "weft-webhook";
 pub const ANCHORS_CONFIG: &str = "weft-anchors";
 /// The ConfigMap of the install values.
 pub const VALUES_CONFIG: &str = "weft-config";
-/// The init container by which a pod is known to be in the mesh.
+/// The init container that redirects a pod's traffic, and ends.
+pub const INIT_CONTAINER: &str = "weft-init";
+/// The native sidecar: a pod is in the mesh exactly when it has an init container of this name.
 pub const PROXY_CONTAINER: &str = "weft-proxy";
 /// The label of injected pods, with the value `true`.
 pub const INJECTED: &str = "weft.io/injected";
+/// The label of injected pods that names their control plane's namespace.
+pub const CONTROL_PLANE: &str = "weft.io/control-plane-ns";
+/// The proxy's user and group, unless annotations say otherwise; the same as Linkerd's.
+pub const PROXY_USER: u32 = 2102;
 /// Istio's root namespace, where policies of the whole mesh stand.
 pub const ROOT_NAMESPACE: &str = "istio-system";
 /// Who made an object: this label with [`MANAGER`], so that nothing else is ever deleted.

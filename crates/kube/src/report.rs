@@ -1,6 +1,7 @@
 //! What helps others to see what is wrong with a mesh, gathered from its cluster. No Secret is read;
 //! what else could hold one goes through [`clean`].
 
+mod archive;
 mod clean;
 
 use std::fmt::Debug;
@@ -10,11 +11,12 @@ use kube::api::{Api, DynamicObject, ListParams, LogParams};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 
+pub use self::archive::archive;
 pub use self::clean::clean;
 use self::clean::stripped;
 use crate::client::failed;
 use crate::fetch::Kind;
-use crate::names::{ADMIN_PORT, CONTROLLER_SELECTOR, PROXY_CONTAINER};
+use crate::names::{ADMIN_PORT, CONTROLLER_CONTAINER, CONTROLLER_SELECTOR, INIT_CONTAINER, INJECTED, PROXY_CONTAINER};
 
 /// One file of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +28,19 @@ pub struct Piece {
 }
 
 /// A report being gathered. What can't be read is noted, and the rest goes on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Report {
     pieces: Vec<Piece>,
     missing: Vec<String>,
+    tell: fn(&str),
 }
 
 impl Report {
+    /// A report with nothing in it. `tell` hears what is read next.
+    pub fn new(tell: fn(&str)) -> Self {
+        Self { pieces: Vec::new(), missing: Vec::new(), tell }
+    }
+
     /// Adds a text.
     pub fn add(&mut self, path: &str, text: &str) {
         self.pieces.push(Piece { path: path.to_owned(), text: clean(text) });
@@ -70,7 +78,8 @@ impl Report {
             for (kind, name) in NAMESPACED {
                 self.list(client, kind, Some(place), &format!("{place}/{name}.json")).await;
             }
-            self.logs(client, place).await;
+            let own: &[&str] = if place == weft { &[CONTROLLER_CONTAINER] } else { &[INIT_CONTAINER, PROXY_CONTAINER] };
+            self.logs(client, place, own).await;
         }
         for name in ["weft-config", "weft-anchors"] {
             match (Kind { api_version: "v1", kind: "ConfigMap" }).get(client, Some(weft), name).await {
@@ -82,6 +91,7 @@ impl Report {
     }
 
     async fn list(&mut self, client: &Client, kind: Kind<'_>, namespace: Option<&str>, path: &str) {
+        (self.tell)(path);
         match kind.list(client, namespace, &ListParams::default()).await {
             Ok(found) => {
                 let found: Vec<Value> = found.into_iter().map(stripped).collect();
@@ -94,7 +104,7 @@ impl Report {
     /// The namespaces that have pods with proxies.
     async fn meshed(&mut self, client: &Client) -> Vec<String> {
         let pods: Api<Pod> = Api::all(client.clone());
-        match pods.list(&ListParams::default().labels(INJECTED)).await {
+        match pods.list(&ListParams::default().labels(&format!("{INJECTED}=true"))).await {
             Ok(found) => found.iter().filter_map(ResourceExt::namespace).collect(),
             Err(error) => {
                 self.lacks("the namespaces with proxies", &failed("list pods", &error).to_string());
@@ -104,13 +114,13 @@ impl Report {
     }
 
     /// What Weft's own containers logged: programs' logs are theirs.
-    async fn logs(&mut self, client: &Client, namespace: &str) {
+    async fn logs(&mut self, client: &Client, namespace: &str, containers: &[&str]) {
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let Ok(found) = pods.list(&ListParams::default()).await else { return };
         for pod in found {
             let spec = pod.spec.as_ref();
             let all = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-            let own = all.map(|container| container.name.as_str()).filter(|name| OWN_CONTAINERS.contains(name));
+            let own = all.map(|container| container.name.as_str()).filter(|name| containers.contains(name));
             for container in own {
                 let params = LogParams {
                     container: Some(container.to_owned()),
@@ -119,6 +129,7 @@ impl Report {
                     ..LogParams::default()
                 };
                 let path = format!("{namespace}/logs/{}.{container}.log", pod.name_any());
+                (self.tell)(&path);
                 match pods.logs(&pod.name_any(), &params).await {
                     Ok(text) => self.add(&path, &text),
                     Err(error) => self.lacks(&path, &failed("read", &error).to_string()),
@@ -149,8 +160,6 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-const INJECTED: &str = "weft.io/injected=true";
-const OWN_CONTAINERS: [&str; 3] = [PROXY_CONTAINER, "weft-init", "weft-controller"];
 /// The newest lines of each log.
 const LOG_LINES: i64 = 2_000;
 /// However long its lines are.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::crds::{DEFINITIONS, Standing};
 use crate::install::{Plan, RootNamespace, Values, manifests};
 use crate::names::ROOT_NAMESPACE;
+use crate::words::few;
 
 pub use look::installed;
 
@@ -97,17 +98,6 @@ fn reference(object: &Value) -> Value {
         "metadata": {"name": object["metadata"]["name"]},
     })
 }
-
-/// A few names, and how many more.
-fn few(names: &[String]) -> String {
-    let shown = names.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(FEW) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
-const FEW: usize = 3;
 
 #[cfg(test)]
 mod tests {

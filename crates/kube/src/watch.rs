@@ -5,6 +5,8 @@
 //! connection left off. Where the API server has forgotten so far, the list is read again and told as
 //! [`Event::Listed`].
 
+mod patient;
+
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::mem;
@@ -22,6 +24,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+pub(crate) use self::patient::patient;
 use crate::client::failed;
 use crate::model::namespace::Namespace;
 use crate::model::pod::Pod;
@@ -44,7 +47,7 @@ pub(crate) enum Told {
 /// Watches everything, until the set is dropped or nobody listens any more.
 pub(crate) fn all(client: &Client, told: &Sender<Told>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let to = |kind| Watch { kind, told: told.clone(), is_broken: false };
+    let to = |kind| Watch { kind, told: told.clone(), is_broken: false, is_heard: false };
     tasks.spawn(to(Kind::Namespace).follow(Api::all(client.clone()), |name, found: Option<core::Namespace>| {
         Event::Namespace(name, found.as_ref().map(Namespace::read))
     }));
@@ -68,12 +71,17 @@ struct Watch {
     kind: Kind,
     told: Sender<Told>,
     is_broken: bool,
+    /// Whether anything came since the kind was unknown.
+    is_heard: bool,
 }
 
 /// Why a stream of events is left.
 enum Left {
     /// The API server serves no such kind.
     Unknown,
+    /// A watch may not begin any more. A list tells why, and when it may again; a watch that is resumed says
+    /// nothing until something changes.
+    Refused,
     /// Nobody listens.
     Unheard,
 }
@@ -83,23 +91,33 @@ impl Watch {
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        while let Left::Unknown = self.stream(events(api.clone()), &event).await {
-            self.broken("the API server doesn't serve them".to_owned()).await;
-            sleep(LONGEST_PAUSE).await;
+        loop {
+            match self.stream(events(api.clone()), &event).await {
+                Left::Unheard => return,
+                Left::Refused => sleep(REFUSED_PAUSE).await,
+                Left::Unknown => {
+                    self.broken("the API server doesn't serve them".to_owned()).await;
+                    sleep(LONGEST_PAUSE).await;
+                }
+            }
         }
     }
 
-    /// Policies, of whichever version the cluster has; none at all as long as their kind is unknown.
+    /// Policies, of whichever version the cluster has. Of an unknown kind there are none: who deletes a resource
+    /// definition deletes its objects. What was known of them goes once the API server has said so twice.
     async fn policies(mut self, client: Client, kind: PolicyKind) {
         let event = |name, found: Option<DynamicObject>| {
             Event::Policy(kind, name, found.as_ref().map(|object| Policy::read(kind, object)))
         };
-        let mut was_known = false;
-        loop {
+        'versions: loop {
             for version in PolicyKind::VERSIONS {
                 let stream = events(Api::all_with(client.clone(), &kind.resource(version)));
                 match self.stream(stream, &event).await {
                     Left::Unknown => {}
+                    Left::Refused => {
+                        sleep(REFUSED_PAUSE).await;
+                        continue 'versions;
+                    }
                     Left::Unheard => return,
                 }
             }
@@ -109,8 +127,7 @@ impl Watch {
                 PolicyKind::GROUP
             );
             self.broken(missing).await;
-            // There can be none of a kind that was never there: everything else begins its work.
-            if !mem::replace(&mut was_known, true) {
+            if !mem::take(&mut self.is_heard) {
                 self.tell(Told::Event(Event::Listed(self.kind, HashSet::new()))).await;
             }
             sleep(CRD_PAUSE).await;
@@ -129,15 +146,24 @@ impl Watch {
             let Some(found) = stream.next().await else { return Left::Unheard };
             match found {
                 Ok(found) => {
-                    pause = SHORTEST_PAUSE;
-                    self.mended().await;
+                    // That a list begins is said before the API server is asked for it.
+                    if !matches!(found, watcher::Event::Init) {
+                        pause = SHORTEST_PAUSE;
+                        self.is_heard = true;
+                        self.mended().await;
+                    }
                     if let Some(event) = self.event(found, &mut listed, event) {
                         self.tell(Told::Event(event)).await;
                     }
                 }
                 Err(error) if is_unknown(&error) => return Left::Unknown,
-                // The API server keeps changes for minutes only: the list is read again.
-                Err(watcher::Error::WatchError(status)) if status.code == 410 => sleep(SHORTEST_PAUSE).await,
+                Err(error) if is_refused(&error) => {
+                    if is_clear(&error) {
+                        self.broken(reason(&error)).await;
+                    }
+                    return Left::Refused;
+                }
+                Err(error) if is_forgotten(&error) => sleep(SHORTEST_PAUSE).await,
                 Err(error) => {
                     self.broken(reason(&error)).await;
                     sleep(pause).await;
@@ -200,10 +226,34 @@ fn name(object: &impl ResourceExt) -> Name {
 }
 
 fn is_unknown(error: &watcher::Error) -> bool {
-    use watcher::Error::{InitialListFailed, WatchStartFailed};
-    matches!(error, InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) if status.code == 404)
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
 }
 
+/// Whether a watch may not begin any more: the right is gone, or the kind itself, of which the API server
+/// then says so in plain text.
+fn is_refused(error: &watcher::Error) -> bool {
+    use watcher::Error::{WatchFailed, WatchStartFailed};
+    match error {
+        WatchStartFailed(kube::Error::Api(status)) | WatchFailed(kube::Error::Api(status)) => {
+            status.is_forbidden() || status.code == 404
+        }
+        WatchStartFailed(kube::Error::SerdeError(_)) | WatchFailed(kube::Error::SerdeError(_)) => true,
+        _ => false,
+    }
+}
+
+/// Whether the list is only to be read again: the API server keeps changes for minutes only.
+fn is_forgotten(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchError(status) if status.code == 410)
+}
+
+/// Whether it says what is wrong; a list that follows does in any case.
+fn is_clear(error: &watcher::Error) -> bool {
+    use watcher::Error::{WatchFailed, WatchStartFailed};
+    !matches!(error, WatchFailed(kube::Error::SerdeError(_)) | WatchStartFailed(kube::Error::SerdeError(_)))
+}
+
+/// Why a watch broke, in one line.
 fn reason(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(error) => failed("list them", error).to_string(),
@@ -215,6 +265,8 @@ fn reason(error: &watcher::Error) -> String {
     }
 }
 
+/// What comes back, such as a right, counts within this time.
+const REFUSED_PAUSE: Duration = Duration::from_secs(4);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 /// A cluster whose API server comes back is followed again within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);

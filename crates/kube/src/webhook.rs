@@ -5,24 +5,34 @@
 //! What is decided is pure (`answer`, `review`, `certificate`, `configuration`); `server` and `keeper` do the I/O.
 
 mod answer;
+mod body;
 mod certificate;
 mod configuration;
 mod keeper;
 mod metrics;
 mod review;
 mod server;
+mod watches;
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use kube::Client;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::body::Room;
+use self::keeper::Keeper;
 use crate::events::Events;
 use crate::inject::Config;
 
 pub use metrics::Metrics;
 pub use review::{MAX_REVIEW_BYTES, Malformed, Request, read_review};
+pub(crate) use server::END_TIME;
 
 /// What the webhooks are told.
 #[derive(Debug, Clone)]
@@ -33,29 +43,50 @@ pub struct Settings {
     pub address: SocketAddr,
 }
 
-/// Serves until `shutdown` says true, or its sender is gone.
-///
-/// # Errors
-/// When the address can't be listened on. All else is logged, and tried again.
-pub async fn serve(
-    client: Client,
-    settings: Settings,
-    config: watch::Receiver<Arc<Config>>,
-    metrics: Arc<Metrics>,
-    mut shutdown: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::bind(settings.address).await?;
-    let (events, posting) = Events::new(client.clone());
-    let (keeper, tls) = keeper::Keeper::new(client.clone(), &settings);
-    let injector = server::Injector { client, namespaces: keeper.namespaces(), config, events, metrics };
-    let ended = async {
-        // An error means that whoever would say so has gone.
-        let _ = shutdown.wait_for(|ends| *ends).await;
-    };
-    tokio::select! {
-        () = keeper.run() => {}
-        () = posting => {}
-        () = server::run(listener, tls, Arc::new(injector), ended) => {}
+/// The webhooks, which listen already.
+pub(crate) struct Webhooks {
+    listener: TcpListener,
+    keeper: Keeper,
+    tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    injector: server::Injector,
+    posting: BoxFuture<'static, ()>,
+}
+
+impl Webhooks {
+    /// Listens. Who connects is answered as soon as there is a certificate.
+    ///
+    /// # Errors
+    /// When the address can't be listened on.
+    pub(crate) async fn bind(
+        client: Client,
+        settings: Settings,
+        config: watch::Receiver<Arc<Config>>,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(settings.address).await?;
+        let (events, posting) = Events::new(client.clone());
+        let (keeper, tls) = Keeper::new(client.clone(), &settings);
+        let (namespaces, room) = (keeper.namespaces(), Room::default());
+        let injector = server::Injector { client, namespaces, config, events, metrics, room };
+        Ok(Self { listener, keeper, tls, injector, posting: posting.boxed() })
     }
-    Ok(())
+
+    /// Waits until there is a certificate.
+    pub(crate) fn certified(&self) -> impl Future<Output = ()> + use<> {
+        let mut tls = self.tls.clone();
+        async move {
+            // An error means that nobody will ever be answered.
+            let _ = tls.wait_for(Option::is_some).await;
+        }
+    }
+
+    /// Serves until `shutdown`, and then answers what was asked, for [`END_TIME`] at most. What goes wrong
+    /// is logged, and tried again.
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.keeper.run() => {}
+            () = self.posting => {}
+            () = server::run(self.listener, self.tls, Arc::new(self.injector), shutdown) => {}
+        }
+    }
 }

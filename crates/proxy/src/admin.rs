@@ -13,18 +13,22 @@ use tokio::time::timeout;
 
 use crate::accept;
 use crate::checks::Checks;
+use crate::crowd::Crowd;
 use crate::data::Data;
 use crate::limits::{ADMIN_CLIENTS, ADMIN_HEAD_BYTES, ADMIN_WAIT};
 
 /// Serves `/ready`, `/live` and `/metrics` until the proxy drains.
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener, checks: Rc<Checks>) {
     let permits = Arc::new(Semaphore::new(ADMIN_CLIENTS));
-    accept::each(&data.drain.clone(), listener, permits, |socket, _, permit| {
+    let crowd = Rc::new(Crowd::new(ADMIN_CLIENTS));
+    accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
+        // One that floods is to hold up neither the kubelet nor Prometheus.
+        let Some(place) = crowd.enter(from.ip()) else { return };
         let (data, checks) = (data.clone(), checks.clone());
         tokio::task::spawn_local(async move {
             // A client that is slow or broken is no concern of ours.
             let _broken = serve(&data, socket, &checks).await;
-            drop(permit);
+            drop((permit, place));
         });
     })
     .await;

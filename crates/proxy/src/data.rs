@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use weft_wire::bootstrap::Names;
 
 use crate::access::AccessLog;
 use crate::config::{Config, Program};
+use crate::crowd::{Crowd, Turns};
 use crate::detect::Known;
 use crate::drain::Drain;
 use crate::http1::Programs;
@@ -29,7 +30,7 @@ use crate::report::{self, Reporter};
 use crate::request::Flows;
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
-use crate::{admin, dns, inbound, outbound, range};
+use crate::{admin, dns, host, inbound, outbound, range};
 
 /// What the tasks of one data thread share.
 pub(crate) struct Data {
@@ -71,8 +72,10 @@ pub(crate) struct Data {
     pub outbound_permits: Arc<Semaphore>,
     /// Bounds callers' connections.
     pub inbound_permits: Arc<Semaphore>,
+    /// Bounds what one address has of them.
+    pub(crate) inbound_crowd: Rc<Crowd>,
     /// Bounds callers' handshakes.
-    pub(crate) handshakes: Semaphore,
+    pub(crate) handshakes: Turns,
     own: RefCell<Option<Party>>,
 }
 
@@ -85,10 +88,11 @@ impl Data {
         let name: Arc<str> = Arc::from(self.workload.name());
         let namespace = Arc::from(self.workload.namespace());
         let Some(inbound) = self.records.inbound_now() else {
-            return Party { workload: name.clone(), namespace, app: name, principal: None };
+            return Party { workload: name.clone(), namespace, app: name, ..Party::unknown() };
         };
         let app = Arc::from(inbound.service.as_str());
-        let party = Party { workload: name, namespace, app, principal: Some(inbound.identity.clone()) };
+        let principal = Some(inbound.identity.clone());
+        let party = Party { workload: name, namespace, app, principal, kind: Arc::default() };
         self.own.replace(Some(party.clone()));
         party
     }
@@ -96,6 +100,12 @@ impl Data {
     /// Whether somebody in the mesh may have an address.
     pub(crate) fn may_be_mesh(&self, ip: IpAddr) -> bool {
         matches!(self.sockets, SocketSource::Pod) || range::is_mesh(ip)
+    }
+
+    /// Where a call to the host's own loopback leads; `None` when it is no such call.
+    pub(crate) fn host_target(&self, destination: SocketAddr) -> Option<SocketAddr> {
+        let SocketSource::Maker(maker) = &self.sockets else { return None };
+        host::target(destination, maker.forwarded())
     }
 
     /// Brings counters up to date that others keep.
@@ -175,7 +185,7 @@ fn start(
     (access, report): (Rc<AccessLog>, Reporter),
 ) -> io::Result<Rc<Data>> {
     let sockets = match config.program {
-        Program::Inside(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
+        Program::Inside(channel, forwarded) => SocketSource::Maker(Rc::new(Maker::new(channel, forwarded)?)),
         Program::Host(programs) => SocketSource::Host(programs),
         Program::Pod => SocketSource::Pod,
     };
@@ -199,7 +209,8 @@ fn start(
         sweep: Notify::new(),
         outbound_permits: Arc::new(Semaphore::new(OUTBOUND_CONNECTIONS)),
         inbound_permits: Arc::new(Semaphore::new(INBOUND_CONNECTIONS)),
-        handshakes: Semaphore::new(INBOUND_HANDSHAKES),
+        inbound_crowd: Rc::new(Crowd::new(INBOUND_CONNECTIONS)),
+        handshakes: Turns::new(INBOUND_HANDSHAKES),
         own: RefCell::default(),
     });
     for outbound in config.outbound {

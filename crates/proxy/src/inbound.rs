@@ -3,15 +3,14 @@
 //! pod where they were redirected from.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};
-use weft_identity::peer_identity;
-use weft_mesh::SpiffeId;
+use weft_identity::{peer_bearer, peer_identity};
 use weft_mesh::decide::hangs_on_sni;
 use weft_mesh::record::{Inbound, MtlsMode};
 use weft_wire::head::{self, Answer, Head, Kind, Refusal};
@@ -20,6 +19,7 @@ use crate::accept::Carrying;
 use crate::config::OriginalDestination;
 use crate::connection::{Account, broken};
 use crate::copy::copy;
+use crate::crowd::Place;
 use crate::data::Data;
 use crate::detect::{Declared, Settled, Spoken, hello, settle, which_http};
 use crate::hbone;
@@ -38,19 +38,19 @@ use crate::{accept, http1, http2, original};
 pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
     let permits = data.inbound_permits.clone();
     accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
-        let data = data.clone();
+        let (data, Some(place)) = (data.clone(), place(&data, from)) else { return };
         tokio::task::spawn_local(async move {
             let _gauged = Gauged::new(&data.metrics.process.inbound_open);
             data.report.touch();
             // In a box, so that a connection doesn't hold the room for its handshake while it lasts.
-            match Box::pin(handshake(&data, socket)).await {
+            match Box::pin(handshake(&data, socket, from.ip())).await {
                 Ok((tunnel, peer)) => serve(&data, tunnel, from, peer).await,
                 Err(failure) => {
                     count(&data.metrics.process.handshakes_failed);
                     tracing::info!(%from, %failure, "a caller's handshake failed");
                 }
             }
-            drop(permit);
+            drop((permit, place));
         });
     })
     .await;
@@ -60,7 +60,7 @@ pub(crate) async fn listen(data: Rc<Data>, listener: TcpListener) {
 pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port: u16) {
     let permits = data.inbound_permits.clone();
     accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
-        let data = data.clone();
+        let (data, Some(place)) = (data.clone(), place(&data, from)) else { return };
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
             data.report.touch();
@@ -68,7 +68,7 @@ pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port
             if let Some(ip) = of_family.or(data.addresses.first()) {
                 serve_plain(&data, socket, (from, SocketAddr::new(*ip, port))).await;
             }
-            drop((open, permit));
+            drop((open, permit, place));
         });
     })
     .await;
@@ -78,7 +78,7 @@ pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port
 pub(crate) async fn listen_captured(data: Rc<Data>, listener: TcpListener) {
     let permits = data.inbound_permits.clone();
     accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
-        let data = data.clone();
+        let (data, Some(place)) = (data.clone(), place(&data, from)) else { return };
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
             data.report.touch();
@@ -86,7 +86,7 @@ pub(crate) async fn listen_captured(data: Rc<Data>, listener: TcpListener) {
                 Ok(destination) => serve_plain(&data, socket, (from, destination)).await,
                 Err(error) => tracing::info!(%from, %error, "a caller without its original destination"),
             }
-            drop((open, permit));
+            drop((open, permit, place));
         });
     })
     .await;
@@ -98,57 +98,70 @@ async fn serve_plain(data: &Rc<Data>, socket: TcpStream, ends: (SocketAddr, Sock
     }
 }
 
-async fn handshake(data: &Data, socket: TcpStream) -> Result<(Box<TlsStream>, SpiffeId), Failure> {
+/// A place for one more of a caller's address, unless that has half of all.
+fn place(data: &Data, from: SocketAddr) -> Option<Place> {
+    let place = data.inbound_crowd.enter(from.ip());
+    if place.is_none() {
+        count(&data.metrics.process.crowded);
+        tracing::debug!(%from, "an address that has half of all connections gets no more");
+    }
+    place
+}
+
+async fn handshake(data: &Data, socket: TcpStream, from: IpAddr) -> Result<(Box<TlsStream>, Rc<Party>), Failure> {
     let identity = data.records.identity().await?;
-    // It is never closed; those that wait have a place in the listener's bound.
-    let _turn = data.handshakes.acquire().await;
-    let accepting = TlsStream::accept(socket, identity.server.clone());
+    let accepting = async {
+        // Who says nothing costs nobody a turn.
+        socket.readable().await?;
+        let _turn = data.handshakes.take(from).await;
+        TlsStream::accept(socket, identity.server.clone()).await
+    };
     let mut tunnel = match tokio::time::timeout(TLS_ACCEPT, accepting).await {
         Ok(Ok(tunnel)) => Box::new(tunnel),
         Ok(Err(error)) => return Err(Failure::inbound(Cause::Tls, error.to_string())),
         Err(_) => return Err(Failure::inbound(Cause::Tls, format!("nothing within {} s", TLS_ACCEPT.as_secs()))),
     };
     count(&data.metrics.process.handshakes_server);
-    let peer = peer_identity(&tunnel.take_client_certificates());
-    let peer = peer.map_err(|e| Failure::inbound(Cause::Identity, e.to_string()))?;
-    Ok((tunnel, peer))
+    let chain = tunnel.take_client_certificates();
+    let peer = peer_identity(&chain).map_err(|e| Failure::inbound(Cause::Identity, e.to_string()))?;
+    Ok((tunnel, Rc::new(Party::of_caller(&peer, peer_bearer(&chain)))))
 }
 
 /// What the agreed protocol says how to go on. Anything else can't have been agreed.
-async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, peer: SpiffeId) {
+async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, caller: Rc<Party>) {
     match tunnel.alpn() {
-        Some(head::ALPN) => serve_weft(data, Side::new(Stream::Tls(tunnel)), from, peer).await,
-        Some(hbone::ALPN) => hbone::serve(data, tunnel, from, peer).await,
-        other => tracing::info!(%from, %peer, ?other, "expected protocol weft/1 or h2"),
+        Some(head::ALPN) => serve_weft(data, Side::new(Stream::Tls(tunnel)), from, caller).await,
+        Some(hbone::ALPN) => hbone::serve(data, tunnel, from, caller).await,
+        other => tracing::info!(%from, peer = caller.peer(), ?other, "expected protocol weft/1 or h2"),
     }
 }
 
 /// A connection of `weft/1`: a lane, or one head after another.
-async fn serve_weft(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, peer: SpiffeId) {
+async fn serve_weft(data: &Rc<Data>, mut tunnel: Side, from: SocketAddr, caller: Rc<Party>) {
     let mut idle = Idle::new();
     match next_head(data, &mut tunnel, &mut idle).await {
-        Ok(Some(Head { kind: Kind::Lane, .. })) => serve_lane(data, (tunnel, idle), from, peer).await,
-        first => serve_heads(data, (tunnel, idle, first), from, peer).await,
+        Ok(Some(Head { kind: Kind::Lane, .. })) => serve_lane(data, (tunnel, idle), from, caller).await,
+        first => serve_heads(data, (tunnel, idle, first), from, caller).await,
     }
 }
 
 /// Each stream of a lane is served like a connection.
-async fn serve_lane(data: &Rc<Data>, (tunnel, mut idle): (Side, Idle), from: SocketAddr, peer: SpiffeId) {
+async fn serve_lane(data: &Rc<Data>, (tunnel, mut idle): (Side, Idle), from: SocketAddr, caller: Rc<Party>) {
     // What streams have said is to go before the proxy ends.
     let open = data.drain.open();
     let mut driver = lane::Driver::accepting(tunnel);
     while let Some(mut stream) = next_stream(data, &mut driver, &mut idle).await {
-        let Ok(permit) = data.inbound_permits.clone().try_acquire_owned() else {
+        let (Ok(permit), Some(place)) = (data.inbound_permits.clone().try_acquire_owned(), place(data, from)) else {
             // An end without a byte: nothing was read of it.
             let _ended = stream.shutdown().await;
             continue;
         };
-        let (data, peer) = (data.clone(), peer.clone());
+        let (data, caller) = (data.clone(), caller.clone());
         tokio::task::spawn_local(async move {
             let (mut stream, mut idle) = (Side::new(Stream::Lane(stream)), Idle::new());
             let first = next_head(&data, &mut stream, &mut idle).await;
-            serve_heads(&data, (stream, idle, first), from, peer).await;
-            drop(permit);
+            serve_heads(&data, (stream, idle, first), from, caller).await;
+            drop((permit, place));
         });
     }
     drop(open);
@@ -178,9 +191,9 @@ async fn serve_heads(
     data: &Rc<Data>,
     (mut tunnel, mut idle, mut next): (Side, Idle, io::Result<Option<Head>>),
     from: SocketAddr,
-    peer: SpiffeId,
+    caller: Rc<Party>,
 ) {
-    let mut caller = None;
+    let mut requests = None;
     loop {
         let head = match next {
             Ok(Some(head)) => head,
@@ -190,26 +203,28 @@ async fn serve_heads(
                 return;
             }
             Err(error) => {
-                tracing::info!(%from, %peer, %error, "a caller's connection broke before its head");
+                tracing::info!(%from, peer = caller.peer(), %error, "a caller's connection broke before its head");
                 return;
             }
         };
         let _open = data.drain.open();
         match head.kind {
-            Kind::Tcp => return serve_tcp(data, tunnel, head, peer).await,
+            Kind::Tcp => return serve_tcp(data, tunnel, head, caller).await,
             Kind::Http1 => {
                 let own = || data.own_party().principal.map(|own| own.to_string()).unwrap_or_default();
-                let caller = caller.get_or_insert_with(|| http1::inbound::Caller::new(Some(peer.clone()), &own()));
-                match caller.serve(data, &mut tunnel, (head.source, head.destination)).await {
+                let requests = requests.get_or_insert_with(|| http1::inbound::Caller::new(caller.clone(), &own()));
+                match requests.serve(data, &mut tunnel, (head.source, head.destination)).await {
                     After::Message => {}
                     After::Close => return http1::linger(tunnel).await,
                     After::Reset => return tunnel.stream.reset(),
                 }
             }
             Kind::Http2 => {
-                return http2::inbound::serve(data, tunnel, Some(peer), (head.source, head.destination)).await;
+                return http2::inbound::serve(data, tunnel, caller, (head.source, head.destination)).await;
             }
-            Kind::Lane => return tracing::info!(%from, %peer, "expected an exchange, found a lane within a lane"),
+            Kind::Lane => {
+                return tracing::info!(%from, peer = caller.peer(), "expected an exchange, found a lane within a lane");
+            }
         }
         next = next_head(data, &mut tunnel, &mut idle).await;
     }
@@ -226,10 +241,10 @@ async fn next_head(data: &Data, tunnel: &mut Side, idle: &mut Idle) -> io::Resul
     }
 }
 
-async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, peer: SpiffeId) {
-    let party = Party::of_identity(&peer);
-    let mut account = account(data, head.source, head.destination, (party, "mutual_tls"));
-    let facts = Facts { peer: Some(peer), source_ip: head.source.ip(), destination: head.destination };
+async fn serve_tcp(data: &Rc<Data>, mut caller: Side, head: Head, party: Rc<Party>) {
+    let peer = party.principal.clone();
+    let mut account = account(data, head.source, head.destination, &party);
+    let facts = Facts { peer, source_ip: head.source.ip(), destination: head.destination };
     let opened = match data.records.inbound().await {
         Ok(inbound) if asks_for_name(data, &inbound, &facts) => {
             return Box::pin(serve_named(data, caller, head.source, (account, facts))).await;
@@ -283,7 +298,7 @@ async fn begin_plain(
     (from, destination): (SocketAddr, SocketAddr),
 ) -> Option<Carrying<'_>> {
     let port = destination.port();
-    let mut account = account(data, from, destination, (Party::unknown(), "none"));
+    let mut account = account(data, from, destination, &Party::unknown());
     let facts = Facts { peer: None, source_ip: from.ip(), destination };
     let mut caller = Side::plain(socket);
     let inbound = data.records.inbound().await;
@@ -326,25 +341,23 @@ async fn begin_plain(
 
 fn carry_http(data: &Rc<Data>, spoken: Spoken, caller: Side, ends: (SocketAddr, SocketAddr)) -> Carrying<'_> {
     match spoken {
-        Spoken::Http2 => Box::pin(http2::inbound::serve(data, caller, None, ends)),
-        _ => Box::pin(http1::inbound::serve_connection(data, caller, ends, None)),
+        Spoken::Http2 => Box::pin(http2::inbound::serve(data, caller, Rc::new(Party::unknown()), ends)),
+        _ => Box::pin(http1::inbound::serve_connection(data, caller, ends, Rc::new(Party::unknown()))),
     }
 }
 
 /// Labels of what a caller asks.
-pub(crate) fn labels(data: &Data, inbound: &Inbound, peer: Option<&SpiffeId>, protocol: &'static str) -> Labels {
-    Labels { service: own_service(inbound), protocol, ..unjudged_labels(data, peer) }
+pub(crate) fn labels(data: &Data, inbound: &Inbound, caller: &Party, protocol: &'static str) -> Labels {
+    Labels { service: own_service(inbound), protocol, ..unjudged_labels(data, caller) }
 }
 
 /// Labels of what a caller asks, when the inbound record hasn't come.
-pub(crate) fn unjudged_labels(data: &Data, peer: Option<&SpiffeId>) -> Labels {
+pub(crate) fn unjudged_labels(data: &Data, caller: &Party) -> Labels {
     let own = data.own_party();
     let service = ServiceName { host: own.app.clone(), name: own.app.clone(), namespace: own.namespace.clone() };
-    let (source, security) = match peer {
-        Some(peer) => (Party::of_identity(peer), "mutual_tls"),
-        None => (Party::unknown(), "none"),
-    };
-    Labels { reporter: Reporter::Destination, source, destination: own, service, protocol: "http", security }
+    let (reporter, source) = (Reporter::Destination, caller.clone());
+    let security = if caller.principal.is_some() { "mutual_tls" } else { "none" };
+    Labels { reporter, source, destination: own, service, protocol: "http", security }
 }
 
 /// Tells of a call that wasn't admitted, or that nobody took.
@@ -499,16 +512,8 @@ fn refusal(cause: Cause) -> Refusal {
 }
 
 /// The account of one call of `source`.
-pub(crate) fn account(
-    data: &Rc<Data>,
-    caller: SocketAddr,
-    destination: SocketAddr,
-    (source, security): (Party, &'static str),
-) -> Account {
-    let own = data.own_party();
-    let service = ServiceName { host: own.app.clone(), name: own.app.clone(), namespace: own.namespace.clone() };
-    let reporter = Reporter::Destination;
-    let labels = Labels { reporter, source, destination: own, service, protocol: "tcp", security };
+pub(crate) fn account(data: &Rc<Data>, caller: SocketAddr, destination: SocketAddr, source: &Party) -> Account {
+    let labels = Labels { protocol: "tcp", ..unjudged_labels(data, source) };
     Account::new(data, caller, destination, labels)
 }
 

@@ -95,10 +95,11 @@ pub const LANE_ANSWER_BYTES: u64 = 16 << 10;
 
 /// Connections of the program that are served at once; more wait in the listener's queue.
 pub const OUTBOUND_CONNECTIONS: usize = 20_000;
-/// Connections of callers that are served at once.
+/// Connections of callers that are served at once, streams of lanes among them. One address has at most
+/// half of them.
 pub const INBOUND_CONNECTIONS: usize = 20_000;
 /// Handshakes of callers at once: what one thread can finish within [`TLS_ACCEPT`] is far more, what
-/// a flood may hold of memory is this many sessions.
+/// a flood may hold of memory is this many sessions. One address has at most half of them.
 pub const INBOUND_HANDSHAKES: usize = 1_000;
 /// Names and addresses that the proxy asks the control plane for at once: fewer than the control
 /// plane allows (8,192), so that this bound is met first.
@@ -186,7 +187,7 @@ pub const HBONE_UNSEEN_RESETS: usize = HBONE_SERVER_STREAMS as usize;
 /// as it comes, so a program that stalls may have a whole window of small frames before it: of four
 /// stalled streams they may be of 52 bytes each, of one of 15.
 pub const HBONE_SMALL_FRAMES: usize = 4 * HBONE_CONNECTION_WINDOW as usize;
-/// How often the peer is asked whether it is still there.
+/// How long nothing may be heard of the peer before it is asked whether it is still there.
 pub const HBONE_PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long it may take to answer.
 pub const HBONE_PING_WAIT: Duration = Duration::from_secs(20);

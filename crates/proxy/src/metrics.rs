@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use weft_identity::Bearer;
 use weft_mesh::SpiffeId;
 use weft_mesh::decide::{Decision, Unenforced};
 
@@ -47,6 +48,8 @@ pub struct Process {
     pub tunnels_warm: Cell<u64>,
     /// Connections to other proxies that wait.
     pub tunnels_spare: Cell<u64>,
+    /// Connections and streams of callers whose address had half of all.
+    pub crowded: Cell<u64>,
     /// Denials by policy.
     pub denied: Cell<u64>,
     /// Calls that a rule of an AUDIT policy matched.
@@ -94,13 +97,17 @@ pub struct Party {
     pub app: Arc<str>,
     /// Who it is, only if TLS proved it.
     pub principal: Option<SpiffeId>,
+    /// The kind of the resource of which `workload` is the name, such as `Deployment`, where its own
+    /// certificate says so; else empty.
+    pub kind: Arc<str>,
 }
 
 impl Party {
     /// Somebody of whom nothing is known.
     pub fn unknown() -> Self {
         let unknown: Arc<str> = Arc::from(UNKNOWN);
-        Self { workload: unknown.clone(), namespace: unknown.clone(), app: unknown, principal: None }
+        let kind = Arc::default();
+        Self { workload: unknown.clone(), namespace: unknown.clone(), app: unknown, principal: None, kind }
     }
 
     /// What an identity tells of its bearer: on one machine the service account is the workload's name.
@@ -111,6 +118,23 @@ impl Party {
             namespace: Arc::from(id.namespace()),
             app: account,
             principal: Some(id.clone()),
+            kind: Arc::default(),
+        }
+    }
+
+    /// Who it is, as logs tell it.
+    pub(crate) fn peer(&self) -> &str {
+        self.principal.as_ref().map_or(UNKNOWN, SpiffeId::as_str)
+    }
+
+    /// A caller whose certificate was verified: what its authority says of it, or else what its identity tells.
+    pub fn of_caller(id: &SpiffeId, bearer: Option<Bearer>) -> Self {
+        let party = Self::of_identity(id);
+        match bearer {
+            Some(Bearer { workload, kind, app }) => {
+                Self { workload: workload.into(), app: app.into(), kind: kind.into(), ..party }
+            }
+            None => party,
         }
     }
 }
@@ -278,7 +302,7 @@ impl Metrics {
 
 impl Process {
     /// Name, type, help and value of each.
-    pub(crate) fn rows(&self) -> [(&'static str, &'static str, &'static str, u64); 14] {
+    pub(crate) fn rows(&self) -> [(&'static str, &'static str, &'static str, u64); 15] {
         [
             ("weft_outbound_connections", "gauge", "Open connections of the program.", &self.outbound_open),
             ("weft_inbound_connections", "gauge", "Open connections of callers.", &self.inbound_open),
@@ -288,6 +312,12 @@ impl Process {
             ("weft_failed_handshakes_total", "counter", "TLS handshakes that failed.", &self.handshakes_failed),
             ("weft_warm_tunnels_total", "counter", "Exchanges that found a warm connection.", &self.tunnels_warm),
             ("weft_spare_tunnels", "gauge", "Connections to other proxies that wait.", &self.tunnels_spare),
+            (
+                "weft_crowded_total",
+                "counter",
+                "Connections and streams refused because their address had half of all.",
+                &self.crowded,
+            ),
             ("weft_denied_total", "counter", "Connections and requests that policy denied.", &self.denied),
             ("weft_policy_audited_total", "counter", "Calls that AUDIT policies matched.", &self.audited),
             (
@@ -330,7 +360,8 @@ impl Process {
 /// Labels for all that came after the bound.
 fn overflow(reporter: Reporter) -> Labels {
     let other: Arc<str> = Arc::from("other");
-    let party = Party { workload: other.clone(), namespace: other.clone(), app: other.clone(), principal: None };
+    let party = || other.clone();
+    let party = Party { workload: party(), namespace: party(), app: party(), ..Party::unknown() };
     let service = ServiceName { host: other.clone(), name: other.clone(), namespace: other };
     Labels { reporter, source: party.clone(), destination: party, service, protocol: "tcp", security: UNKNOWN }
 }

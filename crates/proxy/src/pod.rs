@@ -136,7 +136,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<'_, F> {
         let network = NetworkControl {
             address: address?,
             identity: control?,
-            trust: Trust { domain: domain?, anchors: anchors? },
+            trust: Trust { domain: domain?, anchors: anchors?, ..Trust::default() },
             token_file: token_file?,
         };
         let addresses = addresses?;

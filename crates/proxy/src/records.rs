@@ -35,6 +35,17 @@ pub enum Update {
     Trust(Trust),
     /// Who this proxy is.
     Credential(Arc<Credential>),
+    /// Whether the control plane can be asked.
+    Control(Presence),
+}
+
+/// Whether the control plane can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// There is a stream to it, or none was tried yet.
+    There,
+    /// There is none.
+    Away,
 }
 
 /// What the control thread is asked for: a destination by its host or by an address, as text. There
@@ -77,6 +88,7 @@ pub struct Records {
     version: Cell<u64>,
     own: Notify,
     destinations: RefCell<Destinations>,
+    control: Cell<Presence>,
     orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -91,6 +103,7 @@ impl Records {
             version: Cell::new(0),
             own: Notify::new(),
             destinations: RefCell::default(),
+            control: Cell::new(Presence::There),
             orders,
         }
     }
@@ -110,6 +123,10 @@ impl Records {
             Update::Gone(name) => self.destinations.borrow_mut().remove(&name),
             Update::Trust(trust) => return self.renew_identity(None, Some(trust)),
             Update::Credential(credential) => return self.renew_identity(Some(credential), None),
+            Update::Control(presence) => {
+                self.control.set(presence);
+                self.destinations.borrow().wake();
+            }
         }
         self.version.set(self.version.get() + 1);
         Ok(Changed::Destination)
@@ -162,7 +179,8 @@ impl Records {
         }
     }
 
-    /// The service or the workload that has an address; `None` when there is none.
+    /// The service or the workload that has an address; `None` when there is none, and when the control
+    /// plane is away and has told before that none will have it.
     ///
     /// # Errors
     /// [`Cause::Unjudged`], when nobody answers in time; [`Cause::Limit`].
@@ -186,9 +204,13 @@ impl Records {
         }
     }
 
-    /// Gives up destinations that nobody has used for a while. Returns whether any are left.
+    /// Gives up destinations that nobody has used for a while, unless nobody could tell of them again.
+    /// Returns whether any are left.
     pub fn sweep(&self, now: Instant) -> bool {
         let mut destinations = self.destinations.borrow_mut();
+        if self.control.get() == Presence::Away {
+            return !destinations.is_empty();
+        }
         for key in destinations.unused(now) {
             // The control thread is gone only when the process ends.
             let _ended = self.orders.send(Order::Unsubscribe(key.text()));
@@ -199,6 +221,9 @@ impl Records {
     async fn ask(&self, key: Key) -> Result<Option<Rc<Service>>, Failure> {
         let deadline = Instant::now() + RECORD_WAIT;
         loop {
+            if self.is_surely_outside(&key) {
+                return Ok(None);
+            }
             let arrived = match self.destinations.borrow_mut().look(&key, &self.orders)? {
                 Looked::Found(service) => return Ok(service),
                 Looked::Wait(arrived) => arrived,
@@ -206,10 +231,18 @@ impl Records {
             let notified = arrived.notified();
             // Nothing can have come between the look and this line: there is one thread.
             if tokio::time::timeout_at(deadline, notified).await.is_err() {
-                let detail = format!("no record of {} within {} s", key.text(), RECORD_WAIT.as_secs());
+                let away = if self.control.get() == Presence::Away { ": the control plane is away" } else { "" };
+                let detail = format!("no record of {} within {} s{away}", key.text(), RECORD_WAIT.as_secs());
                 return Err(Failure::outbound(Cause::Unjudged, detail));
             }
         }
+    }
+
+    /// Whether there is nobody to ask about an address that can be nobody's of the mesh.
+    fn is_surely_outside(&self, key: &Key) -> bool {
+        let Key::Address(ip) = key else { return false };
+        let parts = self.parts.borrow();
+        self.control.get() == Presence::Away && parts.1.as_ref().is_some_and(|trust| trust.is_outside(*ip))
     }
 
     async fn wait_own<T>(&self, read: impl Fn() -> Option<T>, what: &str) -> Result<T, Failure> {
@@ -244,3 +277,6 @@ impl Records {
         Ok(Changed::Tls)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,7 @@ impl Target {
             namespace: Arc::from(workload.map_or(record.namespace.as_str(), WorkloadId::namespace)),
             app: Arc::from(record.service.as_str()),
             principal: endpoint.tunnel.peer().map(|peer| peer.identity.clone()),
+            kind: Arc::default(),
         };
         let load = Cell::new(PeakEwma::new(ASSUMED_COST, DECAY, Duration::ZERO));
         Self { endpoint, party, load, epoch: now, long: Cell::new(false) }

@@ -5,19 +5,28 @@ use crate::kinds::{PolicyKind, Recognised, recognise};
 use crate::meta::{self, Meta};
 use crate::names::{is_label, is_subdomain};
 use crate::notes::{Fields, File, Notes, Spot};
+use crate::parse::Parsed;
 use crate::problem::{Problem, ResourceRef, Severity};
 use crate::resource::Resource;
 use crate::salvage::{Remains, mentioned};
+use crate::weft::workload::{self, Workload};
 use crate::yaml::{Node, Value};
 
 /// What documents gave.
 #[derive(Debug, Default)]
 pub(crate) struct Yield {
     pub(crate) resources: Vec<Resource>,
+    pub(crate) workloads: Vec<Workload>,
     pub(crate) problems: Vec<Problem>,
 }
 
 impl Yield {
+    /// What a file comes to.
+    pub(crate) fn into_parsed(self) -> Parsed {
+        let Self { resources, workloads, problems } = self;
+        Parsed { resources, workloads, problems }
+    }
+
     /// Notes what could not be understood, and keeps the policies that may stand there as broken.
     pub(crate) fn broken(&mut self, problem: Problem, remains: Vec<Remains>) {
         let broken = |remains: Remains| Resource::broken(remains, &problem);
@@ -65,6 +74,11 @@ fn resource(file: &File<'_>, spot: &Spot<'_>, inherited: Option<(&str, &str)>, f
         Recognised::AnyPolicy(message) => {
             found.broken(note(Severity::Error, reference(), message), any_policy(spot.node));
         }
+        Recognised::Workload => workload_of(file, spot, found),
+        Recognised::Unreadable(message) => {
+            let field = spot.entries(&mut Notes::new(file, None)).map(|fields| fields.path_of("apiVersion"));
+            found.problems.push(Problem { field, ..note(Severity::Error, reference(), message) });
+        }
         Recognised::List(item) => list(file, spot, item.as_deref().map(|item| (version, item)), found),
         Recognised::PassedBy(message) => found.problems.push(note(Severity::Info, reference(), message)),
         Recognised::Unknown(message) => found.problems.push(note(Severity::Warning, reference(), message)),
@@ -96,6 +110,19 @@ fn any_policy(node: &Node) -> Vec<Remains> {
         Remains { namespace, name: name.filter(|name| is_subdomain(name)), ..Remains::unknown(kind) }
     };
     PolicyKind::ALL.into_iter().map(of).collect()
+}
+
+/// Reads a workload. One that isn't wholly understood is told, and left out.
+fn workload_of(file: &File<'_>, spot: &Spot<'_>, found: &mut Yield) {
+    let mut notes = Notes::new(file, Some(meta::reference("Workload", spot.node)));
+    let (read, defect) = notes.watched(|notes| {
+        let fields = spot.fields_around(TOP_FIELDS, ("spec", workload::FIELDS), notes)?;
+        let mut meta = meta::read(&fields, spot.node.at, notes);
+        let spec = spec(&fields, &mut meta, notes);
+        workload::read(meta, &fields, spec.as_ref(), notes)
+    });
+    found.workloads.extend(read.filter(|_| defect.is_none()));
+    found.problems.append(&mut notes.into_problems());
 }
 
 /// Reads a policy. With a doubt about its kind, all of it is broken.

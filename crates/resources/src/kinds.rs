@@ -4,6 +4,7 @@
 use crate::istio::{SECURITY_GROUP, SECURITY_VERSIONS};
 use crate::nearest::{distance, nearest};
 use crate::problem::quoted;
+use crate::weft::{WEFT_GROUP, WEFT_VERSION};
 
 /// A kind that governs access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +33,14 @@ pub(crate) enum Recognised {
     PolicyInDoubt(PolicyKind, &'static str, String),
     /// Of the policies' group, so perhaps any of them; what is wrong with its kind.
     AnyPolicy(String),
+    /// A program to run.
+    Workload,
     /// A list of resources, and the kind of those that don't say theirs.
     List(Option<String>),
     /// Nothing for Weft: a note.
     PassedBy(String),
+    /// One of Weft's own in a version that nobody knows: an error of its `apiVersion`.
+    Unreadable(String),
     /// Probably misspelt: a warning.
     Unknown(String),
 }
@@ -57,6 +62,14 @@ pub(crate) fn recognise(api_version: &str, kind: &str) -> Recognised {
     if let (SECURITY_GROUP, Some(policy)) = (group, misspelt_policy(kind)) {
         let expected = format!("expected a kind of {group} (the nearest is {}), found {}", policy.name(), quoted(kind));
         return Recognised::PolicyInDoubt(policy, "kind", expected);
+    }
+    if (group, kind) == (WEFT_GROUP, "Workload") {
+        return match version == WEFT_VERSION {
+            true => Recognised::Workload,
+            false => {
+                Recognised::Unreadable(format!("expected {WEFT_GROUP}/{WEFT_VERSION}, found {}", quoted(api_version)))
+            }
+        };
     }
     match known {
         Some(kinds) if kinds.contains(&kind) => Recognised::PassedBy(format!("{kind} is not used by Weft yet")),
@@ -91,6 +104,7 @@ const GROUPS: &[Group] = &[
     (SECURITY_GROUP, &["PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication"]),
     ("networking.istio.io", &["VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "WorkloadEntry",
         "WorkloadGroup", "EnvoyFilter", "ProxyConfig"]),
+    (WEFT_GROUP, &["Workload"]),
     ("telemetry.istio.io", &["Telemetry"]),
     ("extensions.istio.io", &["WasmPlugin", "TrafficExtension"]),
     ("install.istio.io", &["IstioOperator"]),

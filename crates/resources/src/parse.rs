@@ -8,6 +8,7 @@ use crate::notes::File;
 use crate::problem::{Problem, Severity};
 use crate::resource::Resource;
 use crate::salvage::salvage;
+use crate::weft::workload::Workload;
 use crate::yaml::{self, Budget, Chunk, Place};
 
 /// What a file holds.
@@ -15,6 +16,8 @@ use crate::yaml::{self, Budget, Chunk, Place};
 pub struct Parsed {
     /// The resources of kinds that Weft reads, in order; broken ones among them.
     pub resources: Vec<Resource>,
+    /// The programs to run, in order; those alone that are wholly understood.
+    pub workloads: Vec<Workload>,
     /// What is wrong or worth knowing, in order.
     pub problems: Vec<Problem>,
 }
@@ -38,7 +41,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
         }
     }
     bound(file, &mut found.problems);
-    Parsed { resources: found.resources, problems: found.problems }
+    found.into_parsed()
 }
 
 /// A LF for each CR that stands alone: it ends a line of YAML, too (YAML 1.2.2, section 5.4). Whoever
@@ -67,7 +70,7 @@ pub fn parse_object(origin: &str, json: &str) -> Parsed {
         found.broken(fault(origin, Place::default(), fault_found.message), salvage(json));
     }
     bound(origin, &mut found.problems);
-    Parsed { resources: found.resources, problems: found.problems }
+    found.into_parsed()
 }
 
 fn chunk(file: &File<'_>, chunk: &Chunk<'_>, budget: &mut Budget, found: &mut Yield) {

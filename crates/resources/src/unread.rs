@@ -11,7 +11,7 @@ use crate::yaml::Place;
 pub fn unreadable(file: &str, message: String) -> Parsed {
     let mut found = Yield::default();
     found.broken(fault(file, Place::default(), message), PolicyKind::ALL.into_iter().map(Remains::unknown).collect());
-    Parsed { resources: found.resources, problems: found.problems }
+    found.into_parsed()
 }
 
 #[cfg(test)]

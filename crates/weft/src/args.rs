@@ -1,6 +1,5 @@
 //! What a user can say: clap types only, with help that teaches by example.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,24 +14,29 @@ mod authz;
 mod cluster;
 mod controller;
 mod inject;
+mod machine;
 mod observe;
 mod parties;
 mod port;
 pub(crate) mod request;
 mod resource;
+mod run;
 mod target;
 
 pub(crate) use analyze::{AnalyzeArgs, AnalyzeFormat, BugReportArgs, Threshold, UseKube};
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
-pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
+pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestArgs, ManifestFormat, UninstallArgs, UpgradeArgs};
 pub(crate) use controller::ControllerArgs;
-pub(crate) use inject::{InjectArgs, UninjectArgs};
+pub(crate) use inject::{InjectArgs, TextArgs, UninjectArgs};
+pub(crate) use machine::{ExecArgs, LogsArgs, ShellArgs, WorkloadName};
 pub(crate) use observe::{
-    CheckArgs, CheckFormat, EdgesArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, VersionArgs, VizCommand,
+    CheckArgs, CheckFormat, EdgesArgs, FilterArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, TopArgs,
+    VersionArgs, VizCommand,
 };
 pub(crate) use parties::{Callee, Caller};
 pub(crate) use port::PortFlag;
-pub(crate) use resource::{Resources, TableFormat};
+pub(crate) use resource::{Resources, TableFormat, nearest_kind};
+pub(crate) use run::{ReadyArgs, RunArgs};
 pub(crate) use target::{Target, UNNAMED};
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
@@ -65,6 +69,12 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Run an unmodified program as a workload of the mesh.
     Run(RunArgs),
+    /// Run another program in a running workload: in its network, with its identity.
+    Exec(ExecArgs),
+    /// Open a shell in a running workload.
+    Shell(ShellArgs),
+    /// Show what workloads in the background have written.
+    Logs(LogsArgs),
     /// List the running workloads.
     #[command(after_help = PS_HELP)]
     Ps(ReadArgs),
@@ -88,6 +98,8 @@ Examples:
     Edges(EdgesArgs),
     /// Watch calls as they end, and those that last.
     Tap(TapArgs),
+    /// Show which calls are made now: how many, how fast, with what success.
+    Top(TopArgs),
     /// List the certificates of workloads and of the authority.
     #[command(after_help = CERTS_HELP)]
     Certs(ReadArgs),
@@ -105,23 +117,28 @@ Examples:
     Check(CheckArgs),
     /// Print what makes a Kubernetes cluster a mesh, for kubectl apply.
     Install(InstallArgs),
+    /// Print what makes an installation one of this version, with its own values, for kubectl apply.
+    Upgrade(UpgradeArgs),
     /// Print what Weft made in a cluster, for kubectl delete.
     Uninstall(UninstallArgs),
     /// Ask for a proxy in the pod templates of manifests, for Kubernetes.
     Inject(InjectArgs),
     /// Take out of manifests what `weft inject` put in.
     Uninject(UninjectArgs),
-    /// stat, tap and edges under the names that Linkerd's users know.
+    /// stat, top, tap, edges and check under the names that Linkerd's users know.
     #[command(subcommand, after_help = "Examples:\n  weft viz stat payments\n  weft viz tap --status 5xx")]
     Viz(VizCommand),
     /// Run the control plane of a cluster, as its Deployment does.
     #[command(hide = true)]
     Controller(ControllerArgs),
     /// Print a shell's completions.
-    #[command(after_help = "\
+    #[command(
+        alias = "completion",
+        after_help = "\
 Examples:
   weft completions bash > ~/.local/share/bash-completion/completions/weft
-  weft completions zsh > ~/.zfunc/_weft      in a folder of zsh's $fpath")]
+  weft completions zsh > ~/.zfunc/_weft      in a folder of zsh's $fpath"
+    )]
     Completions {
         /// The shell.
         shell: Shell,
@@ -193,51 +210,15 @@ fn metrics_address(text: &str) -> Result<MetricsAddress, String> {
 
 const NOWHERE: &str = "none";
 
-/// `weft run`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  weft run payments --port 8080 -- ./payments
-  weft run checkout -n shop -- ./checkout --payments http://payments.default:8080
-  weft run web --publish 8080:80 -- nginx -g 'daemon off;'")]
-pub(crate) struct RunArgs {
-    /// The workload's name; also its service's, its label app, and its service account's.
-    pub(crate) name: String,
-    /// The namespace.
-    #[arg(short, long, default_value = "default")]
-    pub(crate) namespace: String,
-    /// The service account [default: the name].
-    #[arg(long, value_name = "SA")]
-    pub(crate) service_account: Option<String>,
-    /// Declared ports.
-    #[arg(
-        long = "port",
-        value_name = "[NAME:]PORT[/PROTOCOL]",
-        help = "A port that the program serves, such as 8080, grpc:9000 or 5432/tcp; undeclared ones work too"
-    )]
-    pub(crate) ports: Vec<PortFlag>,
-    /// Let callers outside the mesh reach a port, plainly, as policy allows.
-    #[arg(long = "publish", value_name = "[ADDR:]HOSTPORT:PORT", value_parser = port::published)]
-    pub(crate) publish: Vec<weft_wire::bootstrap::Published>,
-    /// A label, for policies' selectors.
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) labels: Vec<(String, String)>,
-    /// Let the program see $XDG_RUNTIME_DIR (its user's agents live there).
-    #[arg(long)]
-    pub(crate) keep_runtime_dir: bool,
-    /// The program and its arguments.
-    #[arg(last = true, required = true, value_name = "PROGRAM")]
-    pub(crate) program: Vec<OsString>,
-}
-
 /// `weft demo`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  weft demo --once     a mesh of its own, which ends with it; needs python3 and curl")]
+Examples:
+  weft demo            a shop under load, live; two manifests close it to strangers; Ctrl-C ends it
+  weft demo --once     run through in seconds, every claim checked; needs python3 and curl")]
 pub(crate) struct DemoArgs {
     /// Run through once, check every claim, and exit non-zero when one doesn't hold.
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub(crate) once: bool,
 }
 
@@ -290,7 +271,7 @@ Examples:
 
 JSON:
   [{\"namespace\": \"default\", \"name\": \"payments\", \"workload\": \"default/payments-4k2j9\",
-    \"state\": \"starting\" | \"ready\" | \"unconfirmed\",
+    \"state\": \"starting\" | \"ready\" | \"unconfirmed\" | \"restart in 4 s (exit 1)\" | \"ended (exit 0)\",
     \"identity\": \"spiffe://cluster.local/ns/default/sa/payments\",
     \"address\": \"240.240.7.9\", \"mesh_address\": \"127.3.5.7\", \"pid\": 4711, \"age_seconds\": 90,
     \"command\": [\"./payments\"]}]";

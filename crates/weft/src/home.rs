@@ -46,6 +46,10 @@ impl Mesh {
                 print::note("weft: asking this machine's mesh; --context NAME asks a cluster");
                 home.map(Self::Local)
             }
+            // A kubeconfig that can't be used is told of, and not passed over.
+            (false, None) if env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty()) => {
+                Ok(Self::Cluster(access))
+            }
             (_, None) => home.map(Self::Local),
         }
     }
@@ -87,10 +91,10 @@ impl Home {
         let state = std::path::absolute(&state)
             .map_err(|error| Failure::new(format!("state folder {}: {error}", state.display())))?;
         let home = Self { state };
-        let length = home.socket().as_os_str().len();
+        let length = home.launcher_socket(u32::MAX).as_os_str().len();
         if length > MAX_SOCKET_PATH_BYTES {
             return Err(Failure::new(format!(
-                "state folder {}: the socket's path has {length} bytes, the kernel takes {MAX_SOCKET_PATH_BYTES}",
+                "state folder {}: a socket's path has {length} bytes, the kernel takes {MAX_SOCKET_PATH_BYTES}",
                 home.state.display()
             ))
             .hint("name a shorter one with --state-dir DIR"));
@@ -106,6 +110,16 @@ impl Home {
     /// The control plane's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.state.join("control.sock")
+    }
+
+    /// The socket of the launcher with this pid.
+    pub(crate) fn launcher_socket(&self, pid: u32) -> PathBuf {
+        self.launcher_sockets().join(format!("{pid}.sock"))
+    }
+
+    /// The folder of launchers' sockets.
+    pub(crate) fn launcher_sockets(&self) -> PathBuf {
+        self.state.join("run")
     }
 
     /// Whether a control plane answers there.

@@ -8,6 +8,7 @@ mod failure;
 mod figures;
 mod home;
 mod print;
+mod texts;
 
 use std::process::ExitCode;
 

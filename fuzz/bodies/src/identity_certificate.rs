@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 use weft_identity::{Certificate, MeshTls, peer_identity};
-use weft_mesh::TrustDomain;
 use weft_mesh::record::Trust;
 
 use crate::support::authority::CREDENTIAL;
@@ -24,7 +23,7 @@ pub fn identity_certificate(data: &[u8]) {
     if let Ok(certificate) = strict {
         assert!(!certificate.serial.contains(char::is_whitespace));
     }
-    let trust = Trust { domain: TrustDomain::default(), anchors: vec![data.to_vec()] };
+    let trust = Trust { anchors: vec![data.to_vec()], ..Trust::default() };
     let used = MeshTls::new(Arc::clone(&CREDENTIAL), &trust).is_ok();
     assert!(!used || !data.is_empty(), "nothing became an anchor");
 }

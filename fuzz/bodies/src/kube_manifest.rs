@@ -1,8 +1,9 @@
 //! Manifests that are edited as text.
 
-use weft_kube::manifest::{Annotations, Outcome, inject, uninject};
+use weft_kube::inject::{Config, Resources};
+use weft_kube::manifest::{Annotations, Outcome, inject, render, uninject};
 
-/// `weft_kube::manifest::inject` and `uninject`.
+/// `weft_kube::manifest::inject`, `render` and `uninject`.
 ///
 /// # Panics
 /// When an edit loses a character of the input, isn't the same when it is made twice, changes what
@@ -18,11 +19,34 @@ pub fn kube_manifest(data: &[u8]) {
         assert_eq!(again.text, edited.text, "injected twice");
         check_json(text, &edited.text);
     }
-    if let Ok(edited) = uninject(text) {
+    if let Ok(edited) = render(text, &Annotations::default(), &config()) {
+        let once_more =
+            |text: &str| render(text, &Annotations::default(), &config()).expect("it can be rendered again");
+        // The place of a mapping may move once, where nothing was before.
+        let again = once_more(&edited.text);
+        assert_eq!(once_more(&again.text).text, again.text, "rendered twice");
+        uninject(&edited.text).expect("what was rendered can be taken out");
+    }
+    // What a sidecar has replaced comes back.
+    if let (Ok(edited), false) = (uninject(text), text.contains("weft")) {
         assert!(is_subsequence(&edited.text, text), "{}", edited.text);
         let again = uninject(&edited.text).expect("what was uninjected can be again");
         assert_eq!(again.text, edited.text, "uninjected twice");
         check_json(text, &edited.text);
+    }
+}
+
+fn config() -> Config {
+    Config {
+        namespace: "weft".to_owned(),
+        trust_domain: "cluster.local".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+        proxy_image: "localhost/weft/proxy:0.1.0".to_owned(),
+        image_pull_policy: "IfNotPresent".to_owned(),
+        control_address: "10.0.0.9:15012".to_owned(),
+        trust_anchors: "PEM".to_owned(),
+        resources: Resources::default(),
+        log: "info".to_owned(),
     }
 }
 

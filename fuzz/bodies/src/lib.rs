@@ -27,6 +27,7 @@ mod kube_setting;
 mod mesh_name;
 mod mesh_path;
 mod mesh_template;
+mod resources_object;
 mod resources_policy;
 mod resources_value;
 mod support;
@@ -57,6 +58,7 @@ pub use kube_setting::kube_setting;
 pub use mesh_name::mesh_name;
 pub use mesh_path::mesh_path;
 pub use mesh_template::mesh_template;
+pub use resources_object::resources_object;
 pub use resources_policy::resources_policy;
 pub use resources_value::resources_value;
 pub use wire_answer::wire_answer;
@@ -70,7 +72,7 @@ pub use wire_record::wire_record;
 pub type Body = fn(data: &[u8]);
 
 /// Every body by its name, which is also that of its file, its libFuzzer target and its seeds.
-pub const TARGETS: [(&str, Body); 28] = [
+pub const TARGETS: [(&str, Body); 29] = [
     ("capture_resolv", capture_resolv),
     ("http_authority", http_authority),
     ("http_body", http_body),
@@ -91,6 +93,7 @@ pub const TARGETS: [(&str, Body); 28] = [
     ("mesh_name", mesh_name),
     ("mesh_path", mesh_path),
     ("mesh_template", mesh_template),
+    ("resources_object", resources_object),
     ("resources_policy", resources_policy),
     ("resources_value", resources_value),
     ("wire_answer", wire_answer),

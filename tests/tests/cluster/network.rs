@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use weft_tests::cluster::{Cluster, PATIENCE};
 use weft_tests::mesh::told;
+use weft_tests::shell::Shell;
 
 const PODS: &str = r#"
 apiVersion: v1
@@ -19,14 +20,6 @@ spec:
     readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
 ---
 apiVersion: v1
-kind: Pod
-metadata: {name: caller, namespace: NAMESPACE}
-spec:
-  nodeName: node2
-  terminationGracePeriodSeconds: 0
-  containers: [{name: caller, image: "localhost/weft-test/tools:1", command: [sleep, infinity]}]
----
-apiVersion: v1
 kind: Service
 metadata: {name: server, namespace: NAMESPACE}
 spec: {ipFamilyPolicy: RequireDualStack, selector: {app: server}, ports: [{port: 80, targetPort: 8080}]}
@@ -37,6 +30,7 @@ fn pods_of_two_nodes_reach_each_other_by_a_service_in_both_families() {
     let Some(cluster) = Cluster::running() else { return };
     let namespace = cluster.namespace("network");
     namespace.apply(PODS);
+    namespace.apply(&Shell::outside("caller").on("node2").manifest());
     namespace.wait("pod/server", "condition=Ready");
     namespace.wait("pod/caller", "condition=Ready");
     for family in ["-4", "-6"] {

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Output, Stdio};
 
 use weft_tests::meshed::Meshed;
+use weft_tests::process::Process;
+use weft_tests::shell::Shell;
 
 const STRICT_POD: &str = r#"
 apiVersion: security.istio.io/v1
@@ -32,19 +34,7 @@ spec:
     image: localhost/weft-test/tools:1
     command: [grpc, serve, "9000"]
     readinessProbe: {grpc: {port: 9000}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: outside, namespace: NAMESPACE}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers: [{name: shell, image: "localhost/weft-test/tools:1", command: [sleep, infinity]}]
 "#;
-
-/// The state of the proxy of the pod `web` in a namespace, of all that run on a node.
-const PROXY_STATUS: &str = r#"for process in /proc/[0-9]*; do
-  if grep -qs weft-proxy $process/comm && grep -qzs "^WEFT_POD_NAMESPACE=$1$" $process/environ; then cat $process/status; fi
-done"#;
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -55,6 +45,7 @@ fn probes_scrapes_exec_port_forward_and_debug_work_under_strict() {
     let Some(mesh) = Meshed::shared() else { return };
     let namespace = mesh.cluster.namespace("strict");
     namespace.apply(STRICT_POD);
+    namespace.apply(&Shell::outside("outside").manifest());
     namespace.wait("pod/web", "condition=Ready");
     namespace.wait("pod/outside", "condition=Ready");
     let address = namespace.run(&["get", "pod", "web", "-o", "jsonpath={.status.podIP}"]);
@@ -101,12 +92,7 @@ fn an_injected_proxy_at_rest_is_small() {
     let namespace = mesh.cluster.namespace("small");
     namespace.apply(STRICT_POD);
     namespace.wait("pod/web", "condition=Ready");
-    let name = namespace.run(&["get", "pod", "web", "-o", "jsonpath={.spec.nodeName}"]);
-    let node = name.trim_start_matches("node").parse().unwrap();
-    let status = mesh.cluster.node(node).args(["sh", "-c", PROXY_STATUS, "sh", namespace.name()]).output().unwrap();
-    let status = said(&status);
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let kib: u64 = line.unwrap_or_else(|| panic!("{status}")).trim().trim_end_matches(" kB").parse().unwrap();
+    let kib = Process::of(&mesh.cluster, (namespace.name(), "web"), "weft-proxy").kib("RssAnon");
     // What is its own. The pages of its binary depend on the build: docs/performance.md.
-    assert!((100..4_000).contains(&kib), "{status}");
+    assert!((100..4_000).contains(&kib), "{kib} KiB");
 }

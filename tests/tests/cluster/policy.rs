@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 
 use weft_tests::cluster::Namespace;
 use weft_tests::meshed::Meshed;
+use weft_tests::shell::Shell;
 
 const PAYMENTS: &str = r#"
 apiVersion: v1
@@ -43,37 +44,6 @@ spec:
         - source: {principals: ["cluster.local/ns/SHOP/sa/checkout-service"]}
 "#;
 
-const SHOP: &str = r#"
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: checkout-service, namespace: NAMESPACE}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: checkout, namespace: NAMESPACE, labels: {app: checkout, sidecar.istio.io/inject: "true"}}
-spec:
-  serviceAccountName: checkout-service
-  nodeName: node2
-  terminationGracePeriodSeconds: 0
-  containers: [{name: shell, image: "localhost/weft-test/tools:1", command: [sleep, infinity]}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: stranger, namespace: NAMESPACE, labels: {app: stranger, sidecar.istio.io/inject: "true"}}
-spec:
-  nodeName: node2
-  terminationGracePeriodSeconds: 0
-  containers: [{name: shell, image: "localhost/weft-test/tools:1", command: [sleep, infinity]}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: outside, namespace: NAMESPACE}
-spec:
-  nodeName: node2
-  terminationGracePeriodSeconds: 0
-  containers: [{name: shell, image: "localhost/weft-test/tools:1", command: [sleep, infinity]}]
-"#;
-
 const STRICT: &str = r#"
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -87,7 +57,11 @@ fn only_the_verified_identity_is_admitted_and_the_wire_shows_nothing() {
     let Some(mesh) = Meshed::alone() else { return };
     let (payments, shop) = (mesh.cluster.namespace("pay"), mesh.cluster.namespace("shop"));
     payments.apply(&PAYMENTS.replace("SHOP", shop.name()));
-    shop.apply(SHOP);
+    shop.run(&["create", "serviceaccount", "checkout-service"]);
+    let checkout = Shell::meshed("checkout").account("checkout-service").on("node2");
+    for pod in [checkout, Shell::meshed("stranger").on("node2"), Shell::outside("outside").on("node2")] {
+        shop.apply(&pod.manifest());
+    }
     for pod in ["pod/checkout", "pod/stranger", "pod/outside"] {
         shop.wait(pod, "condition=Ready");
     }

@@ -4,6 +4,7 @@
 use std::process::Output;
 
 use weft_tests::meshed::Meshed;
+use weft_tests::shell::Shell;
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -81,13 +82,6 @@ apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: default, namespace: NAMESPACE}
 spec: {mtls: {mode: STRICT}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client, namespace: NAMESPACE, labels: {sidecar.istio.io/inject: "true"}}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers: [{name: shell, image: "localhost/weft-test/tools:1", command: [sleep, infinity]}]
 "#;
 
 #[test]
@@ -95,6 +89,7 @@ fn a_stateful_set_replicates_and_is_called_by_its_pods_names() {
     let Some(mesh) = Meshed::shared() else { return };
     let namespace = mesh.cluster.namespace("stateful");
     namespace.apply(STATEFUL);
+    namespace.apply(&Shell::meshed("client").manifest());
     namespace.rolled_out("statefulset/redis");
     namespace.wait("pod/client", "condition=Ready");
     let set = ["redis-cli", "-h", "redis-0.redis", "set", "card", "4929"];
@@ -133,13 +128,6 @@ apiVersion: v1
 kind: Service
 metadata: {name: greeter, namespace: NAMESPACE}
 spec: {selector: {app: greeter}, ports: [{port: 2525}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client, namespace: NAMESPACE, annotations: {linkerd.io/inject: enabled}}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers: [{name: shell, image: "localhost/weft-test/tools:1", command: [sleep, infinity]}]
 "#;
 const GREETED: &str = r#"
 import socket, sys, time
@@ -156,6 +144,7 @@ fn a_server_that_speaks_first_needs_no_annotation() {
     let Some(mesh) = Meshed::shared() else { return };
     let namespace = mesh.cluster.namespace("first");
     namespace.apply(SPEAKS_FIRST);
+    namespace.apply(&Shell::meshed("client").manifest());
     namespace.wait("pod/greeter", "condition=Ready");
     namespace.wait("pod/client", "condition=Ready");
     let answer = namespace.exec_until("client -c shell", &["python3", "-c", GREETED], |output| output.status.success());
@@ -166,7 +155,7 @@ fn a_server_that_speaks_first_needs_no_annotation() {
 fn calls_to_the_api_server_go_on() {
     let Some(mesh) = Meshed::shared() else { return };
     let namespace = mesh.cluster.namespace("api");
-    namespace.apply(&SPEAKS_FIRST.replace("app: greeter, ", "app: other, "));
+    namespace.apply(&Shell::meshed("client").manifest());
     namespace.wait("pod/client", "condition=Ready");
     let ask = "curl -sS -m 10 --cacert /var/run/secrets/kubernetes.io/serviceaccount/ca.crt \
         -H \"Authorization: Bearer $(cat /var/run/secrets/kubernetes.io/serviceaccount/token)\" \

@@ -46,3 +46,17 @@ fn every_row_is_of_a_bound_that_is_there() {
         assert!(constants(&text).any(|found| found == name), "docs/limits.md tells of {name}, which isn't in {file}");
     }
 }
+
+/// In the section of what was tried, each file that is named is followed by one of its tests.
+#[test]
+fn every_test_that_is_named_is_there() {
+    let text = fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let (_, tried) = text.split_once("## Tried").unwrap();
+    let quoted: Vec<&str> = tried.split('`').skip(1).step_by(2).collect();
+    let named: Vec<_> = quoted.windows(2).filter(|pair| pair[0].ends_with(".rs")).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for pair in named {
+        let text = fs::read_to_string(root().join("crates/proxy").join(pair[0])).unwrap();
+        assert!(text.contains(&format!("fn {}()", pair[1])), "{} has no test {}", pair[0], pair[1]);
+    }
+}

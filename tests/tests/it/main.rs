@@ -5,9 +5,12 @@
 
 mod certificates;
 mod demo;
+mod exec;
 mod fuzz_replay;
+mod host;
 mod http;
 mod lasting;
 mod limits_table;
 mod signals;
+mod supervised;
 mod tidy;

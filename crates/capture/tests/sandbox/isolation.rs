@@ -22,7 +22,24 @@ pub(crate) const ALL: &[(&str, fn())] = &[
 ];
 
 fn no_power() {
-    let code = "
+    let (ended, output) = Scene::python(NO_POWER, &[]).run();
+    assert_eq!(ended, Ended::Code(0), "{output}");
+    assert_no_power(&output);
+}
+
+/// What a program that tried [`NO_POWER`] must have said.
+pub(crate) fn assert_no_power(output: &str) {
+    assert!(!output.contains("ALLOWED"), "{output}");
+    assert!(output.matches("refused").count() >= 13, "{output}");
+    let caps = output.lines().find_map(|line| line.strip_prefix("caps ")).unwrap();
+    let expected = if geteuid().is_root() { "00000000a00405fb" } else { "0000000000000000" };
+    // {chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, sys_chroot, audit_write, setfcap}
+    assert_eq!(caps.split(' ').next(), Some(expected), "{output}");
+    assert!(caps.ends_with("0000000000000000 0000000000000000"), "{output}");
+}
+
+/// Tries to get at its sandbox, and says what was refused.
+pub(crate) const NO_POWER: &str = "
 import ctypes, os, socket, struct
 libc = ctypes.CDLL(None, use_errno=True)
 status = dict(l.split(':\\t', 1) for l in open('/proc/self/status').read().splitlines() if ':\\t' in l)
@@ -55,16 +72,6 @@ if libc.unshare(0x10000000 | 0x20000) == 0:
     refused('nested lo down', lo_down())
     refused('nested delete table', delete_table())
 ";
-    let (ended, output) = Scene::python(code, &[]).run();
-    assert_eq!(ended, Ended::Code(0), "{output}");
-    assert!(!output.contains("ALLOWED"), "{output}");
-    assert!(output.matches("refused").count() >= 13, "{output}");
-    let caps = output.lines().find_map(|line| line.strip_prefix("caps ")).unwrap();
-    let expected = if geteuid().is_root() { "00000000a00405fb" } else { "0000000000000000" };
-    // {chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, sys_chroot, audit_write, setfcap}
-    assert_eq!(caps.split(' ').next(), Some(expected), "{output}");
-    assert!(caps.ends_with("0000000000000000 0000000000000000"), "{output}");
-}
 
 fn own_processes() {
     let code =

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use weft_capture::{CaptureError, Ended, prepare};
 
 use crate::rig::{PYTHON, Scene, exists, wait_until};
+use crate::visit;
 
 pub(crate) const ALL: &[(&str, fn())] = &[
     ("exit_codes_and_signals_pass", exit_codes_and_signals),
@@ -261,7 +262,7 @@ fn hundred() {
 }
 
 /// Another process of this binary as a launcher, the leader of a process group.
-fn launcher(what: &str, code: &str) -> Child {
+pub(crate) fn launcher(what: &str, code: &str) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--launch", what]).env("CODE", code).process_group(0).current_dir("/usr");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
@@ -269,6 +270,9 @@ fn launcher(what: &str, code: &str) -> Child {
 
 /// That process's `main`: runs the python code of `$CODE` with the streams it has.
 pub(crate) fn launch(what: &str) -> ExitCode {
+    if what == "visitor" {
+        return visit::stay_with_visitor();
+    }
     let code = std::env::var("CODE").unwrap();
     let mut scene = Scene::new(&[]);
     if what == "group" {

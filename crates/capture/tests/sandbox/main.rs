@@ -10,6 +10,7 @@ mod isolation;
 mod lifetime;
 mod pod;
 mod rig;
+mod visit;
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -42,7 +43,7 @@ fn case(name: &str) -> ExitCode {
 }
 
 fn all() -> Vec<(&'static str, fn())> {
-    [cases::ALL, isolation::ALL, lifetime::ALL, pod::ALL].concat()
+    [cases::ALL, isolation::ALL, lifetime::ALL, pod::ALL, visit::ALL].concat()
 }
 
 fn run_all(filter: &str) -> ExitCode {

@@ -1,4 +1,3 @@
-use weft_mesh::TrustDomain;
 use weft_mesh::record::{Destination, Inbound, PeerAuthentication, Trust, Undeclared};
 use weft_wire::proto::google::rpc::Status;
 
@@ -348,5 +347,5 @@ fn inbound(workload: &str) -> Record {
 }
 
 fn trust(anchor: u8) -> Record {
-    Record::Trust(Trust { domain: TrustDomain::default(), anchors: vec![vec![anchor]] })
+    Record::Trust(Trust { anchors: vec![vec![anchor]], ..Trust::default() })
 }

@@ -123,7 +123,7 @@ impl Rig {
     }
 
     fn now_ready(&mut self, id: &WorkloadId, launch: LaunchId) {
-        self.plane.ready(id, launch, &mut self.mesh);
+        self.plane.note(id, (launch, Readiness::Ready), &mut self.mesh);
     }
 
     fn stream_ends(&mut self, id: &WorkloadId, launch: LaunchId) {

@@ -24,6 +24,8 @@ pub(crate) struct Spec {
     pub(crate) pid: u32,
     /// For people.
     pub(crate) command: Vec<String>,
+    /// The folder's workload that it was started for, as [`crate::supervise::Owner`] says it; or empty.
+    pub(crate) owner: String,
 }
 
 /// Why a workload can't be registered as it was described.
@@ -68,6 +70,7 @@ impl Spec {
             ports: ports(message.ports)?,
             pid: message.pid,
             command: message.command,
+            owner: message.owner,
             name,
         })
     }
@@ -82,6 +85,7 @@ impl Spec {
             ports: self.ports.iter().map(proto::Port::from).collect(),
             pid: self.pid,
             command: self.command.clone(),
+            owner: self.owner.clone(),
         }
     }
 }

@@ -153,7 +153,7 @@ fn party() -> Party {
 /// Every text of the labels.
 fn texts(labels: &mut Series) -> impl Iterator<Item = &mut String> {
     let parties = [&mut labels.source, &mut labels.destination].into_iter().flatten();
-    let parties = parties.flat_map(|p| [&mut p.workload, &mut p.namespace, &mut p.app, &mut p.principal]);
+    let parties = parties.flat_map(|p| [&mut p.workload, &mut p.namespace, &mut p.app, &mut p.principal, &mut p.kind]);
     let service = labels.service.iter_mut().flat_map(|s| [&mut s.host, &mut s.name, &mut s.namespace]);
     let route = labels.route.iter_mut().flat_map(|r| [&mut r.route, &mut r.grpc_status]);
     parties.chain(service).chain(route).chain([&mut labels.protocol, &mut labels.security, &mut labels.flag])

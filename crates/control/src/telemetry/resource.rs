@@ -1,8 +1,8 @@
 //! Golden signals and edges of what a cluster's users name: deployments, namespaces, pods and so on.
 //! Pure.
 //!
-//! What was called is told by its own proxies. Who called is told by the callers' proxies: two
-//! deployments may share an account, and a callee knows no more of its callers.
+//! What was called is told by its own proxies. Who called is told by the callers' proxies, and of those
+//! that don't tell by the callees': these know what a caller's certificate says of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -84,21 +84,18 @@ fn is_service(resource: &Resource, service: &Service) -> bool {
 /// The edges between resources of one kind, of which one at least is asked for.
 pub(crate) fn edges(counts: &[Count<'_>], asked: &Resource) -> Vec<Edge> {
     let kind = asked.kind.as_str();
-    let callers = counts.iter().filter(|count| !is_callees(count.labels));
-    let told: HashSet<_> = callers.map(|c| (principal(c.labels.source.as_ref()), callee(kind, c.labels))).collect();
+    let told = Told::by_callers(kind, counts);
     let mut edges: HashMap<Key<'_>, Meter> = HashMap::new();
     // An edge joins what is connected.
     for count in counts.iter().filter(|count| is_callees(count.labels) || !never_arrived(count.labels)) {
         let labels = count.labels;
         let Some(destination) = callee(kind, labels) else { continue };
         let identity = principal(labels.source.as_ref());
-        let source = match is_callees(labels) {
-            true if !identity.is_empty() && told.contains(&(identity, Some(destination))) => continue,
-            true => ("", ""),
-            false => match caller(kind, labels) {
-                Some(source) => source,
-                None => continue,
-            },
+        let source = match (is_callees(labels), caller(kind, labels)) {
+            (false, None) => continue,
+            (true, source) if told.includes(source, identity, destination) => continue,
+            (true, None) => ("", ""),
+            (_, Some(source)) => source,
         };
         if includes(asked, Some(source)) || includes(asked, Some(destination)) {
             let security = if is_secured(labels) { MUTUAL_TLS } else { PLAIN };
@@ -109,6 +106,35 @@ pub(crate) fn edges(counts: &[Count<'_>], asked: &Resource) -> Vec<Edge> {
     let mut edges: Vec<_> = edges.into_iter().collect();
     edges.sort_by(|(a, _), (b, _)| a.cmp(b));
     edges.into_iter().map(|(key, meter)| key.finish(kind, meter)).collect()
+}
+
+/// The edges that callers' proxies tell of: by who calls, and by its identity.
+struct Told<'a> {
+    callers: HashSet<(Spot<'a>, Spot<'a>)>,
+    identities: HashSet<(&'a str, Spot<'a>)>,
+}
+
+type Spot<'a> = (&'a str, &'a str);
+
+impl<'a> Told<'a> {
+    fn by_callers(kind: &str, counts: &[Count<'a>]) -> Self {
+        let mut told = Self { callers: HashSet::new(), identities: HashSet::new() };
+        for labels in counts.iter().map(|count| count.labels).filter(|labels| !is_callees(labels)) {
+            if let Some(destination) = callee(kind, labels) {
+                told.callers.extend(caller(kind, labels).map(|source| (source, destination)));
+                told.identities.insert((principal(labels.source.as_ref()), destination));
+            }
+        }
+        told
+    }
+
+    /// Whether an edge of which a callee tells is among them. Who isn't known better is told by its identity.
+    fn includes(&self, source: Option<Spot<'a>>, identity: &'a str, destination: Spot<'a>) -> bool {
+        match source {
+            Some(source) => self.callers.contains(&(source, destination)),
+            None => !identity.is_empty() && self.identities.contains(&(identity, destination)),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,6 +182,8 @@ fn callee<'a>(kind: &str, labels: &'a Series) -> Option<(&'a str, &'a str)> {
 fn caller<'a>(kind: &str, labels: &'a Series) -> Option<(&'a str, &'a str)> {
     let source = labels.source.as_ref()?;
     match kind {
+        // What a callee makes of an account alone is no application.
+        SERVICE if is_callees(labels) && source.kind.is_empty() => None,
         SERVICE => Some((&*source.namespace, &*source.app)).filter(|(namespace, _)| !is_unknown(namespace)),
         _ => named(kind, source),
     }

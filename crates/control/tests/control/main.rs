@@ -74,6 +74,7 @@ async fn a_proxy_is_certified_as_what_its_token_says() {
     proxy.ask(TRUST_TYPE, &["trust"]).await;
     let Record::Trust(trust) = proxy.record().await else { panic!("expected trust") };
     assert_eq!(trust.anchors.len(), 1);
+    assert!(trust.is_outside("203.0.113.7".parse().unwrap()) && !trust.is_outside("240.240.9.9".parse().unwrap()));
 
     let own: SpiffeId = web.assigned.identity.parse().unwrap();
     let other: SpiffeId = "spiffe://cluster.local/ns/default/sa/bank".parse().unwrap();
@@ -91,6 +92,7 @@ async fn a_proxy_is_certified_as_what_its_token_says() {
     let now = SystemTime::now();
     let credential = Credential::new(key, &chain, now).unwrap();
     assert_eq!(*credential.id(), own);
+    assert_eq!(credential.chain()[0].subject, "O=web, CN=web");
     assert!(credential.not_after() <= now + std::time::Duration::from_secs(61), "the shorter life counts");
     mesh.end().await;
 }
@@ -221,6 +223,7 @@ async fn workloads_outlive_the_control_plane() {
         workload: Some(proto::WorkloadSpec { name: "web".to_owned(), ..Default::default() }),
         resume: Some(web.assigned.clone()),
         ready: true,
+        unready: false,
     };
     let resumed = mesh.launch_as(again.clone()).await.unwrap();
     assert_eq!(resumed.assigned, web.assigned);
@@ -244,6 +247,7 @@ async fn a_crash_loses_nothing_that_a_launcher_knows() {
         workload: Some(proto::WorkloadSpec { name: "web".to_owned(), ..Default::default() }),
         resume: Some(web.assigned.clone()),
         ready: true,
+        unready: false,
     };
     let resumed = mesh.launch_as(again).await.unwrap();
     assert_eq!(resumed.assigned, web.assigned);

@@ -140,7 +140,7 @@ impl Plane {
     }
 
     fn trust(&self) -> Trust {
-        Trust { domain: TrustDomain::default(), anchors: self.authority.anchors() }
+        Trust { anchors: self.authority.anchors(), ..Trust::default() }
     }
 
     fn anonymous(&self) -> Arc<ClientConfig> {
@@ -221,7 +221,7 @@ impl Authenticator for Pods {
     async fn certifies(&self, claim: &Claim) -> Result<Caller, Status> {
         match (claim.token.as_deref(), claim.client.address) {
             (Some("pod-token"), Some(address)) if address.ip().is_loopback() => {
-                Ok(Caller { workload: "shop/web-1".parse().unwrap(), identity: identity("web") })
+                Ok(Caller { workload: "shop/web-1".parse().unwrap(), identity: identity("web"), bearer: None })
             }
             _ => Err(Status::unauthenticated("expected a pod's token")),
         }
@@ -231,7 +231,7 @@ impl Authenticator for Pods {
         let known = claim.workload.as_ref().and_then(|id| self.0.with(|mesh| mesh.workload(id).cloned()));
         match known {
             Some(pod) if Some(&pod.identity) == claim.client.identity.as_ref() => {
-                Ok(Caller { workload: pod.id, identity: pod.identity })
+                Ok(Caller { workload: pod.id, identity: pod.identity, bearer: None })
             }
             _ => Err(Status::unauthenticated("expected a pod's certificate")),
         }

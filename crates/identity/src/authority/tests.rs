@@ -4,8 +4,10 @@ use x509_parser::extensions::GeneralName;
 use super::*;
 use crate::credential::LeafKey;
 use crate::fixtures::{HOUR, authority, id, now};
+use crate::request::RequestError;
 
 mod brought;
+mod issued;
 
 fn csr(id: &SpiffeId) -> String {
     LeafKey::generate().unwrap().csr_pem(id).unwrap()

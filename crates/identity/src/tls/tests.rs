@@ -152,7 +152,7 @@ fn a_client_of_another_trust_domain_is_refused_unless_it_is_an_alias() {
     let caller = SpiffeId::new(&elsewhere, "shop", "web").unwrap();
     let mine = authority();
     let anchors = [mine.anchors(), other.anchors()].concat();
-    let both = Trust { domain: TrustDomain::default(), anchors };
+    let both = Trust { anchors, ..Trust::default() };
     let client = MeshTls::with_settings(credential(&other, &caller), &both, at(now())).unwrap();
     let client = client.client_config(&[id("api")], &[]);
     let done = handshake(Arc::clone(&client), side_trusting(&mine, "api", &both).server_config(&[]));
@@ -170,7 +170,7 @@ fn a_client_of_another_trust_domain_is_refused_unless_it_is_an_alias() {
 #[test]
 fn another_root_is_refused_on_either_side() {
     let (mine, other) = (authority(), authority());
-    let both = Trust { domain: TrustDomain::default(), anchors: [mine.anchors(), other.anchors()].concat() };
+    let both = Trust { anchors: [mine.anchors(), other.anchors()].concat(), ..Trust::default() };
     let server = side_trusting(&other, "api", &both).server_config(&[]);
     let done = handshake(side(&mine, "web").client_config(&[id("api")], &[]), server);
     assert_eq!(done.reasons(), (Some(Reason::UnknownIssuer), Some(Reason::PeerUnknownIssuer)));
@@ -183,7 +183,7 @@ fn another_root_is_refused_on_either_side() {
 #[test]
 fn two_anchors_admit_both_during_a_rotation() {
     let (old, new) = (authority(), authority());
-    let both = Trust { domain: TrustDomain::default(), anchors: [old.anchors(), new.anchors()].concat() };
+    let both = Trust { anchors: [old.anchors(), new.anchors()].concat(), ..Trust::default() };
     let client = side_trusting(&old, "web", &both).client_config(&[id("api")], &[]);
     assert!(handshake(client, side_trusting(&new, "api", &both).server_config(&[])).succeeded());
 }
@@ -344,7 +344,7 @@ fn no_common_protocol_and_no_tls_have_reasons_of_their_own() {
 fn a_bundle_is_taken_whole_or_not_at_all() {
     let authority = authority();
     let build = |anchors| {
-        let trust = Trust { domain: TrustDomain::default(), anchors };
+        let trust = Trust { anchors, ..Trust::default() };
         MeshTls::new(credential(&authority, &id("web")), &trust).map(|_| ()).unwrap_err()
     };
     assert_eq!(build(vec![]), TrustError::Empty);

@@ -23,12 +23,17 @@ pub enum Code {
     SchemaWarning,
     DeploymentConflictingPorts,
     InvalidApplicationUid,
+    ImageAutoWithoutInjectionWarning,
+    ImageAutoWithoutInjectionError,
+    PodsIstioProxyImageMismatchInNamespace,
+    IneffectiveSelector,
+    IneffectivePolicy,
     NegativeConditionStatus,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::ReferencedResourceNotFound,
         Self::NamespaceNotInjected,
         Self::PodMissingProxy,
@@ -43,6 +48,11 @@ impl Code {
         Self::SchemaWarning,
         Self::DeploymentConflictingPorts,
         Self::InvalidApplicationUid,
+        Self::ImageAutoWithoutInjectionWarning,
+        Self::ImageAutoWithoutInjectionError,
+        Self::PodsIstioProxyImageMismatchInNamespace,
+        Self::IneffectiveSelector,
+        Self::IneffectivePolicy,
         Self::NegativeConditionStatus,
     ];
 
@@ -69,6 +79,15 @@ impl Code {
             Self::SchemaWarning => ("IST0133", "SchemaWarning", Severity::Warning),
             Self::DeploymentConflictingPorts => ("IST0137", "DeploymentConflictingPorts", Severity::Warning),
             Self::InvalidApplicationUid => ("IST0144", "InvalidApplicationUID", Severity::Warning),
+            Self::ImageAutoWithoutInjectionWarning => {
+                ("IST0146", "ImageAutoWithoutInjectionWarning", Severity::Warning)
+            }
+            Self::ImageAutoWithoutInjectionError => ("IST0147", "ImageAutoWithoutInjectionError", Severity::Error),
+            Self::PodsIstioProxyImageMismatchInNamespace => {
+                ("IST0158", "PodsIstioProxyImageMismatchInNamespace", Severity::Warning)
+            }
+            Self::IneffectiveSelector => ("IST0166", "IneffectiveSelector", Severity::Warning),
+            Self::IneffectivePolicy => ("IST0167", "IneffectivePolicy", Severity::Warning),
             Self::NegativeConditionStatus => ("IST0171", "NegativeConditionStatus", Severity::Warning),
         }
     }

@@ -5,10 +5,14 @@ use kube::api::ListParams;
 use serde_json::Value;
 use weft_resources::{Parsed, Problem, Severity};
 
-use super::{Code, Message};
+use super::{Code, Message, Subject};
 use crate::client::ClientError;
-use crate::fetch::Kind;
+use crate::documents::documents;
+use crate::fetch::{CONFIG_MAP, Kind};
+use crate::inject::version_of;
+use crate::install::installed_values;
 use crate::model::policy::{Policy, PolicyKind};
+use crate::names::VALUES_CONFIG;
 
 /// One object.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +99,7 @@ pub fn read_file(name: &str, text: &str) -> (Vec<Object>, Vec<Message>) {
             }
         }
     }
-    let Parsed { resources, problems } = weft_resources::parse(name, text.as_bytes());
+    let Parsed { resources, problems, .. } = weft_resources::parse(name, text.as_bytes());
     for resource in resources {
         let is_it = |object: &&mut Object| {
             let meta = resource.meta();
@@ -129,22 +133,6 @@ pub(super) fn of_problem(problem: &Problem) -> Message {
     Message { code, level: problem.severity, origin, reference, message: format!("{field}{}", problem.message) }
 }
 
-/// Documents of a file, each with its first line.
-fn documents(text: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    let (mut begin, mut first, mut at) = (0, 1, 0);
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        if line.trim_end() == "---" || line.starts_with("--- ") {
-            found.push((first, &text[begin..at]));
-            (begin, first) = (at + line.len(), index + 2);
-        }
-        at += line.len();
-    }
-    found.push((first, &text[begin..]));
-    found.retain(|(_, document)| !document.trim().is_empty());
-    found
-}
-
 fn flatten(mut value: Value, reference: &str, objects: &mut Vec<Object>) {
     match value["items"].take() {
         Value::Array(items) => items.into_iter().for_each(|item| flatten(item, reference, objects)),
@@ -157,7 +145,7 @@ fn flatten(mut value: Value, reference: &str, objects: &mut Vec<Object>) {
 ///
 /// # Errors
 /// When the API server refuses or doesn't answer.
-pub async fn look(client: &Client, namespace: Option<&str>) -> Result<Vec<Object>, ClientError> {
+pub async fn look(client: &Client, namespace: Option<&str>, control_namespace: &str) -> Result<Subject, ClientError> {
     let mut objects = Vec::new();
     let params = ListParams::default();
     for (kind, is_namespaced) in KINDS {
@@ -169,7 +157,11 @@ pub async fn look(client: &Client, namespace: Option<&str>) -> Result<Vec<Object
             objects.push(Object::of_cluster(value));
         }
     }
-    Ok(objects)
+    // Who may not see how Weft is installed misses one kind of message.
+    let config = CONFIG_MAP.get(client, Some(control_namespace), VALUES_CONFIG).await.ok().flatten();
+    let values = config.as_ref().and_then(installed_values);
+    let proxy_version = values.map(|values| version_of(&values.images.proxy).to_owned());
+    Ok(Subject { objects, has_cluster: true, control_namespace: control_namespace.to_owned(), proxy_version })
 }
 
 const GROUP: &str = "security.istio.io/v1";

@@ -20,6 +20,7 @@ pub(super) fn check(objects: &[&Object], subject: &Subject, messages: &mut Vec<M
     for policy in &policies {
         if policy.namespace() != settings.root_namespace && (subject.has_cluster || !workloads.is_empty()) {
             messages.extend(without_workloads(policy, &workloads));
+            messages.extend(unguarded(policy, &workloads));
         }
         if subject.has_cluster {
             messages.extend(unknown_namespaces(policy, &namespaces));
@@ -42,19 +43,49 @@ fn matters(problem: &&Problem) -> bool {
     problem.severity > Severity::Info
 }
 
-fn without_workloads(policy: &Object, workloads: &[Workload<'_>]) -> Option<Message> {
+fn selects(policy: &Object, workload: &Workload<'_>) -> bool {
     let labels = policy.value["spec"]["selector"]["matchLabels"].as_object();
-    let own = || workloads.iter().filter(|workload| workload.namespace == policy.namespace());
-    let has = |workload: &Workload<'_>, key: &str, value: &Value| workload.labels.get(key) == value.as_str().as_ref();
-    let selects = |workload: &Workload<'_>| {
-        labels.is_none_or(|labels| labels.iter().all(|(key, value)| has(workload, key, value)))
-    };
-    let text = match (own().next().is_some(), own().any(selects)) {
+    let has = |key: &str, value: &Value| workload.labels.get(key) == value.as_str().as_ref();
+    workload.namespace == policy.namespace()
+        && labels.is_none_or(|labels| labels.iter().all(|(key, value)| has(key, value)))
+}
+
+fn without_workloads(policy: &Object, workloads: &[Workload<'_>]) -> Option<Message> {
+    let is_inhabited = workloads.iter().any(|workload| workload.namespace == policy.namespace());
+    let text = match (is_inhabited, workloads.iter().any(|workload| selects(policy, workload))) {
         (_, true) => return None,
         (false, false) => format!("there are no pods in its namespace {}", policy.namespace()),
         (true, false) => "its selector matches no pods: compare it with kubectl get pods --show-labels".to_owned(),
     };
     Some(Message::new(Code::NoMatchingWorkloadsFound, policy, text))
+}
+
+/// A policy that selects running pods, of which none has a proxy that could enforce it.
+fn unguarded(policy: &Object, workloads: &[Workload<'_>]) -> Option<Message> {
+    let runs = |workload: &&Workload<'_>| workload.runs() && selects(policy, workload);
+    let selected: Vec<&Workload<'_>> = workloads.iter().filter(runs).collect();
+    if selected.is_empty() || selected.iter().any(|workload| workload.has_proxy()) {
+        return None;
+    }
+    let gateway = selected.iter().find_map(|workload| workload.labels.get(GATEWAY_LABEL));
+    let selector = policy.value["spec"]["selector"]["matchLabels"].as_object();
+    Some(match gateway.filter(|_| selector.is_some_and(|labels| !labels.is_empty())) {
+        Some(gateway) => {
+            let text = format!(
+                "it selects the pods of the Gateway {gateway} by labels, and no proxy of the mesh stands before them: \
+                 name the Gateway in targetRefs, for whoever runs it"
+            );
+            Message::new(Code::IneffectiveSelector, policy, text)
+        }
+        None => {
+            let count = selected.len();
+            let text = format!(
+                "none of the {count} pods that it selects has a proxy, so that nothing enforces it: ask for proxies, and \
+                 restart what made the pods"
+            );
+            Message::new(Code::IneffectivePolicy, policy, text)
+        }
+    })
 }
 
 fn unknown_namespaces(policy: &Object, known: &BTreeSet<&str>) -> Vec<Message> {
@@ -79,3 +110,6 @@ fn negative_conditions(policy: &Object) -> Vec<Message> {
     };
     negative.map(message).collect()
 }
+
+/// What the controllers of Gateway API write on a gateway's pods.
+const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";

@@ -127,3 +127,54 @@ fn messages_can_be_suppressed_and_have_a_threshold() {
     let messages = analyze(&Subject { objects, ..Subject::default() });
     assert!(is_beyond(&messages, Severity::Warning) && !is_beyond(&messages, Severity::Error));
 }
+
+#[test]
+fn policies_that_nothing_enforces_are_told() {
+    let pod = |name: &str, labels: &str, more: &str| {
+        format!(
+            "---\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{{labels}}}}}\nspec: {{containers: [{{name: web}}]{more}}}\n"
+        )
+    };
+    let proxy = ", initContainers: [{name: weft-proxy}]";
+    let fine = FINE.replace("annotations: {linkerd.io/inject: enabled}", "annotations: {linkerd.io/inject: disabled}");
+    let told = |pods: &[String]| applied(&[("", &format!("{fine}{}", pods.concat()))]);
+    assert_eq!(told(&[pod("a", "app: web", ""), pod("b", "app: web", proxy)]), [""; 0]);
+    insta::assert_debug_snapshot!([
+        told(&[pod("a", "app: web", ""), pod("b", "app: web", "")]),
+        told(&[pod("a", "app: web, gateway.networking.k8s.io/gateway-name: door", "")]),
+    ], @r#"
+    [
+        [
+            "Warning [IST0167] (AuthorizationPolicy web.shop) none of the 2 pods that it selects has a proxy, so that nothing enforces it: ask for proxies, and restart what made the pods",
+        ],
+        [
+            "Warning [IST0166] (AuthorizationPolicy web.shop) it selects the pods of the Gateway door by labels, and no proxy of the mesh stands before them: name the Gateway in targetRefs, for whoever runs it",
+        ],
+    ]
+    "#);
+}
+
+#[test]
+fn images_and_proxies_that_are_others_are_told() {
+    let auto = FINE.replace("containers: [{name: web}]", "containers: [{name: web, image: auto}]");
+    let pod = "---\nkind: Pod\nmetadata: {name: old, namespace: shop, labels: {app: web}, annotations: {weft.io/proxy-version: 0.0.1}}\nspec: {containers: [{name: web, image: auto}], initContainers: [{name: weft-proxy}]}\n";
+    let subject = Subject { has_cluster: true, proxy_version: Some("0.1.0".to_owned()), ..Subject::default() };
+    insta::assert_debug_snapshot!(lines(&[("", &format!("{auto}{pod}"))], subject), @r#"
+    [
+        "Error [IST0147] (Pod old.shop) the container web has the image auto, which Weft's injector doesn't replace: name an image",
+        "Warning [IST0146] (Deployment web.shop) the container web has the image auto, which Weft's injector doesn't replace: name an image",
+        "Warning [IST0158] (Namespace shop) the proxies of old are of another version than 0.1.0, which the injector gives: restart them",
+    ]
+    "#);
+}
+
+/// docs/kubernetes-debugging.md has a row for each code.
+#[test]
+fn each_code_is_documented() {
+    let page = include_str!("../../../../docs/kubernetes-debugging.md");
+    for code in Code::ALL {
+        let (number, _, severity) = code.describe();
+        let row = format!("| {number} {} |", format!("{severity:?}").to_lowercase());
+        assert!(page.contains(&row), "{row}");
+    }
+}

@@ -8,8 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use super::{Code, Message, Object, Subject};
-use crate::inject::{Candidate, NamespaceMarks, Verdict, decide};
-use crate::names::PROXY_CONTAINER;
+use crate::inject::{Candidate, NamespaceMarks, PROXY_VERSION, Verdict, decide, has_proxy};
+use crate::names::{PROXY_CONTAINER, PROXY_USER};
+use crate::words::few;
 
 /// What runs, or would with its template applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,18 @@ pub(super) struct Workload<'o> {
     pub(super) labels: BTreeMap<&'o str, &'o str>,
     object: &'o Object,
     pod: &'o Value,
+}
+
+impl Workload<'_> {
+    /// Whether it is a pod of the cluster.
+    pub(super) fn runs(&self) -> bool {
+        self.object.kind() == "Pod" && self.object.reference.is_empty()
+    }
+
+    /// Whether a proxy of the mesh stands in it.
+    pub(super) fn has_proxy(&self) -> bool {
+        has_proxy(self.pod)
+    }
 }
 
 /// Every pod that hasn't ended, and every template of pods.
@@ -49,8 +62,12 @@ pub(super) fn check(objects: &[&Object], subject: &Subject, messages: &mut Vec<M
     for workload in workloads(objects) {
         messages.extend(ineffective(&workload, &namespaces, &subject.control_namespace));
         messages.extend(proxys_user(&workload));
+        messages.extend(automatic_image(&workload));
     }
     messages.extend(objects.iter().flat_map(|object| misplaced(object)));
+    if let Some(version) = &subject.proxy_version {
+        messages.extend(other_versions(objects, version));
+    }
     let missing = |object: &&Object| without_proxy(object, &namespaces, &subject.control_namespace);
     messages.extend(objects.iter().filter_map(missing));
 }
@@ -123,13 +140,47 @@ fn proxys_user(workload: &Workload<'_>) -> Vec<Message> {
         let text = format!("the container {name} runs as the proxy's user {PROXY_USER}: its calls pass the mesh by");
         Message::new(Code::InvalidApplicationUid, workload.object, text)
     };
-    others.filter(|container| user(container) == Some(PROXY_USER)).map(message).collect()
+    others.filter(|container| user(container) == Some(PROXY_USER.into())).map(message).collect()
+}
+
+/// Istio's injector puts its own image in place of `auto`; Weft's has none for programs.
+fn automatic_image(workload: &Workload<'_>) -> Vec<Message> {
+    let code = match workload.object.kind() {
+        "Pod" => Code::ImageAutoWithoutInjectionError,
+        _ => Code::ImageAutoWithoutInjectionWarning,
+    };
+    let containers = workload.pod["spec"]["containers"].as_array().into_iter().flatten();
+    let message = |container: &Value| {
+        let name = container["name"].as_str().unwrap_or_default();
+        let text =
+            format!("the container {name} has the image auto, which Weft's injector doesn't replace: name an image");
+        Message::new(code, workload.object, text)
+    };
+    containers.filter(|container| container["image"] == "auto").map(message).collect()
+}
+
+/// For each namespace its running pods whose proxies are of another version than the injector gives.
+fn other_versions(objects: &[&Object], version: &str) -> Vec<Message> {
+    let pods = workloads(objects);
+    let is_other = |pod: &&Workload<'_>| {
+        let given = pod.pod["metadata"]["annotations"][PROXY_VERSION].as_str();
+        pod.runs() && pod.has_proxy() && given != Some(version)
+    };
+    let message = |namespace: &&&Object| {
+        let others = pods.iter().filter(|pod| pod.namespace == namespace.name()).filter(is_other);
+        let names: Vec<String> = others.map(|pod| pod.object.name().to_owned()).collect();
+        let text = format!(
+            "the proxies of {} are of another version than {version}, which the injector gives: restart them",
+            few(&names)
+        );
+        (!names.is_empty()).then(|| Message::new(Code::PodsIstioProxyImageMismatchInNamespace, namespace, text))
+    };
+    objects.iter().filter(|object| object.kind() == "Namespace").filter_map(|object| message(&object)).collect()
 }
 
 fn metadata(object: &Object) -> ObjectMeta {
     serde_json::from_value(object.value["metadata"].clone()).unwrap_or_default()
 }
 
-const PROXY_USER: u64 = 2102;
 const PODS_ALONE: [&str; 3] = ["linkerd.io/inject", "weft.io/inject", "sidecar.istio.io/inject"];
 const PREFIXES: [&str; 4] = ["config.linkerd.io/", "sidecar.istio.io/", "traffic.sidecar.istio.io/", "proxy.istio.io/"];

@@ -4,11 +4,12 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use super::observed::{Asked, Observed, Seen, Unseen};
-use super::report::{Finding, Problem, Report, few};
+use super::report::{Finding, Problem, Report};
 use super::{Stop, kubernetes, rights};
-use crate::client::{is_ready, what_hinders};
 use crate::crds::{DEFINITIONS, missing_versions};
 use crate::names::CONTROLLER;
+use crate::pods::{is_ready, what_hinders};
+use crate::words::few;
 
 /// The resource definitions alone.
 pub(super) fn definitions(seen: &Observed, report: &mut Report) {

@@ -7,10 +7,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::control_plane::{name, unread};
 use super::observed::{Asked, Observed, Scope};
-use super::report::{Finding, Problem, Report, few};
-use crate::inject::{Candidate, NamespaceMarks, is_meshed as is_in_mesh};
-use crate::install::VERSION;
+use super::report::{Finding, Problem, Report};
+use crate::inject::{
+    Candidate, NamespaceMarks, PROXY_VERSION, SECURITY_KEY, is_meshed as is_in_mesh, refusing_level, version_of,
+};
 use crate::names::PROXY_CONTAINER;
+use crate::pods::{is_meshed, is_running};
+use crate::words::few;
 
 /// The pods of the mesh; in the scope of proxies, also whether these serve.
 pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
@@ -35,8 +38,15 @@ pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
     }
     report.check("pods that should have a proxy have one", Finding::warns_if(without_proxy(seen)));
     report.check("meshed namespaces admit the proxy's init container", Finding::warns_if(too_secure(seen)));
-    report.check("data plane is up-to-date", Finding::warns_if(versions(seen, asked)));
+    let expected =
+        asked.expected_version.clone().unwrap_or_else(|| version_of(&seen.installed_values().images.proxy).to_owned());
+    let hint = "restart them: kubectl rollout restart -n NAMESPACE deploy";
+    report.check("data plane is up-to-date", Finding::warns_if(versions(seen, &expected, hint)));
+    let hint = "use the weft of their version, or weft install | kubectl apply -f - and restart them";
+    report.check("data plane and cli versions match", Finding::warns_if(versions(seen, &seen.version, hint)));
     misplaced(seen, report);
+    super::ports::opaque(seen, report);
+    super::network::addresses(seen, report);
 }
 
 /// Pods that the injector would give a proxy if they were made now.
@@ -57,11 +67,9 @@ fn without_proxy(seen: &Observed) -> Option<Problem> {
 
 /// Namespaces in the mesh whose pods would be refused: redirection needs NET_ADMIN in an init container.
 fn too_secure(seen: &Observed) -> Option<Problem> {
-    let level = |marks: &NamespaceMarks| marks.marks.labels.get(SECURITY_KEY).cloned();
-    let refuses = |marks: &NamespaceMarks| level(marks).is_some_and(|level| level != "privileged");
-    let wrong = namespaces(seen).filter(|marks| is_in_mesh(marks, &seen.namespace) && refuses(marks));
+    let meshed = namespaces(seen).filter(|marks| is_in_mesh(marks, &seen.namespace));
     let wrong: Vec<String> =
-        wrong.map(|marks| format!("{} ({})", marks.name, level(&marks).unwrap_or_default())).collect();
+        meshed.filter_map(|marks| Some(format!("{} ({})", marks.name, refusing_level(&marks)?))).collect();
     (!wrong.is_empty()).then(|| {
         let error = format!("the Pod Security level refuses weft-init's NET_ADMIN in {}", few(&wrong));
         Problem::new(error, format!("label them {SECURITY_KEY}=privileged"))
@@ -116,24 +124,18 @@ fn sections(text: &str) -> Vec<&str> {
     text.split_inclusive("-----END CERTIFICATE-----").map(str::trim).filter(|section| !section.is_empty()).collect()
 }
 
-/// A proxy's version is its image's tag: it should be what the injector gives now.
-fn versions(seen: &Observed, asked: &Asked) -> Option<Problem> {
-    let image = seen.installed_values().images.proxy;
-    let tagged = image.rsplit('/').next().unwrap_or_default();
-    let installed = tagged.split_once(':').map_or(VERSION, |(_, tag)| tag);
-    let expected = asked.expected_version.as_deref().unwrap_or(installed);
+/// Proxies of another version than this one.
+fn versions(seen: &Observed, expected: &str, hint: &str) -> Option<Problem> {
     let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for pod in seen.pods.iter().flatten().filter(|pod| is_meshed(pod) && is_running(pod)) {
-        let version = pod.metadata.annotations.as_ref().and_then(|all| all.get(VERSION_KEY));
+        let version = pod.metadata.annotations.as_ref().and_then(|all| all.get(PROXY_VERSION));
         let version = version.map_or("unknown", String::as_str);
         if version != expected {
             others.entry(version).or_default().push(name(pod));
         }
     }
     let told: Vec<String> = others.iter().map(|(version, pods)| format!("{} run {version}", few(pods))).collect();
-    (!told.is_empty()).then(|| {
-        Problem::new(format!("{expected} is expected; {}", told.join("; ")), "restart them: kubectl rollout restart")
-    })
+    (!told.is_empty()).then(|| Problem::new(format!("{expected} is expected; {}", told.join("; ")), hint))
 }
 
 /// Marks that stand where nothing reads them.
@@ -172,18 +174,6 @@ fn full_name(metadata: &ObjectMeta) -> String {
     metadata.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
-/// Whether a pod is in the mesh.
-pub(super) fn is_meshed(pod: &Pod) -> bool {
-    let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-    containers.into_iter().any(|container| container.name == PROXY_CONTAINER)
-}
-
-/// Whether a pod hasn't ended.
-pub(super) fn is_running(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed"))
-}
-
 fn proxy_is_ready(pod: &Pod) -> bool {
     let statuses = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
     statuses.into_iter().any(|status| status.name == PROXY_CONTAINER && status.ready)
@@ -197,7 +187,3 @@ fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
 
 /// The only setting of Linkerd's that is a label: it keeps its webhooks out of a namespace.
 const LINKERDS_LABEL: &str = "config.linkerd.io/admission-webhooks";
-/// The Pod Security level that a namespace enforces.
-const SECURITY_KEY: &str = "pod-security.kubernetes.io/enforce";
-/// What the injector writes onto a pod.
-const VERSION_KEY: &str = "weft.io/proxy-version";

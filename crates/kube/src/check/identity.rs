@@ -12,9 +12,9 @@ use weft_mesh::TrustDomain;
 use super::control_plane::unread;
 use super::observed::{Observed, Unseen};
 use super::report::{Finding, Problem, Report};
-use crate::client::is_ready;
 use crate::issuer::{IssuerSecret, Written, settle};
-use crate::names::{ANCHORS_CONFIG, CONTROLLER, ISSUER_SECRET, ROOT_SECRET};
+use crate::names::{ANCHORS_CONFIG, CONTROLLER, ISSUER_SECRET};
+use crate::pods::is_ready;
 
 /// Both, and how they fit.
 pub(super) fn authority(seen: &Observed, report: &mut Report) {
@@ -27,12 +27,14 @@ pub(super) fn authority(seen: &Observed, report: &mut Report) {
     };
     report.check("certificate config is valid", config);
     if let Ok((_, anchors)) = &anchors {
+        keys("trust anchors are", anchors, MEND_ANCHORS, report);
         dates(("trust anchors are", "their"), anchors, MEND_ANCHORS, seen, report);
     }
     let Ok((secret, issuer)) = issuer else { return };
+    keys("issuer cert is", std::slice::from_ref(&issuer), &mend_issuer(seen), report);
     let holds = dates(("issuer cert is", "its"), std::slice::from_ref(&issuer), &mend_issuer(seen), seen, report);
     if let (true, Ok((bundle, _))) = (holds, anchors) {
-        let written = Written { issuer: Some(secret), anchors: Some(bundle) };
+        let written = Written { issuer: Ok(secret), anchors: Some(bundle) };
         let settled = settle(&written, &trust_domain(seen), moment(seen.clock()));
         let problem = settled.err().map(|error| Problem::new(error.to_string(), mend_issuer(seen)));
         report.check("issuer cert fits its key and is issued by the trust anchor", Finding::fails_if(problem));
@@ -42,6 +44,19 @@ pub(super) fn authority(seen: &Observed, report: &mut Report) {
 /// The installed one; what is installed was checked when it was printed.
 fn trust_domain(seen: &Observed) -> TrustDomain {
     seen.installed_values().trust_domain.parse().unwrap_or_default()
+}
+
+/// Whether proxies can verify what these certificates' keys have signed.
+fn keys(what: &str, certificates: &[Certificate], mend: &str, report: &mut Report) {
+    let wrong = certificates.iter().find(|certificate| !certificate.key.is_supported());
+    let problem = wrong.map(|certificate| {
+        let error = format!(
+            "{:?} has a key of {}; proxies know ECDSA (P-256, P-384, P-521), Ed25519, and RSA from 2048 bits on",
+            certificate.subject, certificate.key
+        );
+        Problem::new(error, mend)
+    });
+    report.check(format!("{what} using supported crypto algorithm"), Finding::fails_if(problem));
 }
 
 /// Two lines: whether certificates hold now, which is returned, and whether they do for a while.
@@ -119,32 +134,24 @@ fn issuer(seen: &Observed) -> Result<(IssuerSecret, Certificate), Finding> {
     Ok((secret, issuer))
 }
 
-/// The controller makes what is absent as it starts, and not later: nobody is to lose a root unseen.
+/// The controller makes what is absent within seconds, unless it would need another root for it.
 fn not_made(seen: &Observed, error: &str) -> Finding {
-    let runs = seen.controllers.iter().flatten().any(is_ready);
-    match runs {
-        true => Finding::Fails(Problem::new(error, format!("let the controller make it: {}", restart(seen)))),
-        false => {
-            let hint = format!(
-                "the controller makes it; see its log: kubectl -n {} logs deployment/{CONTROLLER}",
-                seen.namespace
-            );
-            Finding::Waits(Problem::new(error, hint))
-        }
+    let log = format!("its log: kubectl -n {} logs deployment/{CONTROLLER}", seen.namespace);
+    match seen.controllers.iter().flatten().any(is_ready) {
+        true => Finding::Fails(Problem::new(
+            error,
+            format!("bring back what was there; why the controller doesn't says {log}"),
+        )),
+        false => Finding::Waits(Problem::new(error, format!("the controller makes it; see {log}"))),
     }
 }
 
 fn mend_issuer(seen: &Observed) -> String {
     format!(
-        "bring a whole one (tls.crt, tls.key), or let the controller make one: kubectl -n {} delete secret \
-         {ISSUER_SECRET} (and {ROOT_SECRET}, if that has expired); {}",
+        "bring a whole one (tls.crt with what is between it and its root, tls.key), or let the controller make one of its root: kubectl -n {} delete secret \
+         {ISSUER_SECRET}",
         seen.namespace,
-        restart(seen)
     )
-}
-
-fn restart(seen: &Observed) -> String {
-    format!("kubectl -n {} rollout restart deployment/{CONTROLLER}", seen.namespace)
 }
 
 /// Every certificate of a text in PEM; at least one.

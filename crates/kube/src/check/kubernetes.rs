@@ -2,7 +2,8 @@
 
 use super::Stop;
 use super::observed::{Observed, Right, Unseen};
-use super::report::{Finding, Problem, Report, few};
+use super::report::{Finding, Problem, Report};
+use crate::words::few;
 
 /// Whether there is an API to ask.
 pub(super) fn api(seen: &Observed, report: &mut Report) -> Result<(), Stop> {

@@ -20,6 +20,7 @@ use crate::install::{Plan, RootNamespace, Values, manifests};
 use crate::names::{
     ANCHORS_CONFIG, CONTROLLER, CONTROLLER_SELECTOR, ISSUER_SECRET, PROXY_CONTAINER, VALUES_CONFIG, WEBHOOK_SECRET,
 };
+use crate::pods::is_meshed;
 
 /// Sees what the asked checks judge. What can't be seen is noted as that.
 pub async fn look(client: &Client, namespace: &str, asked: &Asked) -> Observed {
@@ -178,7 +179,7 @@ async fn reach(client: &Client) -> Reach {
         Err(error) => return Reach::Unknown(error.to_string()),
     };
     match pods.create(&PostParams { dry_run: true, ..PostParams::default() }, &pod).await {
-        Ok(pod) if super::data_plane::is_meshed(&pod) => Reach::Injected,
+        Ok(pod) if is_meshed(&pod) => Reach::Injected,
         Ok(_) => Reach::NotInjected,
         Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
             Reach::Failed(status.message.clone())

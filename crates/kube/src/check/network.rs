@@ -2,6 +2,7 @@
 //! policy allows gets through.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::{
@@ -10,11 +11,14 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use weft_compile::Settings;
+
 use super::control_plane::{name, unread};
-use super::data_plane::{is_meshed, is_running};
 use super::observed::Observed;
-use super::report::{Finding, Problem, Report, few};
+use super::report::{Finding, Problem, Report};
 use crate::names::{MESH_PORT, PROXIES_PORT, WEBHOOKS_PORT};
+use crate::pods::{is_meshed, is_running};
+use crate::words::few;
 
 /// Whether pods of the mesh reach each other and the controller, as far as policies tell.
 pub(super) fn policies(seen: &Observed, report: &mut Report) {
@@ -61,6 +65,34 @@ pub(super) fn policies(seen: &Observed, report: &mut Report) {
     let closed: Vec<String> = controllers.filter_map(|pod| closed(policies, pod, Way::In(WEBHOOKS_PORT))).collect();
     let problem = (!closed.is_empty()).then(|| Problem::new(few(&closed), "allow TCP 15017 in, from the API server"));
     report.check("the webhooks' port 15017 is open into the controller", Finding::warns_if(problem));
+}
+
+/// Whether all pods and nodes' pod ranges lie in what Linkerd's `cluster-…` policies take for the cluster: who
+/// calls from elsewhere counts as somebody outside.
+pub(super) fn addresses(seen: &Observed, report: &mut Report) {
+    let networks = Settings::default().cluster_networks;
+    let is_inside = |text: &str| {
+        let address = text.split('/').next().unwrap_or_default().parse();
+        address.is_ok_and(|address: IpAddr| networks.iter().any(|network| network.contains(address)))
+    };
+    let own_network = |pod: &&Pod| pod.spec.as_ref().is_some_and(|spec| spec.host_network != Some(true));
+    let addresses = |pod: &Pod| {
+        pod.status.iter().flat_map(|status| status.pod_ips.iter().flatten()).map(|ip| ip.ip.clone()).collect::<Vec<_>>()
+    };
+    let outside =
+        |pod: &Pod| addresses(pod).into_iter().find(|ip| !is_inside(ip)).map(|ip| format!("{} has {ip}", name(pod)));
+    let pods = seen.pods.iter().flatten().filter(own_network).filter_map(outside);
+    let ranges = seen.nodes.iter().flatten().filter_map(|node| {
+        let ranges = node.spec.as_ref()?.pod_cidrs.as_ref()?;
+        let range = ranges.iter().find(|range| !is_inside(range))?;
+        Some(format!("the node {} gives {range}", node.metadata.name.as_deref().unwrap_or_default()))
+    });
+    let wrong: Vec<String> = pods.chain(ranges).collect();
+    let problem = (!wrong.is_empty()).then(|| {
+        let hint = "the policies cluster-unauthenticated and cluster-authenticated refuse them: use all-authenticated";
+        Problem::new(format!("outside of the private networks: {}", few(&wrong)), hint)
+    });
+    report.check("cluster networks contain all pods", Finding::warns_if(problem));
 }
 
 /// A direction and a TCP port; out of a pod, also the namespace that must be reached.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::client::ClientError;
 use crate::install::{Setting, Values};
 use crate::names::VALUES_CONFIG;
+use crate::pods::is_ready;
 
 /// Which checks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +129,8 @@ pub struct Observed {
     pub deployment: Seen<Deployment>,
     /// The controller's pods.
     pub controllers: Seen<Vec<Pod>>,
+    /// What the controller itself says is wrong, a line for each.
+    pub problems: Seen<Vec<String>>,
     /// Whether the API server reaches the injector.
     pub reach: Reach,
     /// All namespaces.
@@ -161,12 +164,18 @@ impl Observed {
             webhook_certificate: Err(Unseen::NotAsked),
             deployment: Err(Unseen::NotAsked),
             controllers: Err(Unseen::NotAsked),
+            problems: Err(Unseen::NotAsked),
             reach: Reach::Unknown(Unseen::NotAsked.to_string()),
             namespaces: Err(Unseen::NotAsked),
             pods: Err(Unseen::NotAsked),
             services: Err(Unseen::NotAsked),
             network_policies: Err(Unseen::NotAsked),
         }
+    }
+
+    /// Whether there is a controller that can be asked.
+    pub fn runs(&self) -> bool {
+        self.controllers.iter().flatten().any(is_ready)
     }
 
     /// The values that are installed, else the defaults.

@@ -156,13 +156,3 @@ impl Serialize for Check {
         check.end()
     }
 }
-
-/// A few names, and how many more.
-pub(super) fn few(names: &[String]) -> String {
-    const FEW: usize = 3;
-    let shown = names.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(FEW) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}

@@ -375,6 +375,7 @@ fn other_versions_warn() {
         [
             format!("warning control plane and cli versions match: the control plane is 0.0.2, this weft is {version}"),
             format!("warning data plane is up-to-date: {version} is expected; shop/old run 0.0.1"),
+            format!("warning data plane and cli versions match: {version} is expected; shop/old run 0.0.1"),
         ]
     );
     let expected = Asked { expected_version: Some("9.9.9".to_owned()), ..asked(Scope::Installed) };
@@ -527,4 +528,110 @@ fn the_json_form_is_linkerds() {
     let last = &report["categories"][2]["checks"][0];
     assert_eq!(last["result"], "error");
     assert!(last["hint"].is_string() && last["error"].is_string());
+}
+
+#[test]
+fn what_the_controller_says_is_told_line_by_line() {
+    let said = |lines: &[&str]| {
+        let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        after(|seen| seen.problems = Ok(lines))
+    };
+    assert_eq!(said(&[]), [""; 0]);
+    assert_eq!(
+        said(&[
+            "AuthorizationPolicy shop/web: spec.rulez: expected a known field",
+            "PeerAuthentication shop/a: warning: the same as b",
+            "Pods: no right to list them",
+            "the proxy of shop/web-1 refused the record inbound: too long",
+        ]),
+        [
+            "error control plane is content with AuthorizationPolicy shop/web: spec.rulez: expected a known field",
+            "warning control plane is content with PeerAuthentication shop/a: the same as b",
+            "error control plane is content with Pods: no right to list them",
+            "error control plane is content with the proxy of shop/web-1 refused the record inbound: too long",
+        ]
+    );
+    assert_eq!(
+        after(|seen| seen.problems = Err(Unseen::Failed("forward: no right".to_owned()))),
+        ["warning control plane can be asked: forward: no right"]
+    );
+}
+
+#[test]
+fn keys_that_no_proxy_verifies_fail() {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let good = params.clone().self_signed(&key).unwrap().pem();
+    let found = |pem: &str| {
+        let anchors = Ok(read(json!({"metadata": {}, "data": {"ca.crt": pem}})));
+        let told = after(|seen| seen.anchors = anchors);
+        told.into_iter().filter(|line| line.contains("crypto algorithm")).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&good), [""; 0]);
+    let weak = include_str!("tests/rsa1024.pem");
+    assert_eq!(
+        found(weak),
+        [
+            "error trust anchors are using supported crypto algorithm: \"CN=weak\" has a key of RSA with 1024 bits; proxies \
+          know ECDSA (P-256, P-384, P-521), Ed25519, and RSA from 2048 bits on"
+        ]
+    );
+}
+
+#[test]
+fn opaque_ports_are_compared_between_service_pod_and_namespace() {
+    let opaque = |list: &str| json!({"config.linkerd.io/opaque-ports": list});
+    let told = |service: Value, pod: Value, namespace: Value| {
+        after(|seen| {
+            let mut meshed = meshed("shop", "db-0", json!({"app": "db"}));
+            meshed["metadata"]["annotations"].as_object_mut().unwrap().extend(pod.as_object().unwrap().clone());
+            meshed["spec"]["containers"] = json!([{"name": "db", "ports": [{"containerPort": 5432, "name": "pg"}]}]);
+            seen.pods = Ok(vec![read(meshed)]);
+            seen.services = Ok(vec![read(json!({
+                "metadata": {"name": "db", "namespace": "shop", "annotations": service},
+                "spec": {"selector": {"app": "db"}, "ports": [{"port": 15432, "targetPort": "pg"}, {"port": 53, "protocol": "UDP"}]},
+            }))]);
+            seen.namespaces.as_mut().unwrap()[0].metadata.annotations.as_mut().unwrap().extend(
+                namespace
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())),
+            );
+        })
+    };
+    let none = || json!({});
+    assert_eq!(told(none(), none(), none()), [""; 0]);
+    assert_eq!(told(opaque("15432"), opaque("pg"), none()), [""; 0]);
+    assert_eq!(told(none(), none(), opaque("15432,5432")), [""; 0]);
+    assert_eq!(
+        told(opaque("15432"), none(), none()),
+        [
+            "warning opaque ports are properly annotated: the Service db says that 15432 is opaque, shop/db-0 doesn't of 5432"
+        ]
+    );
+    assert_eq!(
+        told(none(), none(), opaque("5432")),
+        [
+            "warning opaque ports are properly annotated: shop/db-0 says that 5432 is opaque, the Service db doesn't of 15432"
+        ]
+    );
+}
+
+#[test]
+fn pods_beyond_the_clusters_networks_are_told() {
+    let found = after(|seen| {
+        let mut pod = meshed("shop", "far", json!({}));
+        pod["status"]["podIPs"] = json!([{"ip": "10.1.2.3"}, {"ip": "2001:db8::1"}]);
+        seen.pods = Ok(vec![read(pod)]);
+        seen.nodes.as_mut().unwrap()[0].spec = Some(read(json!({"podCIDRs": ["10.244.0.0/24", "203.0.113.0/24"]})));
+    });
+    assert_eq!(
+        found,
+        [
+            "warning cluster networks contain all pods: outside of the private networks: shop/far has 2001:db8::1, the node n1 \
+          gives 203.0.113.0/24"
+        ]
+    );
 }

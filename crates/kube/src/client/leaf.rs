@@ -7,7 +7,8 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::error::{ClientError, failed};
-use crate::names::{MESH_PORT, PROXY_CONTAINER};
+use crate::names::MESH_PORT;
+use crate::pods::is_meshed;
 
 /// Names of the meshed pods of a namespace that labels select, in the API's form.
 ///
@@ -41,11 +42,6 @@ pub async fn leaf(client: &Client, namespace: &str, pod: &str) -> Result<Vec<u8>
     let (_, session) = connected.get_ref();
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
     leaf.map(|leaf| leaf.to_vec()).ok_or_else(|| refused("its proxy showed none".to_owned()))
-}
-
-fn is_meshed(pod: &Pod) -> bool {
-    let spec = pod.spec.as_ref();
-    spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()).any(|init| init.name == PROXY_CONTAINER)
 }
 
 /// rustls wants a name; none is sent, and none is checked.

@@ -25,6 +25,8 @@ enum Stage {
     /// These haven't been listed yet.
     Listing(String),
     Listed,
+    /// The mesh can be served; the webhooks not yet.
+    Signing,
     Serving,
 }
 
@@ -41,7 +43,7 @@ impl Health {
             let next = match (&stage, what) {
                 (Stage::Listing(_), Some(what)) => Stage::Listing(what),
                 (Stage::Listing(_), None) => Stage::Listed,
-                (Stage::Listed | Stage::Serving, _) => return false,
+                (Stage::Listed | Stage::Signing | Stage::Serving, _) => return false,
             };
             *stage = next;
             true
@@ -52,6 +54,11 @@ impl Health {
     pub(crate) async fn listed(&self) {
         // The sender lives in `self`: it can't be gone.
         let _ = self.0.stage.subscribe().wait_for(|stage| !matches!(stage, Stage::Listing(_))).await;
+    }
+
+    /// An issuer can sign.
+    pub(crate) fn signs(&self) {
+        self.0.stage.send_replace(Stage::Signing);
     }
 
     /// It serves from now on.
@@ -87,6 +94,7 @@ impl Health {
             Stage::Serving => return Ok(()),
             Stage::Listing(what) => format!("{what} to be listed"),
             Stage::Listed => "an issuer that can sign".to_owned(),
+            Stage::Signing => "the webhooks' certificate".to_owned(),
         };
         let troubles = self.0.troubles.borrow();
         let lines: Vec<String> = troubles.iter().map(|(what, reason)| format!("{what}: {reason}\n")).collect();
@@ -122,6 +130,8 @@ mod tests {
         assert!(health.mended("Pods") && !health.mended("Pods"));
         health.unlisted(None);
         assert!(health.ready().unwrap_err().contains("an issuer"));
+        health.signs();
+        assert!(health.ready().unwrap_err().contains("webhooks"));
         health.serves();
         health.unlisted(Some("Pods".into()));
         health.broken("Pods", "no right".into());

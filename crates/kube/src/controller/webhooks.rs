@@ -5,15 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kube::Client;
-use pem::{EncodeConfig, LineEnding, Pem};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::warn;
 use weft_control::{Shared, Signing};
-use weft_identity::Authority;
 
 use super::Config;
 use super::health::Health;
 use crate::inject;
+use crate::issuer::bundle;
 use crate::model::Name;
 use crate::names::{CONTROLLER, PROXIES_PORT};
 use crate::watched::Watched;
@@ -31,53 +30,69 @@ pub(crate) struct Webhooks {
 }
 
 impl Webhooks {
-    /// Serves until everything ends.
-    pub(crate) async fn run(self) {
+    /// Serves until everything ends, and until what was asked by then is answered. `served` is told as
+    /// soon as whoever asks is answered, and dropped where that can't be.
+    pub(crate) async fn run(mut self, served: oneshot::Sender<()>) {
         let ending = self.shared.clone();
+        let mut changes = self.watched.changes();
+        let first = tokio::select! {
+            first = self.first(&mut changes) => first,
+            () = ending.ending() => return,
+        };
+        let (configs, config) = watch::channel(Arc::new(first));
+        let settings = Settings { namespace: self.config.namespace.clone(), address: self.config.listen.webhooks };
+        let bound = webhook::Webhooks::bind(self.client.clone(), settings, config, Arc::clone(&self.metrics)).await;
+        let webhooks = match bound {
+            Ok(webhooks) => webhooks,
+            Err(error) => {
+                warn!(%error, "the webhooks are not served");
+                self.health.broken(WEBHOOKS, error.to_string());
+                return;
+            }
+        };
+        let certified = webhooks.certified();
+        let tell = async move {
+            certified.await;
+            // Who doesn't wait any more needn't know.
+            let _ = served.send(());
+            std::future::pending::<()>().await
+        };
         tokio::select! {
-            () = self.serve() => {}
-            () = ending.ending() => {}
+            () = webhooks.run(ending.ending()) => {}
+            () = tell => {}
+            () = self.follow(changes, configs) => {}
         }
     }
 
-    async fn serve(mut self) {
-        let mut changes = self.watched.changes();
-        let first = loop {
+    /// What proxies are told first, once it is known.
+    async fn first(&mut self, changes: &mut watch::Receiver<()>) -> inject::Config {
+        loop {
             match self.current() {
-                Some(config) => break config,
+                Some(config) => {
+                    self.health.mended(WEBHOOKS);
+                    return config;
+                }
                 None => {
                     self.health.broken(WEBHOOKS, format!("expected the Service {CONTROLLER}, found no address of it"))
                 }
             };
+            self.changed(changes).await;
+        }
+    }
+
+    /// Keeps what proxies are told, for ever.
+    async fn follow(&mut self, mut changes: watch::Receiver<()>, configs: watch::Sender<Arc<inject::Config>>) {
+        loop {
             self.changed(&mut changes).await;
-        };
-        self.health.mended(WEBHOOKS);
-        let (configs, config) = watch::channel(Arc::new(first));
-        // It isn't ended by word: it is dropped.
-        let (_ends, ended) = watch::channel(false);
-        let settings = Settings { namespace: self.config.namespace.clone(), address: self.config.listen.webhooks };
-        let served = webhook::serve(self.client.clone(), settings, config, Arc::clone(&self.metrics), ended);
-        let health = self.health.clone();
-        let follow = async {
-            loop {
-                self.changed(&mut changes).await;
-                if let Some(current) = self.current() {
-                    configs.send_if_modified(|known| {
-                        let is_new = **known != current;
-                        if is_new {
-                            *known = Arc::new(current);
-                        }
-                        is_new
-                    });
-                }
+            if let Some(current) = self.current() {
+                configs.send_if_modified(|known| {
+                    let is_new = **known != current;
+                    if is_new {
+                        *known = Arc::new(current);
+                    }
+                    is_new
+                });
             }
-        };
-        tokio::select! {
-            Err(error) = served => {
-                warn!(%error, "the webhooks are not served");
-                health.broken(WEBHOOKS, error.to_string());
-            }
-            () = follow => {}
         }
     }
 
@@ -103,20 +118,11 @@ impl Webhooks {
             proxy_image: config.proxies.image.clone(),
             image_pull_policy: config.proxies.image_pull_policy.clone(),
             control_address: SocketAddr::new(address, PROXIES_PORT).to_string(),
-            trust_anchors: anchors(&authority),
+            trust_anchors: bundle(authority.anchors()),
             resources: config.proxies.resources.clone(),
             log: config.proxies.log.clone(),
         })
     }
-}
-
-/// The anchors in PEM, each once.
-fn anchors(authority: &Authority) -> String {
-    let mut anchors = authority.anchors();
-    anchors.sort();
-    anchors.dedup();
-    let sections: Vec<Pem> = anchors.into_iter().map(|der| Pem::new("CERTIFICATE", der)).collect();
-    pem::encode_many_config(&sections, EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
 /// What is wrong with them is told under this name.

@@ -68,7 +68,9 @@ impl Reviewer {
         let deadline = Instant::now() + WATCH_LAG;
         loop {
             match self.watched.look(&question) {
-                Ok(Proved { workload, identity }) => return Ok(Caller { workload, identity }),
+                Ok(Proved { workload, identity, bearer }) => {
+                    return Ok(Caller { workload, identity, bearer: Some(bearer) });
+                }
                 Err(refusal) => {
                     let more = timeout_at(deadline, changes.changed());
                     if !refusal.may_pass() || !matches!(more.await, Ok(Ok(()))) {

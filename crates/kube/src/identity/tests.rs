@@ -36,6 +36,24 @@ fn a_pods_own_token_from_its_own_address_is_believed() {
 }
 
 #[test]
+fn a_certificate_names_what_made_the_pod_or_the_pod_itself() {
+    let bearer = |change: fn(&mut Value)| {
+        let mut made = pod("ua", "10.1.0.1", T1);
+        change(&mut made);
+        let mut cluster = Cluster::default();
+        put_pod(&mut cluster, "shop/a", made);
+        let Bearer { workload, kind, app } = judged(|_| {}, &cluster, "10.1.0.1").unwrap().bearer;
+        [workload, kind, app]
+    };
+    assert_eq!(bearer(|_| {}), ["a", "", "web"]);
+    let made = |pod: &mut Value| {
+        pod["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u", "controller": true}]);
+    };
+    assert_eq!(bearer(made), ["db", "StatefulSet", "web"]);
+}
+
+#[test]
 fn every_other_token_is_refused() {
     type Change = fn(&mut Value);
     let cases: [(Change, &str); 12] = [

@@ -1,6 +1,7 @@
 //! What is the same for every proxy of a cluster.
 
 use super::quantity::Resources;
+use crate::names::CONTROLLER;
 
 /// What the control plane tells every proxy that it injects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +34,12 @@ impl Config {
 
     /// The tag of the proxy's image, as far as it has one.
     pub(crate) fn proxy_version(&self) -> &str {
-        let name = self.proxy_image.rsplit('/').next().unwrap_or_default();
-        name.split_once(':').map_or(env!("CARGO_PKG_VERSION"), |(_, tag)| tag)
+        version_of(&self.proxy_image)
     }
 }
 
-/// The control plane's Deployment, Service and ServiceAccount.
-const CONTROLLER: &str = "weft-controller";
+/// The version of the proxies of an image: its tag, as far as it has one.
+pub(crate) fn version_of(image: &str) -> &str {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    name.split_once(':').map_or(env!("CARGO_PKG_VERSION"), |(_, tag)| tag)
+}

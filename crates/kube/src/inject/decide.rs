@@ -8,9 +8,10 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use super::annotations;
 use super::marks::{Marks, NamespaceMarks};
 use super::settings::Settings;
-use super::{PROXY_CONTAINER, annotations};
+use crate::names::{NEVER_INJECTED, PROXY_CONTAINER};
 
 /// What becomes of a pod.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,7 +164,7 @@ fn level(level: Level, votes: Vec<(Say, Mark)>) -> Said {
 /// What is no one's to inject, whatever it says.
 fn never(namespace: &NamespaceMarks, pod: &Marks, control_namespace: &str) -> Option<Reason> {
     let name = namespace.name.as_str();
-    if EXCLUDED_NAMESPACES.contains(&name) || name == control_namespace {
+    if NEVER_INJECTED.contains(&name) || name == control_namespace {
         return Some(Reason::ExcludedNamespace(name.to_owned()));
     }
     if namespace.marks.label(WEBHOOKS_LABEL) == Some("disabled") {
@@ -377,7 +378,6 @@ pub(super) const ISTIO_INJECT: &str = "sidecar.istio.io/inject";
 const WEBHOOKS_LABEL: &str = "config.linkerd.io/admission-webhooks";
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 const CONTROL_PLANE_LABELS: [&str; 2] = ["linkerd.io/control-plane-component", "linkerd.io/cni-resource"];
-const EXCLUDED_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
 const OTHER_SIDECARS: [&str; 4] = ["linkerd-proxy", "linkerd-init", "istio-proxy", "istio-init"];
 const OTHER_IMAGES: [&str; 4] = ["linkerd/proxy", "linkerd/proxy-init", "istio/proxyv2", "istio-release/proxyv2"];
 

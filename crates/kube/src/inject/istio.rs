@@ -6,10 +6,10 @@ use weft_resources::{Value, parse_value};
 use super::annotations::Effect;
 use super::decide::ISTIO_INJECT;
 use super::linkerd;
-use super::ports::PortList;
 use super::quantity::quantity;
 use super::settings::{Keep, Settings};
 use super::subnet::Subnet;
+use crate::ports::PortList;
 
 /// Takes one annotation.
 ///

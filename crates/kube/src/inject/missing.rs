@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::decide::{is_deciding, unfit, wants};
 use super::marks::{Marks, NamespaceMarks};
+use crate::pods::is_running;
 
 /// A pod that runs without a proxy and could have one; of it only what decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub struct Unmeshed {
 impl Candidate {
     /// `None` for a pod that has a proxy, can't have one, or has ended.
     pub fn of(pod: &Pod) -> Option<Self> {
-        let fits = !is_over(pod) && unfit(pod).is_empty();
+        let stays = is_running(pod) && pod.metadata.deletion_timestamp.is_none();
+        let fits = stays && unfit(pod).is_empty();
         fits.then(|| Self(Marks::of(&pod.metadata).deciding()))
     }
 
@@ -41,12 +43,6 @@ impl Marks {
         self.annotations.retain(|key, _| is_deciding(key));
         self
     }
-}
-
-/// Whether a pod has ended, or is ending.
-fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use super::config::Config;
 use super::probes::{self, Rewritten};
 use super::scrape::{self, Scrape};
 use super::settings::{Keep, Settings};
-use super::{INIT_CONTAINER, INJECTED_LABEL, PROXY_CONTAINER, sidecar};
+use super::sidecar;
+use crate::names::{CONTROL_PLANE, INIT_CONTAINER, INJECTED, PROXY_CONTAINER, PROXY_USER};
 
 /// One operation of a JSON patch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +34,11 @@ impl Operation {
 
     pub(super) fn replace(path: impl Into<String>, value: Value) -> Self {
         Self { op: Op::Replace, path: path.into(), value }
+    }
+
+    /// The place of what is there already and is written anew.
+    pub(crate) fn replaced(&self) -> Option<&str> {
+        (self.op == Op::Replace).then_some(&*self.path)
     }
 }
 
@@ -72,7 +78,7 @@ pub fn patch(pod: &Value, settings: &Settings, config: &Config) -> Patch {
     let mut operations = probes.operations;
     let proxy = sidecar::proxy(settings, config, &probes.handlers, endpoint);
     operations.extend(prepend(pod, "initContainers", [sidecar::init(settings, config), proxy]));
-    operations.push(append(pod, "volumes", sidecar::volume()));
+    operations.extend(prepend(pod, "volumes", [sidecar::volume()]));
     operations.extend(marks(pod, settings, config, endpoint));
     Patch { operations, remarks }
 }
@@ -81,7 +87,7 @@ pub fn patch(pod: &Value, settings: &Settings, config: &Config) -> Patch {
 /// proxy by, since it is taken for the proxy's own.
 fn with_own_user(pod: &Value, settings: &Settings, remarks: &mut Vec<String>) -> Settings {
     let taken = users(pod);
-    let wanted = settings.uid.unwrap_or(sidecar::PROXY_UID);
+    let wanted = settings.uid.unwrap_or(PROXY_USER);
     // There are more users than containers.
     let uid = (wanted..).find(|uid| !taken.contains(&u64::from(*uid))).unwrap_or(wanted);
     if uid != wanted {
@@ -104,7 +110,7 @@ pub(crate) fn has_proxy(pod: &Value) -> bool {
     pod["spec"]["initContainers"].as_array().is_some_and(|containers| containers.iter().any(named))
 }
 
-fn prepend(pod: &Value, list: &str, items: [Value; 2]) -> Vec<Operation> {
+fn prepend<const N: usize>(pod: &Value, list: &str, items: [Value; N]) -> Vec<Operation> {
     let path = format!("/spec/{list}");
     if !pod["spec"][list].is_array() {
         return vec![Operation::add(path, Value::from(items.to_vec()))];
@@ -112,18 +118,13 @@ fn prepend(pod: &Value, list: &str, items: [Value; 2]) -> Vec<Operation> {
     items.into_iter().rev().map(|item| Operation::add(format!("{path}/0"), item)).collect()
 }
 
-fn append(pod: &Value, list: &str, item: Value) -> Operation {
-    let path = format!("/spec/{list}");
-    if pod["spec"][list].is_array() { Operation::add(path + "/-", item) } else { Operation::add(path, json!([item])) }
-}
-
 /// Labels and annotations.
 fn marks(pod: &Value, settings: &Settings, config: &Config, endpoint: Option<&Value>) -> Vec<Operation> {
-    let labels = [(INJECTED_LABEL, "true"), (CONTROL_PLANE_LABEL, &*config.namespace)];
+    let labels = [(INJECTED, "true"), (CONTROL_PLANE, &*config.namespace)];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let mut annotations: BTreeMap<String, String> = settings.inherited.clone();
-    annotations.insert(VERSION_ANNOTATION.to_owned(), config.proxy_version().to_owned());
-    annotations.insert(CREATED_BY_ANNOTATION.to_owned(), format!("weft {}", env!("CARGO_PKG_VERSION")));
+    annotations.insert(PROXY_VERSION.to_owned(), config.proxy_version().to_owned());
+    annotations.insert(CREATED_BY.to_owned(), format!("weft {}", env!("CARGO_PKG_VERSION")));
     if endpoint.is_some() {
         annotations.extend(scrape::annotations().map(|(key, value)| (key.to_owned(), value)));
     }
@@ -147,12 +148,11 @@ fn entries(pod: &Value, map: &str, entries: BTreeMap<String, String>) -> Vec<Ope
 }
 
 /// A key inside a JSON pointer (RFC 6901, section 3).
-fn escape(key: &str) -> String {
+pub(crate) fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Applies operations of this module to what they were made for.
-#[cfg(test)]
 pub(crate) fn apply(pod: &mut Value, operations: &[Operation]) {
     for Operation { path, value, .. } in operations {
         let (parent, last) = path.rsplit_once('/').unwrap_or_default();
@@ -170,9 +170,10 @@ pub(crate) fn apply(pod: &mut Value, operations: &[Operation]) {
     }
 }
 
-const CONTROL_PLANE_LABEL: &str = "weft.io/control-plane-ns";
-const VERSION_ANNOTATION: &str = "weft.io/proxy-version";
-const CREATED_BY_ANNOTATION: &str = "weft.io/created-by";
+/// The annotation that says which proxy a pod was given.
+pub(crate) const PROXY_VERSION: &str = "weft.io/proxy-version";
+/// The annotation that says who gave it.
+pub(crate) const CREATED_BY: &str = "weft.io/created-by";
 
 #[cfg(test)]
 mod tests;

@@ -59,7 +59,7 @@ impl Rewritten {
         // A hook has no timeout of its own; it is bounded by the pod's grace period.
         let timeout = probe.get("timeoutSeconds").cloned().unwrap_or(json!(if is_hook(pointer) { 30 } else { 1 }));
         handler.insert("timeoutSeconds".to_owned(), timeout);
-        let path = format!("/app-health/{name}/{word}");
+        let path = format!("{PROBES_PATH}{name}/{word}");
         let mut sent: Map<String, Value> =
             probe.iter().filter(|(key, _)| *key != kind).map(|(k, v)| (k.clone(), v.clone())).collect();
         sent.insert("httpGet".to_owned(), json!({"path": path, "port": ADMIN_PORT, "scheme": "HTTP"}));
@@ -118,6 +118,8 @@ fn is_hook(pointer: &str) -> bool {
 
 /// Where a probe stands in its container, and the last part of the path at which the proxy is asked.
 /// Hooks are called from outside, too.
+/// Where the proxy is asked for probes that it makes.
+pub(crate) const PROBES_PATH: &str = "/app-health/";
 const PROBES: [(&str, &str); 5] = [
     ("/livenessProbe", "livez"),
     ("/readinessProbe", "readyz"),

@@ -23,6 +23,20 @@ impl Default for Resources {
 }
 
 impl Resources {
+    /// Reads a container's `resources` in JSON; the usual ones where it says nothing.
+    ///
+    /// # Errors
+    /// What was expected and found.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |error| format!("expected a container's resources in JSON, found {text:?} ({error})");
+        let written: Written = serde_json::from_str(text).map_err(wrong)?;
+        let usual = Self::default();
+        Ok(Self {
+            requests: written.requests.unwrap_or(usual.requests),
+            limits: written.limits.unwrap_or(usual.limits),
+        })
+    }
+
     /// Sees to it that no request is above its limit: the API server would refuse the pod.
     pub(crate) fn reconcile(&mut self) {
         for (name, limit) in &self.limits {
@@ -32,6 +46,13 @@ impl Resources {
             }
         }
     }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    requests: Option<BTreeMap<String, String>>,
+    limits: Option<BTreeMap<String, String>>,
 }
 
 /// Checks that a text is a quantity that isn't negative.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::ports::PortList;
 use super::subnet::Subnet;
+use crate::ports::PortList;
 
 /// A pod's settings.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 use super::config::Config;
 use super::quantity::Resources;
 use super::settings::Settings;
-use super::{INIT_CONTAINER, PROXY_CONTAINER};
+use crate::names::{INIT_CONTAINER, MESH_PORT, PROXY_CONTAINER, PROXY_USER};
 
 /// The init container that redirects the pod's traffic.
 pub(super) fn init(settings: &Settings, config: &Config) -> Value {
-    let uid = settings.uid.unwrap_or(PROXY_UID);
+    let uid = settings.uid.unwrap_or(PROXY_USER);
     let mut arguments: Vec<String> = Vec::new();
     for (flag, value) in [("--proxy-uid", uid), ("--outbound-port", OUTBOUND_PORT), ("--inbound-port", INBOUND_PORT)] {
         arguments.extend([flag.to_owned(), value.to_string()]);
@@ -59,8 +59,8 @@ pub(super) fn proxy(
         "readinessProbe": {"httpGet": admin("/ready"), "periodSeconds": 5, "failureThreshold": 3},
         "livenessProbe": {"httpGet": admin("/live"), "periodSeconds": 10, "failureThreshold": 3},
         "securityContext": {
-            "runAsUser": settings.uid.unwrap_or(PROXY_UID),
-            "runAsGroup": settings.gid.unwrap_or(PROXY_UID),
+            "runAsUser": settings.uid.unwrap_or(PROXY_USER),
+            "runAsGroup": settings.gid.unwrap_or(PROXY_USER),
             "runAsNonRoot": true,
             "allowPrivilegeEscalation": false,
             "readOnlyRootFilesystem": true,
@@ -146,15 +146,12 @@ fn literal(value: &str) -> String {
     value.replace('$', "$$")
 }
 
-/// The proxy's user and group, unless annotations say otherwise; the same as Linkerd's.
-pub(super) const PROXY_UID: u32 = 2102;
 const OUTBOUND_PORT: u32 = 15001;
 const INBOUND_PORT: u32 = 15006;
-const MESH_PORT: u16 = 15008;
 /// `/ready`, `/live`, `/metrics` and the program's probes.
 pub(super) const ADMIN_PORT: u16 = 15020;
 /// The volume of the proxy's token.
-pub(super) const TOKEN_VOLUME: &str = "weft-token";
+pub(crate) const TOKEN_VOLUME: &str = "weft-token";
 const TOKEN_FOLDER: &str = "/var/run/secrets/weft.io";
 /// The program's own probes, JSON.
 pub(super) const PROBES_VARIABLE: &str = "WEFT_PROBES";

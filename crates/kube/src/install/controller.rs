@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::values::Values;
 use super::{VERSION, metadata};
-use crate::names::{ADMIN_PORT, CONTROLLER, PROXIES_PORT, WEBHOOKS_PORT};
+use crate::names::{ADMIN_PORT, CONTROLLER, CONTROLLER_CONTAINER, PROXIES_PORT, WEBHOOKS_PORT};
 
 /// Service and Deployment.
 pub(super) fn manifests(namespace: &str, values: &Values) -> [Value; 2] {
@@ -69,7 +69,7 @@ fn pod(namespace: &str, values: &Values) -> Value {
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [{
-            "name": "controller",
+            "name": CONTROLLER_CONTAINER,
             "image": values.images.controller,
             "imagePullPolicy": values.images.pull_policy.as_str(),
             "command": ["/weft", "controller"],

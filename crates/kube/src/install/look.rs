@@ -1,14 +1,22 @@
 //! What an installation needs to know of a cluster: the only part of it that asks one.
 
+use std::net::{IpAddr, SocketAddr};
+
 use kube::Client;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
 use super::webhooks::NO_NAMESPACE;
 use super::{RootNamespace, Setting, Values};
 use crate::client::ClientError;
 use crate::crds::DEFINITIONS;
-use crate::fetch::{CONFIG_MAP, DEFINITION, MUTATING, NAMESPACE};
-use crate::names::{INJECTOR, MANAGED_BY, MANAGER, ROOT_NAMESPACE, VALUES_CONFIG};
+use crate::fetch::{CONFIG_MAP, DEFINITION, DEPLOYMENT, MUTATING, NAMESPACE, SERVICE};
+use crate::inject;
+use crate::issuer::bundle;
+use crate::names::{
+    ANCHORS_CONFIG, CONTROLLER, INJECTOR, MANAGED_BY, MANAGER, PROXIES_PORT, ROOT_NAMESPACE, VALUES_CONFIG,
+};
 
 /// What a cluster already has.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +31,8 @@ pub struct Present {
     pub elsewhere: Option<String>,
     /// The values that are installed, where they can be read.
     pub values: Option<Values>,
+    /// The version that is installed, where it can be read.
+    pub version: Option<String>,
 }
 
 /// Asks a cluster for its resource definitions.
@@ -44,17 +54,57 @@ pub async fn definitions(client: &Client) -> Result<Vec<Option<Value>>, ClientEr
 pub async fn present(client: &Client, namespace: &str) -> Result<Present, ClientError> {
     let injector = MUTATING.get(client, None, INJECTOR).await?;
     let config = CONFIG_MAP.get(client, Some(namespace), VALUES_CONFIG).await?;
+    let deployment = DEPLOYMENT.get(client, Some(namespace), CONTROLLER).await?;
     Ok(Present {
         definitions: definitions(client).await?,
         root_namespace: root_namespace(NAMESPACE.get(client, None, ROOT_NAMESPACE).await?.as_ref()),
         meshed: injector.as_ref().map(meshed).unwrap_or_default(),
         elsewhere: injector.as_ref().and_then(served_in).filter(|other| other != namespace),
-        values: config.as_ref().and_then(values),
+        values: config.as_ref().and_then(installed_values),
+        version: deployment.as_ref().and_then(version),
     })
 }
 
-/// Those of another version may have other keys: then there is nothing to compare.
-fn values(config: &Value) -> Option<Values> {
+fn version(deployment: &Value) -> Option<String> {
+    deployment["metadata"]["labels"]["app.kubernetes.io/version"].as_str().map(str::to_owned)
+}
+
+/// How proxies are made in a cluster, for those that are written into manifests.
+///
+/// # Errors
+/// When Weft isn't there, or the API server doesn't tell.
+pub async fn proxies(client: &Client, namespace: &str) -> Result<inject::Config, ClientError> {
+    let none = || ClientError::NoController(namespace.to_owned());
+    let lacks = |why: &str| ClientError::ControllerNotReady { namespace: namespace.to_owned(), why: why.to_owned() };
+    let config = CONFIG_MAP.get(client, Some(namespace), VALUES_CONFIG).await?.ok_or_else(none)?;
+    let values = installed_values(&config).ok_or_else(|| lacks("its values are of another version"))?;
+    let anchors = CONFIG_MAP.get(client, Some(namespace), ANCHORS_CONFIG).await?;
+    let anchors = anchors.as_ref().and_then(|config| config["data"]["ca.crt"].as_str());
+    let anchors: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(anchors.unwrap_or_default().as_bytes())
+        .map(|anchor| anchor.map(|der| der.to_vec()))
+        .collect::<Result<_, _>>()
+        .map_err(|_| lacks("its trust anchors can't be read"))?;
+    let service = SERVICE.get(client, Some(namespace), CONTROLLER).await?.ok_or_else(none)?;
+    let address: IpAddr = service["spec"]["clusterIP"].as_str().and_then(|text| text.parse().ok()).ok_or_else(none)?;
+    if anchors.is_empty() {
+        return Err(lacks("it hasn't made its trust anchors"));
+    }
+    Ok(inject::Config {
+        namespace: namespace.to_owned(),
+        trust_domain: values.trust_domain,
+        cluster_domain: values.cluster_domain,
+        proxy_image: values.images.proxy,
+        image_pull_policy: values.images.pull_policy.as_str().to_owned(),
+        control_address: SocketAddr::new(address, PROXIES_PORT).to_string(),
+        trust_anchors: bundle(anchors),
+        resources: inject::Resources::parse(&values.proxy.resources.to_json().to_string())
+            .map_err(|why| lacks(&why))?,
+        log: values.proxy.log_level,
+    })
+}
+
+/// The values that a ConfigMap keeps. Those of another version may have other keys: then there is nothing to compare.
+pub(crate) fn installed_values(config: &Value) -> Option<Values> {
     let text = config["data"]["values.yaml"].as_str()?;
     Values::of(&[Setting::File { name: VALUES_CONFIG.to_owned(), text: text.to_owned() }]).ok()
 }

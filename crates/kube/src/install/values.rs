@@ -1,7 +1,8 @@
 //! What a user can set: typed, checked, with defaults; unknown keys are refused with the nearest known.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use weft_compile::DefaultInbound;
 use weft_mesh::TrustDomain;
 use weft_resources::nearest;
 
@@ -18,7 +19,8 @@ pub struct Values {
     /// How long a proxy's certificate lives, such as `24h`.
     pub cert_lifetime: String,
     /// Who may call a port that no policy speaks of, in Linkerd's words.
-    pub default_inbound_policy: DefaultInboundPolicy,
+    #[serde(serialize_with = "written", deserialize_with = "read_inbound")]
+    pub default_inbound_policy: DefaultInbound,
     /// What the controller logs, such as `info` or `warn,weft=debug`.
     pub log_level: String,
     /// The images.
@@ -48,19 +50,6 @@ pub enum PullPolicy {
     Always,
     IfNotPresent,
     Never,
-}
-
-/// Linkerd's `config.linkerd.io/default-inbound-policy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "Linkerd's own words")]
-pub enum DefaultInboundPolicy {
-    AllUnauthenticated,
-    AllAuthenticated,
-    ClusterUnauthenticated,
-    ClusterAuthenticated,
-    Deny,
-    Audit,
 }
 
 /// The controller's container.
@@ -108,7 +97,7 @@ impl Default for Values {
             trust_domain: "cluster.local".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             cert_lifetime: "24h".to_owned(),
-            default_inbound_policy: DefaultInboundPolicy::AllUnauthenticated,
+            default_inbound_policy: DefaultInbound::AllUnauthenticated,
             log_level: "info".to_owned(),
             images: Images {
                 controller: format!("localhost/weft/controller:{VERSION}"),
@@ -205,6 +194,19 @@ impl Values {
         Ok(values)
     }
 
+    /// The values with this version's images in place of those of the version `from`. Images with other tags are
+    /// the user's own, and stay.
+    #[must_use]
+    pub fn upgraded(mut self, from: Option<&str>) -> Self {
+        for image in [&mut self.images.controller, &mut self.images.proxy] {
+            let old = from.and_then(|from| image.strip_suffix(from)).and_then(|rest| rest.strip_suffix(':'));
+            if let Some(name) = old {
+                *image = format!("{name}:{VERSION}");
+            }
+        }
+        self
+    }
+
     /// What differs from the values that are installed, `key: old → new`.
     pub fn changes(&self, installed: &Self) -> Vec<String> {
         let (mut old, mut new) = (Vec::new(), Vec::new());
@@ -269,20 +271,6 @@ impl Resources {
         let both = [("requests", amounts(&self.requests)), ("limits", amounts(&self.limits))];
         let said = both.into_iter().filter(|(_, amounts)| amounts.as_object().is_some_and(|map| !map.is_empty()));
         Value::Object(said.map(|(name, amounts)| (name.to_owned(), amounts)).collect())
-    }
-}
-
-impl DefaultInboundPolicy {
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AllUnauthenticated => "all-unauthenticated",
-            Self::AllAuthenticated => "all-authenticated",
-            Self::ClusterUnauthenticated => "cluster-unauthenticated",
-            Self::ClusterAuthenticated => "cluster-authenticated",
-            Self::Deny => "deny",
-            Self::Audit => "audit",
-        }
     }
 }
 
@@ -389,6 +377,14 @@ fn leaves(value: &Value, at: &str, see: &mut impl FnMut(&str, &Value)) {
         }
         leaf => see(at, leaf),
     }
+}
+
+fn written<S: Serializer>(policy: &DefaultInbound, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(policy.as_str())
+}
+
+fn read_inbound<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DefaultInbound, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
 /// Which of the two values of few words isn't one of them.

@@ -1,24 +1,26 @@
-//! Makes the issuer where there is none, and follows it: the edge. What is there is never replaced;
-//! of two controllers that make one at once, both take what was written first.
+//! Makes the issuer where there is none, and follows it: the edge. What is there is never replaced, and no
+//! root is made where another is trusted; of two controllers that make one at once, both take what was
+//! written first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, select};
-use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{ObjectMeta, PostParams};
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::info;
 use weft_identity::{Authority, AuthorityLifetimes, AuthorityPem};
 use weft_mesh::TrustDomain;
 
-use super::{IssuerError, IssuerSecret, Settled, Written, settle};
+use super::{IssuerError, IssuerSecret, Settled, Written, holds, settle};
 use crate::client::failed;
 use crate::names::{ANCHORS_CONFIG, ISSUER_SECRET, MANAGED_BY, MANAGER, ROOT_SECRET};
+use crate::watch::patient;
 
 /// Where the issuer is kept.
 #[derive(Clone)]
@@ -28,13 +30,22 @@ pub(crate) struct Keeper {
     domain: TrustDomain,
 }
 
-/// Reads what is written, and makes what is absent. It tries until the API server lets it.
-pub(crate) async fn open(keeper: &Keeper) -> Written {
+/// What is written, and which of it was taken away since.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Followed {
+    pub(crate) written: Written,
+    /// The names of objects that were there and aren't.
+    pub(crate) absent: BTreeSet<&'static str>,
+}
+
+/// Reads what is written, and makes what is absent. It tries until the API server lets it; `broken` is told
+/// why it doesn't.
+pub(crate) async fn open(keeper: &Keeper, broken: impl Fn(String)) -> Followed {
     let mut pause = SHORTEST_PAUSE;
     loop {
         match keeper.ensure().await {
-            Ok(written) => return written,
-            Err(error) => warn!(%error, "the issuer can't be read or made yet"),
+            Ok(written) => return Followed { written, absent: BTreeSet::new() },
+            Err(error) => broken(error.to_string()),
         }
         sleep(pause).await;
         pause = (2 * pause).min(LONGEST_PAUSE);
@@ -43,13 +54,19 @@ pub(crate) async fn open(keeper: &Keeper) -> Written {
 
 /// Why the issuer couldn't be kept.
 #[derive(Debug, thiserror::Error)]
-enum KeepError {
+pub(crate) enum KeepError {
     #[error("{}", failed("read or write it", .0))]
     Api(#[from] kube::Error),
     #[error("{0}")]
     Authority(#[from] weft_identity::AuthorityError),
     #[error("the Secret {ROOT_SECRET}: expected ca.crt and ca.key, found only a part of them")]
     Root,
+    /// Nobody would trust what another root signs.
+    #[error(
+        "the Secret {ISSUER_SECRET} is gone, and {0}, so that no other can be made: bring it back; or, to begin anew, \
+         delete the ConfigMap {ANCHORS_CONFIG}, start the controller again and then every pod of the mesh"
+    )]
+    Lost(&'static str),
     #[error("expected to read what another controller wrote, found that it goes on changing")]
     Unsettled,
 }
@@ -69,41 +86,52 @@ impl Keeper {
         settle(written, &self.domain, SystemTime::now())
     }
 
-    /// Every change of what is written, for ever. A Secret that is deleted changes nothing: it may be
-    /// on its way to be written anew.
-    pub(crate) fn follow(&self, first: Written) -> BoxStream<'static, Written> {
-        let issuer = applied(self.secrets.clone(), ISSUER_SECRET).map(Part::Issuer);
-        let anchors = applied(self.configs.clone(), ANCHORS_CONFIG).map(Part::Anchors);
-        let fold = |written: &mut Written, part: Part| {
-            let before = written.clone();
-            match part {
-                Part::Issuer(secret) => match IssuerSecret::read(&bytes(&secret)) {
-                    Ok(issuer) => written.issuer = Some(issuer),
-                    Err(error) => warn!(%error, "the issuer has changed and can't be read: the former one goes on"),
-                },
-                Part::Anchors(config) => written.anchors = anchors_of(&config),
-            }
-            (*written != before).then(|| written.clone())
-        };
-        let mut written = first;
-        select(issuer, anchors).filter_map(move |part| std::future::ready(fold(&mut written, part))).boxed()
+    /// Every change of what is written, for ever.
+    pub(crate) fn follow(&self, first: Followed) -> BoxStream<'static, Followed> {
+        let (secrets, configs) = (self.secrets.clone(), self.configs.clone());
+        let issuer = move || watcher::watch_object(secrets.clone(), ISSUER_SECRET);
+        let anchors = move || watcher::watch_object(configs.clone(), ANCHORS_CONFIG);
+        let issuer = patient(ISSUER_SECRET, issuer, |_| false).map(Part::Issuer);
+        let anchors = patient(ANCHORS_CONFIG, anchors, |_| false).map(Part::Anchors);
+        let mut followed = first;
+        let news = select(issuer, anchors).filter_map(move |part| {
+            let before = followed.clone();
+            followed.take(part);
+            std::future::ready((followed != before).then(|| followed.clone()))
+        });
+        news.boxed()
+    }
+
+    /// Makes again what was taken away: an issuer under the same root, and never another root. `bundle`
+    /// are the anchors in force, PEM.
+    ///
+    /// # Errors
+    /// [`KeepError`]; of [`KeepError::Lost`] only people can help.
+    pub(crate) async fn mend(&self, absent: &BTreeSet<&'static str>, bundle: &str) -> Result<(), KeepError> {
+        if absent.contains(ANCHORS_CONFIG) {
+            self.make_anchors(bundle.to_owned()).await?;
+        }
+        if absent.contains(ISSUER_SECRET) {
+            self.make_issuer(Some(bundle)).await?;
+        }
+        Ok(())
     }
 
     async fn ensure(&self) -> Result<Written, KeepError> {
         for _ in 0..MAX_RACES {
+            let anchors = self.configs.get_opt(ANCHORS_CONFIG).await?.map(|config| anchors_of(&config));
             let issuer = match self.secrets.get_opt(ISSUER_SECRET).await? {
                 Some(secret) => secret,
-                None => match self.make_issuer().await? {
+                None => match self.make_issuer(anchors.clone().flatten().as_deref()).await? {
                     Some(secret) => secret,
                     // Another one was quicker.
                     None => continue,
                 },
             };
-            let issuer = IssuerSecret::read(&bytes(&issuer)).inspect_err(|error| warn!(%error, "the issuer is broken"));
-            let issuer = issuer.ok();
-            let root = issuer.as_ref().map(|issuer| issuer.root.clone()).filter(|root| !root.is_empty());
-            let anchors = match (self.configs.get_opt(ANCHORS_CONFIG).await?, root) {
-                (Some(config), _) => anchors_of(&config),
+            let issuer = IssuerSecret::read(&bytes(&issuer));
+            let root = issuer.as_ref().map(|issuer| issuer.root.clone()).ok().filter(|root| !root.is_empty());
+            let anchors = match (anchors, root) {
+                (Some(anchors), _) => anchors,
                 (None, None) => None,
                 (None, Some(root)) => match self.make_anchors(root).await? {
                     Some(config) => anchors_of(&config),
@@ -115,31 +143,39 @@ impl Keeper {
         Err(KeepError::Unsettled)
     }
 
-    /// A new issuer under the root that is kept, or under a new one; `None` when somebody else wrote
-    /// one meanwhile.
-    async fn make_issuer(&self) -> Result<Option<Secret>, KeepError> {
+    /// A new issuer under the root that is kept, or under a new one where nobody trusts any yet; `None` when
+    /// somebody else wrote one meanwhile. `trusted` are the anchors, PEM.
+    async fn make_issuer(&self, trusted: Option<&str>) -> Result<Option<Secret>, KeepError> {
         let now = SystemTime::now();
-        let lifetimes = AuthorityLifetimes::default();
-        let pem = match self.secrets.get_opt(ROOT_SECRET).await? {
-            Some(secret) => {
+        let pem = match (self.secrets.get_opt(ROOT_SECRET).await?, trusted) {
+            (Some(secret), trusted) => {
                 let data = bytes(&secret);
                 let text = |key: &str| String::from_utf8(data.get(key)?.clone()).ok();
                 let (certificate, key) = text("ca.crt").zip(text("ca.key")).ok_or(KeepError::Root)?;
-                Authority::issue(&certificate, &key, &self.domain, now, lifetimes.issuer)?
-                    .to_pem()
-                    .ok_or(KeepError::Root)?
-            }
-            None => {
-                let pem = Authority::generate(&self.domain, now, lifetimes)?.to_pem().ok_or(KeepError::Root)?;
-                let data = [("ca.crt", &pem.root_certificate), ("ca.key", &pem.root_key)];
-                if create(&self.secrets, &secret(ROOT_SECRET, "Opaque", &data)).await?.is_none() {
-                    return Ok(None);
+                if trusted.is_some_and(|bundle| !holds(bundle, &certificate)) {
+                    return Err(KeepError::Lost("the Secret weft-root is none of the roots that the mesh trusts"));
                 }
-                info!(secret = ROOT_SECRET, "made a root of the mesh's own");
-                pem
+                let lifetime = AuthorityLifetimes::default().issuer;
+                Authority::issue(&certificate, &key, &self.domain, now, lifetime)?.to_pem().ok_or(KeepError::Root)?
             }
+            (None, Some(_)) => return Err(KeepError::Lost("there is no Secret weft-root")),
+            (None, None) => match self.make_root(now).await? {
+                Some(pem) => pem,
+                None => return Ok(None),
+            },
         };
         self.write_issuer(&pem).await
+    }
+
+    async fn make_root(&self, now: SystemTime) -> Result<Option<AuthorityPem>, KeepError> {
+        let made = Authority::generate(&self.domain, now, AuthorityLifetimes::default())?;
+        let pem = made.to_pem().ok_or(KeepError::Root)?;
+        let data = [("ca.crt", &pem.root_certificate), ("ca.key", &pem.root_key)];
+        if create(&self.secrets, &secret(ROOT_SECRET, "Opaque", &data)).await?.is_none() {
+            return Ok(None);
+        }
+        info!(secret = ROOT_SECRET, "made a root of the mesh's own");
+        Ok(Some(pem))
     }
 
     async fn write_issuer(&self, pem: &AuthorityPem) -> Result<Option<Secret>, KeepError> {
@@ -159,28 +195,32 @@ impl Keeper {
     }
 }
 
-/// One of the two that are followed.
+/// One of the two that are followed; `None` is one that was deleted.
 enum Part {
-    Issuer(Secret),
-    Anchors(ConfigMap),
+    Issuer(Option<Secret>),
+    Anchors(Option<ConfigMap>),
 }
 
-/// Every state of the object of this name, as it comes.
-fn applied<K>(api: Api<K>, name: &str) -> BoxStream<'static, K>
-where
-    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let named = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let state = async |event| match event {
-        Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => Some(object),
-        Ok(watcher::Event::Delete(_) | watcher::Event::Init | watcher::Event::InitDone) => None,
-        Err(error) => {
-            warn!(%error, "the issuer's objects can't be followed: what is known of them stands");
-            sleep(LONGEST_PAUSE).await;
-            None
-        }
-    };
-    watcher(api, named).into_stream().filter_map(state).boxed()
+impl Followed {
+    fn take(&mut self, part: Part) {
+        let (name, is_there) = match part {
+            Part::Issuer(found) => {
+                let read = found.as_ref().map(|secret| IssuerSecret::read(&bytes(secret)));
+                self.written.issuer = read.unwrap_or(Err(IssuerError::Absent));
+                (ISSUER_SECRET, found.is_some())
+            }
+            // What was trusted is trusted until somebody says otherwise.
+            Part::Anchors(None) => (ANCHORS_CONFIG, false),
+            Part::Anchors(Some(config)) => {
+                self.written.anchors = anchors_of(&config);
+                (ANCHORS_CONFIG, true)
+            }
+        };
+        match is_there {
+            true => self.absent.remove(name),
+            false => self.absent.insert(name),
+        };
+    }
 }
 
 /// Creates an object; `None` when one of its name is there already.

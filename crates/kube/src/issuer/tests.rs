@@ -12,7 +12,7 @@ fn pem(domain: &str) -> AuthorityPem {
 fn written(pem: &AuthorityPem) -> Written {
     let data = [("tls.crt", &pem.issuer_certificate), ("tls.key", &pem.issuer_key), ("ca.crt", &pem.root_certificate)];
     let data = data.iter().map(|(key, text)| ((*key).to_owned(), text.as_bytes().to_vec())).collect();
-    Written { issuer: Some(IssuerSecret::read(&data).unwrap()), anchors: Some(pem.root_certificate.clone()) }
+    Written { issuer: Ok(IssuerSecret::read(&data).unwrap()), anchors: Some(pem.root_certificate.clone()) }
 }
 
 fn settled(written: &Written) -> Result<Settled, IssuerError> {
@@ -35,7 +35,7 @@ fn what_weft_writes_can_sign() {
 fn anchors_may_stand_in_either_place() {
     let pem = pem("cluster.local");
     let mut only_config = written(&pem);
-    only_config.issuer.as_mut().unwrap().root.clear();
+    only_config.issuer.as_mut().ok().unwrap().root.clear();
     assert!(settled(&only_config).is_ok());
     let only_secret = Written { anchors: None, ..written(&pem) };
     assert!(settled(&only_secret).is_ok());
@@ -54,10 +54,13 @@ fn another_root_beside_the_issuers_is_trusted_too() {
 #[test]
 fn what_can_not_sign_is_told() {
     let (own, other) = (pem("cluster.local"), pem("cluster.local"));
-    assert_eq!(reason(&Written::default()), "expected the Secret weft-issuer, found none");
+    assert_eq!(
+        reason(&Written { issuer: Err(IssuerError::Absent), anchors: None }),
+        "expected the Secret weft-issuer, found none"
+    );
     let with = |change: &dyn Fn(&mut IssuerSecret)| {
         let mut written = written(&own);
-        change(written.issuer.as_mut().unwrap());
+        change(written.issuer.as_mut().ok().unwrap());
         reason(&written)
     };
     assert!(with(&|issuer| *issuer.key = other.issuer_key.clone()).contains("another one"));
@@ -66,7 +69,7 @@ fn what_can_not_sign_is_told() {
     // An issuer of another root than all that are trusted.
     let foreign = Written { anchors: Some(other.root_certificate.clone()), ..written(&own) };
     let mut foreign = foreign;
-    foreign.issuer.as_mut().unwrap().root.clear();
+    foreign.issuer.as_mut().ok().unwrap().root.clear();
     assert!(settled(&foreign).is_err());
     let late = SystemTime::now() + 400 * DAY;
     let expired = settle(&written(&own), &TrustDomain::default(), late).unwrap_err().to_string();
@@ -81,4 +84,15 @@ fn a_secret_without_its_keys_says_which_is_missing() {
     assert_eq!(IssuerSecret::read(&data).err(), Some(IssuerError::Missing("tls.key")));
     let data = [("tls.crt".to_owned(), vec![0xFF]), ("tls.key".to_owned(), b"x".to_vec())].into();
     assert_eq!(IssuerSecret::read(&data).err(), Some(IssuerError::Missing("tls.crt")));
+}
+
+#[test]
+fn a_root_is_found_in_a_bundle_however_it_is_written() {
+    let (own, other) = (pem("cluster.local"), pem("cluster.local"));
+    let both = format!("# ours\n{}{}", other.root_certificate, own.root_certificate.replace('\n', "\r\n"));
+    assert!(holds(&both, &own.root_certificate) && holds(&both, &other.root_certificate));
+    assert!(!holds(&other.root_certificate, &own.root_certificate));
+    assert!(!holds(&both, "") && !holds("", &own.root_certificate));
+    let authority = settled(&written(&own)).unwrap().authority;
+    assert!(holds(&bundle(authority.anchors()), &own.root_certificate));
 }

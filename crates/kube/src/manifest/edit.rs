@@ -1,7 +1,13 @@
 //! Changes of a document, each made twice: on the text, at its place, and on the value alone,
 //! which says what the edited text must mean.
 
-use super::tree::{Body, Form, Node, Style};
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+
+use super::space;
+use super::tree::{self, Body, Form, Node, Style};
+use super::write;
 
 /// A value without its places.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +22,7 @@ pub(super) enum Plain {
 impl Plain {
     pub(super) fn of(node: &Node) -> Self {
         match &node.body {
-            Body::Scalar { text, .. } if is_text(text) => Self::Scalar(text.clone(), Style::Quoted),
+            Body::Scalar { text, .. } if write::is_text(text) => Self::text(text),
             Body::Scalar { text, style } => Self::Scalar(text.clone(), *style),
             Body::Alias(anchor) => Self::Alias(*anchor),
             Body::List(items, _) => Self::List(items.iter().map(Self::of).collect()),
@@ -24,6 +30,23 @@ impl Plain {
                 Self::Map(entries.iter().map(|(key, value)| (Self::of(key), Self::of(value))).collect())
             }
         }
+    }
+
+    fn text(text: &str) -> Self {
+        Self::Scalar(text.to_owned(), Style::Quoted)
+    }
+
+    fn of_value(value: &Value) -> Self {
+        match value {
+            Value::String(text) => Self::text(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Self::Scalar(value.to_string(), Style::Plain),
+            Value::Array(items) => Self::List(items.iter().map(Self::of_value).collect()),
+            Value::Object(map) => Self::Map(Self::entries(map)),
+        }
+    }
+
+    fn entries(map: &Map<String, Value>) -> Vec<(Self, Self)> {
+        map.iter().map(|(key, value)| (Self::text(key), Self::of_value(value))).collect()
     }
 
     fn at_mut(&mut self, path: &[usize]) -> Option<&mut Self> {
@@ -36,76 +59,11 @@ impl Plain {
     }
 }
 
-/// What is written: an annotation's text, or a mapping of such.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum New {
-    Text(String),
-    Map(Vec<(String, New)>),
-}
-
-impl New {
-    fn plain(&self) -> Plain {
-        match self {
-            Self::Text(text) => Plain::Scalar(text.clone(), Style::Quoted),
-            Self::Map(entries) => Plain::Map(plain_entries(entries)),
-        }
-    }
-
-    /// In brackets, which is JSON as well.
-    fn flow(&self) -> String {
-        match self {
-            Self::Text(text) => quoted(text),
-            Self::Map(entries) => format!("{{{}}}", flow_entries(entries)),
-        }
-    }
-
-    /// Behind `key:`, its lines indented.
-    fn block(&self, indent: &str, line_end: &str) -> String {
-        match self {
-            Self::Text(text) => format!(" {}", written(text)),
-            Self::Map(entries) => {
-                let indent = format!("{indent}  ");
-                format!("{line_end}{indent}{}", block_entries(entries, &indent, line_end))
-            }
-        }
-    }
-}
-
-fn plain_entries(entries: &[(String, New)]) -> Vec<(Plain, Plain)> {
-    entries.iter().map(|(key, value)| (Plain::Scalar(key.clone(), Style::Quoted), value.plain())).collect()
-}
-
-fn flow_entries(entries: &[(String, New)]) -> String {
-    entries.iter().map(|(key, value)| format!("{}: {}", quoted(key), value.flow())).collect::<Vec<_>>().join(", ")
-}
-
-fn block_entries(entries: &[(String, New)], indent: &str, line_end: &str) -> String {
-    let lines = entries.iter().map(|(key, value)| format!("{key}:{}", value.block(indent, line_end)));
-    lines.collect::<Vec<_>>().join(&format!("{line_end}{indent}"))
-}
-
-/// Words stand as they are; whatever could be read as something else is quoted.
-fn written(text: &str) -> String {
-    let is_word = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-    if is_word && is_text(text) { text.to_owned() } else { quoted(text) }
-}
-
-/// Whether YAML reads it as a text even without quotes.
-fn is_text(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase())
-        && !matches!(text, "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n")
-}
-
-/// JSON's quoting, which YAML reads alike.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 /// One change of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Change {
     pub(super) document: usize,
-    /// The way to the mapping: which entry or item at each level.
+    /// The way to the node: which entry or item at each level.
     pub(super) path: Vec<usize>,
     pub(super) kind: Kind,
 }
@@ -113,12 +71,16 @@ pub(super) struct Change {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
     /// Entries before all others of a mapping that has some.
-    Insert(Vec<(String, New)>),
+    Insert(Map<String, Value>),
     /// Entries in a mapping that is `{}`, or nothing.
-    Fill(Vec<(String, New)>),
-    /// Another text for a scalar.
-    Set(String),
-    /// A mapping without these entries.
+    Fill(Map<String, Value>),
+    /// Items before all others of a list.
+    Prepend(Vec<Value>),
+    /// Another text for a scalar, or another mapping for a mapping.
+    Set(Value),
+    /// What stood there once, as it was written.
+    Restore(String),
+    /// A mapping without these entries, or a list without these items.
     Remove(Vec<usize>),
 }
 
@@ -130,9 +92,12 @@ impl Change {
         match &self.kind {
             // A key that is put beside `<<` would hide what is merged in.
             Kind::Insert(_) => !node.entries().is_empty() && node.position("<<").is_none(),
-            Kind::Remove(_) => !node.entries().is_empty(),
+            Kind::Remove(_) => !node.entries().is_empty() || !node.items().is_empty(),
             Kind::Fill(_) => node.is_void(),
-            Kind::Set(_) => node.text().is_some(),
+            Kind::Prepend(_) => matches!(node.body, Body::List(..)),
+            Kind::Set(Value::Object(_)) => !node.entries().is_empty(),
+            Kind::Set(value) => node.text().is_some() && value.is_string(),
+            Kind::Restore(source) => parsed(source).is_some(),
         }
     }
 
@@ -169,103 +134,137 @@ impl Change {
             return;
         };
         match (&self.kind, place) {
-            (Kind::Insert(new), Plain::Map(entries)) => {
-                entries.splice(0..0, plain_entries(new));
+            (Kind::Insert(new), Plain::Map(entries)) => drop(entries.splice(0..0, Plain::entries(new))),
+            (Kind::Prepend(new), Plain::List(items)) => drop(items.splice(0..0, new.iter().map(Plain::of_value))),
+            (Kind::Fill(new), place) => *place = Plain::Map(Plain::entries(new)),
+            (Kind::Set(value), place) => *place = Plain::of_value(value),
+            (Kind::Restore(source), place) => {
+                if let Some(node) = parsed(source) {
+                    *place = Plain::of(&node);
+                }
             }
-            (Kind::Fill(new), place) => *place = Plain::Map(plain_entries(new)),
-            (Kind::Set(text), place) => *place = Plain::Scalar(text.clone(), Style::Quoted),
-            (Kind::Remove(indexes), Plain::Map(entries)) => {
-                let mut at = 0;
-                entries.retain(|_| {
-                    at += 1;
-                    !indexes.contains(&(at - 1))
-                });
-            }
+            (Kind::Remove(indexes), Plain::Map(entries)) => remove(entries, indexes),
+            (Kind::Remove(indexes), Plain::List(items)) => remove(items, indexes),
             _ => {}
         }
     }
 
     /// The change on the text: what is replaced, and by what.
-    fn edits(&self, text: &str, documents: &[Node]) -> Vec<(std::ops::Range<usize>, String)> {
+    fn edits(&self, text: &str, documents: &[Node]) -> Vec<(Range<usize>, String)> {
         let Some(node) = self.find(documents, |_| true) else { return Vec::new() };
         let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        match (&self.kind, &node.body) {
-            (Kind::Insert(new), Body::Map(entries, Form::Flow)) => {
-                let at = entries.first().map_or(node.start + 1, |(key, _)| key.start);
-                vec![(at..at, flow_entries(new) + ", ")]
-            }
-            (Kind::Insert(new), _) => {
-                let indent = " ".repeat(column(text, node.start));
-                vec![(node.start..node.start, format!("{}{line_end}{indent}", block_entries(new, &indent, line_end)))]
-            }
+        let whole = node.start..node.end;
+        let one = |range: Range<usize>, new: String| vec![(range, new)];
+        match &self.kind {
+            Kind::Insert(new) => one(first(node)..first(node), inserted(text, node, new, line_end)),
             // Nothing stands nowhere: it goes behind the colon of its key.
-            (Kind::Fill(new), _) if node.start == node.end => match self.colon(text, documents) {
-                Some(colon) => vec![(colon..colon, format!(" {{{}}}", flow_entries(new)))],
+            Kind::Fill(new) if whole.is_empty() => match self.colon(text, documents) {
+                Some(colon) => one(colon..colon, format!(" {{{}}}", write::flow_entries(new))),
                 None => Vec::new(),
             },
-            (Kind::Fill(new), _) => vec![(node.start..node.end, format!("{{{}}}", flow_entries(new)))],
-            (Kind::Set(new), _) => {
-                // JSON has no text without quotes.
-                let is_json = text[node.start..].starts_with('"');
-                vec![(node.start..node.end, if is_json { quoted(new) } else { written(new) })]
+            Kind::Fill(new) => one(whole, format!("{{{}}}", write::flow_entries(new))),
+            Kind::Prepend(new) => prepended(text, node, new, line_end),
+            Kind::Set(value) => one(whole, set(text, node, value, line_end)),
+            Kind::Restore(source) => one(whole, restored(text, &documents[self.document], node, source)),
+            Kind::Remove(indexes) => {
+                space::removal(text, node, indexes).into_iter().map(|range| (range, String::new())).collect()
             }
-            (Kind::Remove(indexes), Body::Map(entries, form)) => removal(text, entries, *form, indexes),
-            (Kind::Remove(_), _) => Vec::new(),
         }
     }
 }
 
-/// Removes entries with the space that set them apart.
-fn removal(
-    text: &str,
-    entries: &[(Node, Node)],
-    form: Form,
-    indexes: &[usize],
-) -> Vec<(std::ops::Range<usize>, String)> {
-    let mut edits = Vec::new();
+/// Where the first entry of a mapping begins.
+fn first(node: &Node) -> usize {
+    node.entries().first().map_or(node.start, |(key, _)| key.start)
+}
+
+fn inserted(text: &str, node: &Node, new: &Map<String, Value>, line_end: &str) -> String {
+    if matches!(node.body, Body::Map(_, Form::Flow)) {
+        return write::flow_entries(new) + ", ";
+    }
+    let indent = " ".repeat(space::column(text, node.start));
+    format!("{}{line_end}{indent}", write::entries(new, &indent, line_end))
+}
+
+fn prepended(text: &str, node: &Node, new: &[Value], line_end: &str) -> Vec<(Range<usize>, String)> {
+    match &node.body {
+        Body::List(items, Form::Flow) => {
+            let comma = if items.is_empty() { "" } else { ", " };
+            let at = items.first().map_or(node.start + 1, |item| item.start);
+            vec![(at..at, write::flow_items(new) + comma)]
+        }
+        _ => {
+            let Some((at, column)) = space::before_items(text, node) else { return Vec::new() };
+            let indent = " ".repeat(column);
+            vec![(at..at, format!("{indent}{}{line_end}", write::items(new, &indent, line_end)))]
+        }
+    }
+}
+
+fn set(text: &str, node: &Node, value: &Value, line_end: &str) -> String {
+    match (value, &node.body) {
+        (Value::Object(new), Body::Map(_, Form::Block)) => {
+            write::entries(new, &" ".repeat(space::column(text, node.start)), line_end)
+        }
+        // JSON has no text without quotes.
+        (Value::String(new), _) if !text[node.start..].starts_with('"') => write::word(new),
+        _ => write::flow(value),
+    }
+}
+
+fn restored(text: &str, document: &Node, node: &Node, source: &str) -> String {
+    // Between brackets there is no block, and in JSON nothing but JSON.
+    let is_json = matches!(document.body, Body::Map(_, Form::Flow));
+    let fits = match (is_json, &node.body) {
+        (true, _) => serde_json::from_str::<Value>(source).is_ok(),
+        (false, Body::Map(_, Form::Flow)) => source.starts_with('{'),
+        (false, _) => true,
+    };
+    match parsed(source).and_then(|node| node.value()).filter(|_| !fits) {
+        Some(value) => write::flow(&value),
+        None => indented(source, margin(text, node)),
+    }
+}
+
+/// The text of a node, as [`Kind::Restore`] takes it: its further lines without its margin.
+pub(super) fn source(text: &str, node: &Node) -> String {
+    let margin = margin(text, node);
+    let mut lines = text[node.start..node.end].split('\n');
+    let mut source = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        let blank = line.bytes().take(margin).take_while(|byte| *byte == b' ').count();
+        source = source + "\n" + &line[blank..];
+    }
+    source
+}
+
+/// How far the further lines of a node are indented at least.
+fn margin(text: &str, node: &Node) -> usize {
+    match node.body {
+        Body::Map(_, Form::Flow) | Body::List(_, Form::Flow) => space::indent(text, node.start),
+        _ => space::column(text, node.start),
+    }
+}
+
+fn indented(source: &str, column: usize) -> String {
+    let indent = |line: &str| if line.trim().is_empty() { line.to_owned() } else { " ".repeat(column) + line };
+    let mut lines = source.split('\n');
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| text + "\n" + &indent(line))
+}
+
+/// A source's only value.
+fn parsed(source: &str) -> Option<Node> {
+    let mut found = tree::read(source).ok()?;
+    if found.len() == 1 { found.pop() } else { None }
+}
+
+fn remove<T>(all: &mut Vec<T>, indexes: &[usize]) {
     let mut at = 0;
-    while at < entries.len() {
-        let run = (at..entries.len()).take_while(|index| indexes.contains(index)).count();
-        if run > 0 {
-            edits.push((space(text, entries, form, at..at + run), String::new()));
-        }
-        at += run.max(1);
-    }
-    edits
-}
-
-/// What some neighbouring entries take of the text.
-fn space(text: &str, entries: &[(Node, Node)], form: Form, run: std::ops::Range<usize>) -> std::ops::Range<usize> {
-    let (first, last) = (entries[run.start].0.start, entries[run.end - 1].1.end);
-    match (form, entries.get(run.end)) {
-        // Comments between an entry and the next belong to the next.
-        (Form::Block, Some((next, _))) if begins_line(text, first) => {
-            line_start(text, first)..line_after(text, last).min(line_start(text, next.start))
-        }
-        (_, Some((next, _))) => first..next.start,
-        (Form::Block, None) => line_start(text, first)..line_after(text, last),
-        (Form::Flow, None) => run.start.checked_sub(1).map_or(first, |before| entries[before].1.end)..last,
-    }
-}
-
-fn line_start(text: &str, at: usize) -> usize {
-    text[..at].rfind('\n').map_or(0, |found| found + 1)
-}
-
-fn line_after(text: &str, at: usize) -> usize {
-    if text[..at].ends_with('\n') {
-        return at;
-    }
-    text[at..].find('\n').map_or(text.len(), |found| at + found + 1)
-}
-
-fn begins_line(text: &str, at: usize) -> bool {
-    text[line_start(text, at)..at].bytes().all(|byte| byte == b' ')
-}
-
-/// How many characters stand before a byte on its line.
-fn column(text: &str, at: usize) -> usize {
-    text[line_start(text, at)..at].chars().count()
+    all.retain(|_| {
+        at += 1;
+        !indexes.contains(&(at - 1))
+    });
 }
 
 /// Makes all changes on the text.

@@ -15,6 +15,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What is worth knowing.
     pub warnings: Vec<Warning>,
+    /// What is written but has no effect, each with its reason.
+    pub remarks: Vec<String>,
 }
 
 /// What was done.
@@ -52,6 +54,9 @@ impl Report {
                 lines.push(format!("‼ {}", line.replace("{}", &found)));
             }
         }
+        for report in reports {
+            lines.extend(report.remarks.iter().map(|remark| format!("‼ {}: {remark}", report.what())));
+        }
         if reports.iter().all(|report| report.outcome == Outcome::Skipped) {
             lines.push("‼ no supported objects found".to_owned());
         }
@@ -79,9 +84,10 @@ impl fmt::Display for Report {
     }
 }
 
-const WARNINGS: [(Warning, &str); 4] = [
+const WARNINGS: [(Warning, &str); 5] = [
     (Warning::HostNetwork, "\"hostNetwork: true\" detected in {}"),
     (Warning::Sidecar, "known 3rd party sidecar detected in {}"),
     (Warning::Disabled, "\"linkerd.io/inject: disabled\" annotation set on {}"),
     (Warning::Udp, "{} uses \"protocol: UDP\""),
+    (Warning::Probes, "probes in {} lead to the proxy that is gone: write them anew"),
 ];

@@ -1,10 +1,17 @@
 //! The resources of a document that have pods, where their templates are, and what becomes of them.
 
-use super::edit::{Change, Kind, New};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Map, Value, json};
+
+use super::edit::{Change, Kind};
 use super::report::{Outcome, Report};
+use super::sidecar::Template;
 use super::tree::Node;
-use super::{Annotations, ManifestError};
-use crate::inject::{INJECT_ANNOTATIONS, LINKERD_INJECT, is_other_sidecar};
+use super::{Annotations, ManifestError, tree};
+use crate::inject::{
+    self, Config, INJECT_ANNOTATIONS, LINKERD_INJECT, Marks, NamespaceMarks, Settings, Verdict, decide,
+    is_other_sidecar,
+};
 
 /// Something worth knowing about a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +24,8 @@ pub enum Warning {
     Disabled,
     /// It has a port of UDP, which stays outside the mesh.
     Udp,
+    /// Its probes still lead to a proxy that was taken out.
+    Probes,
 }
 
 /// A resource, and where its pods' metadata belongs.
@@ -95,7 +104,7 @@ impl Resource<'_> {
     }
 
     fn report(&self, outcome: Outcome, warnings: Vec<Warning>) -> Report {
-        Report { kind: self.kind.to_lowercase(), name: self.name.to_owned(), outcome, warnings }
+        Report { kind: self.kind.to_lowercase(), name: self.name.to_owned(), outcome, warnings, remarks: Vec::new() }
     }
 
     pub(super) fn inject(&self, annotations: &Annotations) -> Result<(Vec<Change>, Report), ManifestError> {
@@ -107,33 +116,131 @@ impl Resource<'_> {
             let already = annotation(node, LINKERD_INJECT).is_some_and(|value| value == "ingress");
             wanted.push((LINKERD_INJECT, if annotations.ingress || already { "ingress" } else { "enabled" }));
         }
-        let settings = annotations.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        wanted.extend(settings.filter(|(key, _)| *target != Target::Service || *key == OPAQUE_PORTS));
-        let warnings = if *target == Target::Pods { warnings(node) } else { Vec::new() };
+        wanted.extend(settings(annotations, *target));
+        if wanted.is_empty() {
+            return Ok((Vec::new(), self.report(Outcome::Skipped, Vec::new())));
+        }
+        let report = self.judged(node, *target)?;
+        match report.outcome {
+            Outcome::Skipped => Ok((Vec::new(), report)),
+            _ => Ok((annotate(self.document, node, path, &wanted), report)),
+        }
+    }
+
+    /// With the sidecar itself. Namespaces stay as they are: their other pods aren't meant.
+    pub(super) fn render(
+        &self,
+        text: &str,
+        annotations: &Annotations,
+        config: &Config,
+    ) -> Result<(Vec<Change>, Report), ManifestError> {
+        match &self.target {
+            Some((node, path, Target::Pods)) => {
+                let mut report = self.judged(node, Target::Pods)?;
+                if report.outcome == Outcome::Skipped {
+                    return Ok((Vec::new(), report));
+                }
+                let pod = self.pod(text, node, annotations)?;
+                let settings = self.settings(text, &pod, config)?;
+                report.remarks.clone_from(&settings.remarks);
+                let template = Template { text, document: self.document, node, path };
+                Ok((template.with_sidecar(pod, &settings, config), report))
+            }
+            Some((_, _, Target::Service)) => self.inject(annotations),
+            _ => Ok((Vec::new(), self.report(Outcome::Skipped, Vec::new()))),
+        }
+    }
+
+    /// What becomes of it.
+    fn judged(&self, node: &Node, target: Target) -> Result<Report, ManifestError> {
+        let warnings = if target == Target::Pods { warnings(node) } else { Vec::new() };
         let outcome = match target {
-            _ if wanted.is_empty() => Outcome::Skipped,
             _ if warnings.contains(&Warning::Disabled) => Outcome::Skipped,
             Target::Service | Target::Namespace => Outcome::Annotated,
             Target::Pods => Outcome::Injected,
         };
         let report = self.report(outcome, warnings);
-        if outcome == Outcome::Skipped {
-            return Ok((Vec::new(), report));
+        match report.warnings.iter().find_map(|warning| warning.prevents()) {
+            Some(reason) if outcome != Outcome::Skipped => Err(self.unfit(reason)),
+            _ => Ok(report),
         }
-        if let Some(reason) = report.warnings.iter().find_map(|warning| warning.prevents()) {
-            return Err(ManifestError::Unfit { what: report.what(), reason: reason.to_owned() });
-        }
-        Ok((annotate(self.document, node, path, &wanted), report))
     }
 
-    pub(super) fn uninject(&self) -> (Vec<Change>, Report) {
-        let changes = match &self.target {
-            Some((node, path, _)) => unannotate(self.document, node, path),
-            None => Vec::new(),
-        };
-        let outcome = if changes.is_empty() { Outcome::Skipped } else { Outcome::Uninjected };
-        (changes, self.report(outcome, Vec::new()))
+    fn unfit(&self, reason: impl ToString) -> ManifestError {
+        ManifestError::Unfit { what: self.report(Outcome::Skipped, Vec::new()).what(), reason: reason.to_string() }
     }
+
+    /// What its template says, with the settings that are asked for.
+    fn pod(&self, text: &str, node: &Node, annotations: &Annotations) -> Result<Value, ManifestError> {
+        let what = || self.report(Outcome::Skipped, Vec::new()).what();
+        let form = || ManifestError::Form { line: tree::line(text, self.place()), what: what() };
+        let mut pod = node.value().filter(Value::is_object).ok_or_else(form)?;
+        let ingress = annotations.ingress.then_some((LINKERD_INJECT, "ingress"));
+        for (key, value) in settings(annotations, Target::Pods).into_iter().chain(ingress) {
+            pod["metadata"]["annotations"][key] = Value::from(value);
+        }
+        Ok(pod)
+    }
+
+    /// How its pods are injected, as the injector would say of a namespace that asks for it.
+    fn settings(&self, text: &str, pod: &Value, config: &Config) -> Result<Settings, ManifestError> {
+        let wrong = |error: serde_json::Error| ManifestError::Template {
+            line: tree::line(text, self.place()),
+            what: self.report(Outcome::Skipped, Vec::new()).what(),
+            why: error.to_string(),
+        };
+        let typed = json!({"metadata": pod["metadata"], "spec": pod["spec"]});
+        let typed: Pod = serde_json::from_value(typed).map_err(wrong)?;
+        let namespace = self.root.get("metadata").and_then(|metadata| metadata.get("namespace")).and_then(Node::text);
+        let mut marks = Marks::default();
+        marks.annotations.insert(LINKERD_INJECT.to_owned(), "enabled".to_owned());
+        let namespace = NamespaceMarks { name: namespace.unwrap_or("default").to_owned(), marks };
+        match decide(&namespace, &typed, &config.namespace) {
+            Verdict::Inject(settings) => Ok(*settings),
+            Verdict::Skip(reasons) => {
+                Err(self.unfit(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+            }
+        }
+    }
+
+    /// Without a sidecar that was written into it.
+    pub(super) fn strip(&self, text: &str) -> (Vec<Change>, Report) {
+        self.without(text, &[])
+    }
+
+    pub(super) fn uninject(&self, text: &str) -> (Vec<Change>, Report) {
+        // Nobody injected a pod that wants out, and without the word it might be.
+        let node = self.target.as_ref().map(|(node, ..)| *node);
+        let is_switch = |key: &&str| node.and_then(|node| annotation(node, key)) != Some("disabled");
+        self.without(text, &INJECT_ANNOTATIONS.into_iter().filter(is_switch).collect::<Vec<_>>())
+    }
+
+    fn without(&self, text: &str, marks: &[&str]) -> (Vec<Change>, Report) {
+        let Some((node, path, target)) = &self.target else {
+            return (Vec::new(), self.report(Outcome::Skipped, Vec::new()));
+        };
+        let changes = Template { text, document: self.document, node, path }.without_sidecar(marks);
+        let restores = changes.iter().any(|change| matches!(change.kind, Kind::Restore(_)));
+        let lost = *target == Target::Pods && !changes.is_empty() && !restores && leads_to_proxy(node);
+        let outcome = if changes.is_empty() { Outcome::Skipped } else { Outcome::Uninjected };
+        (changes, self.report(outcome, if lost { vec![Warning::Probes] } else { Vec::new() }))
+    }
+}
+
+/// Whether a probe is one that a proxy makes in the kubelet's stead.
+fn leads_to_proxy(node: &Node) -> bool {
+    let is_path = |node: &Node| node.text().is_some_and(|text| text.starts_with(inject::PROBES_PATH));
+    node.items().iter().any(leads_to_proxy)
+        || node.entries().iter().any(|(key, value)| match key.text() {
+            Some("path") => is_path(value),
+            _ => leads_to_proxy(value),
+        })
+}
+
+/// The annotations of settings that a target takes.
+fn settings(annotations: &Annotations, target: Target) -> Vec<(&str, &str)> {
+    let all = annotations.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    all.filter(|(key, _)| target != Target::Service || *key == OPAQUE_PORTS).collect()
 }
 
 fn annotation<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
@@ -142,20 +249,19 @@ fn annotation<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
 
 /// The changes that put annotations into an object's metadata.
 fn annotate(document: usize, node: &Node, path: &[usize], wanted: &[(&str, &str)]) -> Vec<Change> {
-    let change = |path: Vec<usize>, kind| Change { document, path, kind };
-    let put = |node: &Node, path: Vec<usize>, entries| {
+    let put = |node: &Node, path: Vec<usize>, entries: Map<String, Value>| {
         let kind = if node.is_void() { Kind::Fill(entries) } else { Kind::Insert(entries) };
         Change { document, path, kind }
     };
-    let text = |(key, value): &(&str, &str)| ((*key).to_owned(), New::Text((*value).to_owned()));
-    let all = || New::Map(wanted.iter().map(text).collect());
+    let one = |key: &str, value: Value| Map::from_iter([(key.to_owned(), value)]);
+    let text = |(key, value): &(&str, &str)| ((*key).to_owned(), Value::from(*value));
+    let all = || Value::from(wanted.iter().map(text).collect::<Map<_, _>>());
     let Some(at) = node.position("metadata") else {
-        let metadata = New::Map(vec![("annotations".to_owned(), all())]);
-        return vec![put(node, path.to_vec(), vec![("metadata".to_owned(), metadata)])];
+        return vec![put(node, path.to_vec(), one("metadata", one("annotations", all()).into()))];
     };
     let (metadata, path) = (&node.entries()[at].1, [path, &[at]].concat());
     let Some(at) = metadata.position("annotations") else {
-        return vec![put(metadata, path, vec![("annotations".to_owned(), all())])];
+        return vec![put(metadata, path, one("annotations", all()))];
     };
     let (annotations, path) = (&metadata.entries()[at].1, [path.as_slice(), &[at]].concat());
     let mut changes = Vec::new();
@@ -166,31 +272,11 @@ fn annotate(document: usize, node: &Node, path: &[usize], wanted: &[(&str, &str)
     for (key, value) in present {
         let Some(at) = annotations.position(key) else { continue };
         if annotations.entries()[at].1.text() != Some(value) {
-            changes.push(change([path.as_slice(), &[at]].concat(), Kind::Set((*value).to_owned())));
+            let path = [path.as_slice(), &[at]].concat();
+            changes.push(Change { document, path, kind: Kind::Set(Value::from(*value)) });
         }
     }
     changes
-}
-
-/// The changes that take the switch of injection out of an object's metadata; an annotation map,
-/// and metadata, that would be empty then goes with it.
-fn unannotate(document: usize, node: &Node, path: &[usize]) -> Vec<Change> {
-    let remove = |path: Vec<usize>, indexes| vec![Change { document, path, kind: Kind::Remove(indexes) }];
-    let Some(at) = node.position("metadata") else { return Vec::new() };
-    let (metadata, metadata_path) = (&node.entries()[at].1, [path, &[at]].concat());
-    let Some(within) = metadata.position("annotations") else { return Vec::new() };
-    let annotations = &metadata.entries()[within].1;
-    let found: Vec<usize> = INJECT_ANNOTATIONS.iter().filter_map(|key| annotations.position(key)).collect();
-    if found.is_empty() {
-        return Vec::new();
-    }
-    if found.len() < annotations.entries().len() {
-        return remove([metadata_path.as_slice(), &[within]].concat(), found);
-    }
-    if metadata.entries().len() > 1 {
-        return remove(metadata_path, vec![within]);
-    }
-    remove(path.to_vec(), vec![at])
 }
 
 fn warnings(node: &Node) -> Vec<Warning> {
@@ -223,7 +309,7 @@ impl Warning {
         match self {
             Self::HostNetwork => Some("hostNetwork is enabled"),
             Self::Sidecar => Some("a sidecar is there already"),
-            Self::Disabled | Self::Udp => None,
+            Self::Disabled | Self::Udp | Self::Probes => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A text's documents as trees whose nodes know their places in it. Bounded in depth.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use serde_json::{Map, Value};
 
 use super::ManifestError;
 
@@ -82,6 +83,22 @@ impl Node {
         }
     }
 
+    /// What it says; `None` where an alias says it elsewhere, or a key isn't a text or is there twice.
+    pub(super) fn value(&self) -> Option<Value> {
+        Some(match &self.body {
+            Body::Scalar { text, style: Style::Quoted } => Value::from(text.as_str()),
+            Body::Scalar { .. } if self.is_void() => Value::Null,
+            Body::Scalar { text, .. } => plain(text),
+            Body::Alias(_) => return None,
+            Body::List(items, _) => Value::Array(items.iter().map(Self::value).collect::<Option<_>>()?),
+            Body::Map(entries, _) => {
+                let entry = |(key, value): &(Node, Node)| Some((key.text()?.to_owned(), value.value()?));
+                let map = entries.iter().map(entry).collect::<Option<Map<_, _>>>()?;
+                return (map.len() == entries.len()).then_some(Value::Object(map));
+            }
+        })
+    }
+
     /// Whether it is nothing, or a collection without content that is written `{}`.
     pub(super) fn is_void(&self) -> bool {
         match &self.body {
@@ -108,6 +125,16 @@ pub(super) fn read(text: &str) -> Result<Vec<Node>, ManifestError> {
             .map_err(|message| ManifestError::Syntax { line: span.start.line(), message: message.to_owned() })?;
     }
     Ok(builder.documents)
+}
+
+/// A scalar without quotes, as Kubernetes reads it.
+fn plain(text: &str) -> Value {
+    match text {
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        // JSON's numbers are YAML's; what else YAML takes for one no field of a pod has.
+        _ => serde_json::from_str(text).ok().filter(Value::is_number).unwrap_or_else(|| Value::from(text)),
+    }
 }
 
 /// The line of a byte, from 1.

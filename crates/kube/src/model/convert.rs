@@ -9,9 +9,10 @@ use weft_mesh::{SpiffeId, WorkloadId};
 use weft_resources::{Problem, Resource};
 
 use super::pod::{self, Place, Pod, Word};
-use super::ports::PortList;
 use super::slice::{Endpoint, Slice};
 use super::{Cluster, Name, endpoints, service};
+use crate::names::MESH_PORT;
+use crate::ports::NamedPorts;
 
 impl Cluster {
     /// A pod as a workload of the mesh; `None` when it has no address of its own: it isn't there, has
@@ -134,7 +135,7 @@ impl Cluster {
         };
         let declared = pod.ports.iter().map(|declared| port(declared.number, declared.name.as_ref()));
         let is_declared = |number: &u16| pod.ports.iter().any(|declared| declared.number == *number);
-        let others = opaque.into_iter().flat_map(PortList::numbers).filter(|number| !is_declared(number));
+        let others = opaque.into_iter().flat_map(NamedPorts::numbers).filter(|number| !is_declared(number));
         declared.chain(others.map(|number| port(number, None))).collect()
     }
 
@@ -147,10 +148,7 @@ impl Cluster {
         }
     }
 
-    fn inherited_opaque(&self, namespace: &str) -> Option<&PortList> {
+    fn inherited_opaque(&self, namespace: &str) -> Option<&NamedPorts> {
         self.namespaces.get(namespace)?.opaque_ports.as_ref()
     }
 }
-
-/// Where proxies listen for each other.
-const MESH_PORT: u16 = 15008;

@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use weft_compile::Owner;
 
-use super::ports::PortList;
 use crate::inject::Candidate;
+use crate::names::PROXY_CONTAINER;
+use crate::ports::NamedPorts;
 
 /// A pod, as far as the mesh looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) struct Pod {
     pub(crate) service: String,
     pub(crate) ports: Vec<Port>,
     /// `config.linkerd.io/opaque-ports`.
-    pub(crate) opaque_ports: Option<PortList>,
+    pub(crate) opaque_ports: Option<NamedPorts>,
     /// `config.linkerd.io/default-inbound-policy`, as it is written.
     pub(crate) default_inbound: Option<String>,
     /// What decides whether a proxy is missing in it.
@@ -94,7 +95,7 @@ impl Pod {
             labels,
             owner,
             ports: ports(spec),
-            opaque_ports: annotation(OPAQUE_PORTS).map(|text| PortList::parse(text)),
+            opaque_ports: annotation(OPAQUE_PORTS).map(|text| NamedPorts::parse(text)),
             default_inbound: annotation(DEFAULT_INBOUND).cloned(),
             candidate: Candidate::of(pod),
         }
@@ -186,7 +187,6 @@ fn ports(spec: &api::PodSpec) -> Vec<Port> {
 }
 
 /// The init container whose presence means that a pod is of the mesh.
-pub(crate) const PROXY_CONTAINER: &str = "weft-proxy";
 pub(crate) const OPAQUE_PORTS: &str = "config.linkerd.io/opaque-ports";
 pub(crate) const DEFAULT_INBOUND: &str = "config.linkerd.io/default-inbound-policy";
 /// A Job that is due waits for its turn, or is tried again for days.

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1 as api;
 use weft_mesh::record::AppProtocol;
 
 use super::pod::OPAQUE_PORTS;
-use super::ports::PortList;
 use super::protocol;
+use crate::ports::NamedPorts;
 
 /// A Service, as far as the mesh looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) struct Service {
     pub(crate) kind: Kind,
     pub(crate) ports: Vec<Port>,
     /// `config.linkerd.io/opaque-ports`.
-    pub(crate) opaque_ports: Option<PortList>,
+    pub(crate) opaque_ports: Option<NamedPorts>,
 }
 
 /// How a Service is called.
@@ -46,7 +46,7 @@ impl Service {
         let spec = service.spec.clone().unwrap_or_default();
         let annotations = service.metadata.annotations.as_ref();
         let ports = spec.ports.iter().flatten().filter_map(port).collect();
-        let opaque_ports = annotations.and_then(|all| all.get(OPAQUE_PORTS)).map(|text| PortList::parse(text));
+        let opaque_ports = annotations.and_then(|all| all.get(OPAQUE_PORTS)).map(|text| NamedPorts::parse(text));
         Self { kind: kind(&spec), ports, opaque_ports }
     }
 }

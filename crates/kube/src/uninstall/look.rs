@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Installed, candidates};
 use crate::client::ClientError;
 use crate::fetch::{Kind, NAMESPACE};
-use crate::names::{INJECTED, MANAGED_BY, MANAGER, ROOT_NAMESPACE};
+use crate::names::{CONTROL_PLANE, INJECTED, MANAGED_BY, MANAGER, ROOT_NAMESPACE};
 
 /// Asks a cluster what it has of Weft in this namespace, and around it.
 ///
@@ -33,7 +33,7 @@ pub async fn installed(client: &Client, namespace: &str) -> Result<Installed, Cl
 
 /// Pods that have a proxy of this control plane, and haven't ended.
 async fn injected(client: &Client, namespace: &str) -> Result<Vec<String>, ClientError> {
-    let labelled = ListParams::default().labels(&format!("{INJECTED}=true,weft.io/control-plane-ns={namespace}"));
+    let labelled = ListParams::default().labels(&format!("{INJECTED}=true,{CONTROL_PLANE}={namespace}"));
     let pods = Kind { api_version: "v1", kind: "Pod" }.list(client, None, &labelled).await?;
     let running =
         pods.iter().filter(|pod| !["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == *phase));

@@ -63,7 +63,7 @@ fn failure(code: u16, message: &str) -> Value {
 /// Follows pods, and tells what came as short texts.
 fn follow_pods(client: &Client) -> Receiver<Told> {
     let (told, events) = mpsc::channel(64);
-    let watch = Watch { kind: Kind::Pod, told, is_broken: false };
+    let watch = Watch { kind: Kind::Pod, told, is_broken: false, is_heard: false };
     let event = |name, found: Option<core::Pod>| Event::Pod(name, found.as_ref().map(|pod| Box::new(Pod::read(pod))));
     tokio::spawn(watch.follow(Api::all(client.clone()), event));
     events
@@ -147,9 +147,29 @@ async fn policies_without_their_kind_are_none_at_all() {
     .await;
     let (told, mut events) = mpsc::channel(64);
     let kind = PolicyKind::PeerAuthentication;
-    let watch = Watch { kind: Kind::Policy(kind), told, is_broken: false };
+    let watch = Watch { kind: Kind::Policy(kind), told, is_broken: false, is_heard: false };
     tokio::spawn(watch.policies(client, kind));
     let told = texts(&mut events, 2).await;
     assert!(told[0].contains("weft install --crds"), "{told:?}");
     assert_eq!(told[1], "PeerAuthentications: ");
+}
+
+#[tokio::test]
+async fn a_kind_that_goes_is_asked_for_anew() {
+    let missing = || failure(404, "the server could not find the requested resource").to_string();
+    let client = api_server(vec![
+        ("list /apis/security.istio.io/v1/peerauthentications?", 200, list("10", &[])),
+        // So it answers a watch of a kind whose definition was deleted.
+        ("watch /apis/security.istio.io/v1/peerauthentications?", 404, "404 page not found\n".to_owned()),
+        ("list /apis/security.istio.io/v1/peerauthentications?", 404, missing()),
+        ("list /apis/security.istio.io/v1beta1/peerauthentications?", 404, missing()),
+    ])
+    .await;
+    let (told, mut events) = mpsc::channel(64);
+    let kind = PolicyKind::PeerAuthentication;
+    let watch = Watch { kind: Kind::Policy(kind), told, is_broken: false, is_heard: false };
+    tokio::spawn(watch.policies(client, kind));
+    let told = texts(&mut events, 2).await;
+    assert_eq!(told[0], "PeerAuthentications: ");
+    assert!(told[1].contains("weft install --crds"), "{told:?}");
 }

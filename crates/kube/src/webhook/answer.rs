@@ -15,6 +15,8 @@ pub(super) struct Injection {
     pub(super) skipped: Vec<Reason>,
     /// What the pod's owner is told.
     pub(super) notice: Option<Notice>,
+    /// The kind of what made the pod, in Linkerd's words.
+    pub(super) owner_kind: &'static str,
 }
 
 /// Whether a question is about a pod that is made; all else passes.
@@ -29,17 +31,47 @@ pub(super) fn is_new_pod(request: &Request) -> bool {
 pub(super) fn injection(request: &Request, namespace: &NamespaceMarks, config: &Config) -> Result<Injection, String> {
     let wrong = |error: serde_json::Error| format!("expected a pod, found an object that isn't one: {error}");
     let pod: Pod = serde_json::from_value(request.object.clone()).map_err(wrong)?;
+    let owner_kind = owner_kind(&pod);
     let settings = match inject::decide(namespace, &pod, &config.namespace) {
         Verdict::Inject(settings) => settings,
         Verdict::Skip(skipped) => {
             let notice = Notice::skipped(&pod, &namespace.name, &skipped);
-            return Ok(Injection { review: Review::allow(request, Vec::new()), skipped, notice });
+            return Ok(Injection { review: Review::allow(request, Vec::new()), skipped, notice, owner_kind });
         }
     };
-    let patch = inject::patch(&request.object, &settings, config);
+    let mut patch = inject::patch(&request.object, &settings, config);
+    if let Some(level) = inject::refusing_level(namespace) {
+        patch.remarks.insert(0, refused_later(&namespace.name, level));
+    }
     let text = serde_json::to_vec(&patch.operations).map_err(wrong)?;
     let notice = Notice::injected(&pod, &namespace.name, &patch.remarks);
-    Ok(Injection { review: Review::change(request, text, warnings(&patch.remarks)), skipped: Vec::new(), notice })
+    let review = Review::change(request, text, warnings(&patch.remarks));
+    Ok(Injection { review, skipped: Vec::new(), notice, owner_kind })
+}
+
+/// Said beside the API server's own refusal, which doesn't say what to do.
+fn refused_later(namespace: &str, level: &str) -> String {
+    format!(
+        "the namespace's Pod Security level {level} refuses weft-init's NET_ADMIN, so the pod isn't made: \
+         kubectl label --overwrite namespace {namespace} {}=privileged",
+        inject::SECURITY_KEY
+    )
+}
+
+/// A ReplicaSet that says of which template it is belongs to a Deployment.
+fn owner_kind(pod: &Pod) -> &'static str {
+    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
+    let Some(owner) = owners.iter().find(|owner| owner.controller == Some(true)) else { return "pod" };
+    let is_templated = pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key("pod-template-hash"));
+    match owner.kind.as_str() {
+        "ReplicaSet" if is_templated => "deployment",
+        "ReplicaSet" => "replicaset",
+        "StatefulSet" => "statefulset",
+        "DaemonSet" => "daemonset",
+        "ReplicationController" => "replicationcontroller",
+        "Job" => "job",
+        _ => "other",
+    }
 }
 
 /// Answers about a policy, in the words that a folder's reader hears. What would be compiled to

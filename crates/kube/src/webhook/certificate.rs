@@ -49,6 +49,12 @@ fn kept(data: &Data, now: SystemTime) -> Vec<String> {
     held.take(MAX_KEPT).collect()
 }
 
+/// The authority that signed the certificate, while it lives.
+pub(super) fn signer(data: &Data, now: SystemTime) -> Option<String> {
+    let newest = authorities(data).into_iter().next()?;
+    kept(data, now).into_iter().find(|text| *text == newest)
+}
+
 /// Whether callers who know the authorities of `new` still trust the certificate of `old`.
 pub(super) fn goes_on(old: &Data, new: &Data) -> bool {
     // The newest authority of a bundle is the one that signed.
@@ -107,6 +113,8 @@ mod tests {
         assert_eq!(authorities(&renewed).len(), 2);
         assert_eq!(authorities(&renewed)[1], kept[0]);
         assert!(goes_on(&data, &renewed) && !goes_on(&renewed, &data));
+        // Of a bundle of two it is the newer.
+        assert_eq!(signer(&renewed, due), Some(authorities(&renewed)[0].clone()));
         let later = due + LIFETIME;
         assert_eq!(judge(&renewed, later), Judgement::Due(Vec::new()), "what has expired is dropped");
     }

@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use rustls::ServerConfig;
 use serde_json::Value;
@@ -22,7 +21,9 @@ use tokio::sync::watch;
 use weft_identity::NamedServer;
 
 use super::certificate::{self, AUTHORITY, CERTIFICATE, Data, Judgement, KEY};
+use super::watches::{self, Change};
 use super::{Settings, configuration};
+use crate::client::failed;
 use crate::inject::{self, NamespaceMarks};
 use crate::names::{CONTROLLER, INJECTOR, VALIDATOR, WEBHOOK_SECRET};
 
@@ -96,7 +97,7 @@ impl Keeper {
 
     /// Follows and repairs, without an end.
     pub(super) async fn run(mut self) {
-        let mut changes = self.changes();
+        let mut changes = watches::all(&self.client, &self.namespace);
         let mut wait = Duration::ZERO;
         loop {
             tokio::select! {
@@ -166,6 +167,11 @@ impl Keeper {
         let (data, due) = match certificate::judge(&data, now) {
             Judgement::Serves(due) => (data, due),
             Judgement::Due(kept) => {
+                // A Secret that was deleted or broken: what we serve with is trusted until its successor is.
+                let kept = match (kept.is_empty(), &self.used) {
+                    (true, Some(used)) => certificate::signer(used, now).into_iter().collect(),
+                    _ => kept,
+                };
                 self.renew(&kept, now).await?;
                 // The watch brings what is stored, whoever of several replicas was first.
                 return Ok(AT_LEISURE);
@@ -232,7 +238,7 @@ impl Keeper {
         if self.used.as_ref().is_some_and(is_used) {
             return Ok(None);
         }
-        // Where nobody trusts the old one any more (its Secret was deleted), there is nothing to wait for.
+        // Where nobody trusts the old one any more (somebody brought another), there is nothing to wait for.
         if self.used.as_ref().is_some_and(|used| certificate::goes_on(used, data)) {
             if trusted.is_err() {
                 return Ok(None);
@@ -248,44 +254,6 @@ impl Keeper {
         (self.used, self.ripening) = (Some(data.clone()), None);
         Ok(None)
     }
-
-    fn changes(&self) -> BoxStream<'static, Change> {
-        // The metadata alone is asked for.
-        let namespaces = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
-        let namespaces = watcher::watcher(namespaces, watcher::Config::default());
-        let secret = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
-        let injector = Api::all(self.client.clone());
-        let validator = Api::all(self.client.clone());
-        let all = [
-            followed(namespaces.map(|found| found.map(Change::Namespace)), "namespaces"),
-            followed(
-                watcher::watch_object(secret, WEBHOOK_SECRET).map(|found| found.map(Change::Secret)),
-                WEBHOOK_SECRET,
-            ),
-            followed(watcher::watch_object(injector, INJECTOR).map(|found| found.map(Change::Injector)), INJECTOR),
-            followed(watcher::watch_object(validator, VALIDATOR).map(|found| found.map(Change::Validator)), VALIDATOR),
-        ];
-        stream::select_all(all).boxed()
-    }
-}
-
-/// Something that was watched has changed.
-enum Change {
-    Namespace(watcher::Event<PartialObjectMeta<Namespace>>),
-    Secret(Option<Secret>),
-    Injector(Option<MutatingWebhookConfiguration>),
-    Validator(Option<ValidatingWebhookConfiguration>),
-}
-
-/// A watch that is taken up again, with patience, whatever happens to it.
-fn followed(
-    watch: impl stream::Stream<Item = watcher::Result<Change>> + Send + 'static,
-    what: &'static str,
-) -> BoxStream<'static, Change> {
-    let told = watch.default_backoff().filter_map(move |found| async move {
-        found.inspect_err(|error| tracing::warn!(%error, what, "a watch broke; taking it up again")).ok()
-    });
-    told.boxed()
 }
 
 fn strategic(change: Value) -> Patch<Value> {
@@ -302,7 +270,7 @@ async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Fai
 /// Why something could not be kept up to date.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error(transparent)]
+    #[error("{}", failed("write it", .0))]
     Api(#[from] kube::Error),
     #[error("the API server doesn't answer")]
     Silent,

@@ -13,12 +13,10 @@ pub struct Metrics {
 }
 
 /// One series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Series {
-    /// Pods that got a proxy.
-    Injected,
-    /// Pods that got none, by the reason's word.
-    Skipped(&'static str),
+    /// Pods that were asked about.
+    Pods(Answered),
     /// Questions about pods that could not be answered.
     Failed,
     /// Policies that were let through.
@@ -29,9 +27,27 @@ pub(crate) enum Series {
     EventsDropped,
 }
 
+/// What was answered about pods.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Answered {
+    /// Their namespace.
+    pub(crate) namespace: String,
+    /// The kind of what made them, in Linkerd's words.
+    pub(crate) owner_kind: &'static str,
+    /// Why they got no proxy, in Linkerd's words; `None` when they got one.
+    pub(crate) skipped: Option<&'static str>,
+}
+
 impl Metrics {
     pub(crate) fn count(&self, series: Series) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(series).or_default() += 1;
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let series = match series {
+            Series::Pods(pods) if counts.len() >= MAX_SERIES && !counts.contains_key(&Series::Pods(pods.clone())) => {
+                Series::Pods(Answered { namespace: OTHER.to_owned(), ..pods })
+            }
+            series => series,
+        };
+        *counts.entry(series).or_default() += 1;
     }
 
     /// An event was never posted.
@@ -66,12 +82,17 @@ impl Metrics {
 }
 
 impl Series {
-    fn words(self) -> (&'static str, String, &'static str) {
+    fn words(&self) -> (&'static str, String, &'static str) {
         let answered = "Answers to questions about new pods.";
         let validated = "Answers to questions about policies.";
         match self {
-            Self::Injected => (INJECTION, "{skip=\"false\",skip_reason=\"\"}".to_owned(), answered),
-            Self::Skipped(reason) => (INJECTION, format!("{{skip=\"true\",skip_reason=\"{reason}\"}}"), answered),
+            Self::Pods(Answered { namespace, owner_kind, skipped }) => {
+                let (skip, reason) = (skipped.is_some(), skipped.unwrap_or_default());
+                let labels = format!(
+                    "{{namespace=\"{namespace}\",owner_kind=\"{owner_kind}\",skip=\"{skip}\",skip_reason=\"{reason}\"}}"
+                );
+                (INJECTION, labels, answered)
+            }
             Self::Failed => ("weft_injection_failures_total", String::new(), "Questions about pods without an answer."),
             Self::Valid => (VALIDATION, "{allowed=\"true\"}".to_owned(), validated),
             Self::Invalid => (VALIDATION, "{allowed=\"false\"}".to_owned(), validated),
@@ -80,6 +101,11 @@ impl Series {
     }
 }
 
+/// Beyond these, pods of further namespaces are counted together: metrics are for the living, and
+/// namespaces come and go.
+const MAX_SERIES: usize = 2_000;
+/// No namespace has this name.
+const OTHER: &str = "";
 const UNMESHED: &str = "weft_pods_without_proxy";
 const INJECTION: &str = "weft_injection_responses_total";
 const VALIDATION: &str = "weft_validation_responses_total";
@@ -91,12 +117,22 @@ mod tests {
     #[test]
     fn counts_are_rendered() {
         let metrics = Metrics::default();
-        metrics.count(Series::Skipped("host_network_enabled"));
-        metrics.count(Series::Injected);
-        metrics.count(Series::Injected);
+        let pods = |namespace: &str, skipped| {
+            Series::Pods(Answered { namespace: namespace.to_owned(), owner_kind: "deployment", skipped })
+        };
+        metrics.count(pods("shop", Some("host_network_enabled")));
+        metrics.count(pods("shop", None));
+        metrics.count(pods("shop", None));
         let text = metrics.render();
         assert_eq!(text.matches("# TYPE").count(), 2);
-        assert!(text.contains("weft_injection_responses_total{skip=\"false\",skip_reason=\"\"} 2\n"), "{text}");
-        assert!(text.contains("{skip=\"true\",skip_reason=\"host_network_enabled\"} 1\n"), "{text}");
+        let line = "weft_injection_responses_total{namespace=\"shop\",owner_kind=\"deployment\",skip=\"false\",skip_reason=\"\"} 2\n";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("skip=\"true\",skip_reason=\"host_network_enabled\"} 1\n"), "{text}");
+        for number in 0..2 * MAX_SERIES {
+            metrics.count(pods(&format!("n{number}"), None));
+        }
+        let text = metrics.render();
+        assert!(text.lines().count() < MAX_SERIES + 10, "{}", text.lines().count());
+        assert!(text.contains("{namespace=\"\",owner_kind=\"deployment\""), "{text}");
     }
 }

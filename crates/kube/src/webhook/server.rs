@@ -1,4 +1,5 @@
-//! The HTTPS server: takes questions, bounded in size and time, and answers them.
+//! The HTTPS server: takes questions, bounded in size and time, and answers them. At its end it goes on for
+//! a moment, since the API server asks until it has heard that others answer, and loses no question.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,9 +22,10 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::{self, Injection};
+use super::body::Room;
 use super::keeper::Namespaces;
-use super::metrics::{Metrics, Series};
-use super::review::{self, MAX_REVIEW_BYTES, Review, read_review};
+use super::metrics::{Answered, Metrics, Series};
+use super::review::{self, Review, read_review};
 use crate::events::Events;
 use crate::inject::{Config, NamespaceMarks, Reason};
 
@@ -34,9 +36,21 @@ pub(super) struct Injector {
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) room: Room,
 }
 
-/// Serves until `ended`; those who are being answered then get a few seconds more.
+/// How far the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// New connections are taken still, each for one question: the API server may not know better yet.
+    Lingering,
+    /// Nothing new is taken; what was asked is answered.
+    Closing,
+}
+
+/// Serves until `ended`, and then for [`LINGER`] those who haven't heard of it; at last those who are being
+/// answered get a few seconds more.
 pub(super) async fn run(
     listener: TcpListener,
     tls: watch::Receiver<Option<Arc<ServerConfig>>>,
@@ -44,8 +58,13 @@ pub(super) async fn run(
     ended: impl Future<Output = ()>,
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let (closing, close) = watch::channel(());
+    let (stages, stage) = watch::channel(Stage::Serving);
     let mut connections = JoinSet::new();
+    let ended = async {
+        ended.await;
+        stages.send_replace(Stage::Lingering);
+        tokio::time::sleep(LINGER).await;
+    };
     tokio::pin!(ended);
     loop {
         let accepted = tokio::select! {
@@ -59,13 +78,14 @@ pub(super) async fn run(
             continue;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let (tls, injector, close) = (tls.clone(), Arc::clone(&injector), close.clone());
+        let (tls, injector, stage) = (tls.clone(), Arc::clone(&injector), stage.clone());
         connections.spawn(async move {
-            connection(stream, tls, injector, close).await;
+            connection(stream, tls, injector, stage).await;
             drop(place);
         });
     }
-    drop(closing);
+    drop(listener);
+    stages.send_replace(Stage::Closing);
     // An error means that the time is over; what is left ends with the set.
     let _ = tokio::time::timeout(DRAIN_TIME, async { while connections.join_next().await.is_some() {} }).await;
 }
@@ -74,7 +94,7 @@ async fn connection(
     stream: TcpStream,
     mut tls: watch::Receiver<Option<Arc<ServerConfig>>>,
     injector: Arc<Injector>,
-    mut close: watch::Receiver<()>,
+    mut stage: watch::Receiver<Stage>,
 ) {
     let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, async {
         // The first moments after the start: the certificate is on its way.
@@ -82,17 +102,28 @@ async fn connection(
         TlsAcceptor::from(config).accept(stream).await.ok()
     });
     let Ok(Some(stream)) = shaken.await else { return };
+    let now = stage.clone();
     let service = service_fn(move |request| {
-        let injector = Arc::clone(&injector);
-        async move { Ok::<_, Infallible>(injector.answer(request).await) }
+        let (injector, now) = (Arc::clone(&injector), now.clone());
+        async move {
+            let mut response = injector.answer(request).await;
+            if *now.borrow() != Stage::Serving {
+                response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
+    builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(READ_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let closing = async {
+        // An error is the server's end as well.
+        let _ = stage.wait_for(|stage| *stage == Stage::Closing).await;
+    };
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        _ = close.changed() => {
+        () = closing => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -112,15 +143,12 @@ impl Injector {
         if head.method != Method::POST {
             return text(StatusCode::METHOD_NOT_ALLOWED, "expected POST");
         }
-        let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_REVIEW_BYTES).collect());
-        let body = match read.await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return text(StatusCode::PAYLOAD_TOO_LARGE, &format!("expected at most {MAX_REVIEW_BYTES} bytes"));
-            }
-            Ok(Err(_)) | Err(_) => return text(StatusCode::BAD_REQUEST, "expected a whole body"),
+        // Held until the question is answered, since so long its parts are in memory.
+        let body = match self.room.read(body).await {
+            Ok(body) => body,
+            Err(unread) => return text(unread.status(), &unread.to_string()),
         };
-        let question = match read_review(&body) {
+        let question = match read_review(&body.bytes) {
             Ok(question) => question,
             Err(malformed) => return text(StatusCode::BAD_REQUEST, &malformed.to_string()),
         };
@@ -158,12 +186,16 @@ impl Injector {
     }
 
     fn note(&self, question: &review::Request, injection: &Injection) {
+        let count = |skipped| {
+            let (namespace, owner_kind) = (question.namespace.clone(), injection.owner_kind);
+            self.metrics.count(Series::Pods(Answered { namespace, owner_kind, skipped }));
+        };
         if injection.skipped.is_empty() {
-            self.metrics.count(Series::Injected);
+            count(None);
         }
         // Two webhooks may match one pod; the second finds it done.
         for reason in injection.skipped.iter().filter(|reason| **reason != Reason::AlreadyInjected) {
-            self.metrics.count(Series::Skipped(reason.code()));
+            count(Some(reason.code()));
         }
         let told = injection.notice.clone().filter(|_| question.dry_run != Some(true));
         if told.is_some_and(|notice| self.events.post(notice).is_err()) {
@@ -208,8 +240,13 @@ const VALIDATE: &str = "/validate";
 /// API servers keep a few connections open; this many pods could be made at once.
 const MAX_CONNECTIONS: usize = 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is read of a connection at once; the heads of questions are short.
+const READ_BYTES: usize = 32 << 10;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longer than the 90 s for which the API server keeps an idle connection, so that it is the one that closes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long the API server may go on asking: its Service's endpoints change in about a second.
+const LINGER: Duration = Duration::from_secs(3);
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// How long [`run`] takes at most after its end was asked for.
+pub(crate) const END_TIME: Duration = LINGER.saturating_add(DRAIN_TIME);

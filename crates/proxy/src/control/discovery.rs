@@ -15,7 +15,7 @@ use xds::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use super::Link;
 use crate::config::ControlConfig;
 use crate::limits::REQUESTS;
-use crate::records::{Order, Update};
+use crate::records::{Order, Presence, Update};
 use crate::report::Known;
 
 /// Follows records for as long as anybody takes them.
@@ -33,6 +33,9 @@ pub(super) async fn follow(
             Ok(Ended::NobodyListens) => return,
             Ok(Ended::Closed) => tracing::info!("the control plane ended the stream"),
             Err(status) => tracing::warn!(%status, attempt, "the control plane is away; what is known stays in force"),
+        }
+        if discovery.told.send(Update::Control(Presence::Away)).await.is_err() {
+            return;
         }
         tokio::time::sleep(link.retry_after(discovery.attempt.saturating_sub(1))).await;
     }
@@ -85,6 +88,9 @@ impl<'l> Discovery<'l> {
         let request = self.link.authorized(ReceiverStream::new(outgoing))?;
         let mut client = AggregatedDiscoveryServiceClient::new(self.link.channel());
         let mut responses = client.delta_aggregated_resources(request).await?.into_inner();
+        if self.told.send(Update::Control(Presence::There)).await.is_err() {
+            return Ok(Ended::NobodyListens);
+        }
         let mut renewed = pin!(self.link.renewed());
         loop {
             let request = tokio::select! {

@@ -185,7 +185,7 @@ fn trust(folder: &Path, written: &written::Trust) -> Read<Trust> {
     let anchors = CertificateDer::pem_slice_iter(pem.as_bytes()).map(|der| der.map(|der| der.to_vec()));
     let anchors: Result<Vec<_>, _> = anchors.collect();
     match anchors {
-        Ok(anchors) if !anchors.is_empty() => Ok(Trust { domain, anchors }),
+        Ok(anchors) if !anchors.is_empty() => Ok(Trust { domain, anchors, ..Trust::default() }),
         Ok(_) => Err(wrong("trust.anchors", "certificates in PEM", format!("none in {}", path.display()))),
         Err(error) => Err(wrong("trust.anchors", "certificates in PEM", format!("{}: {error}", path.display()))),
     }

@@ -12,7 +12,6 @@ use h2::Reason;
 use h2::client::{Builder, SendRequest};
 use http::{Request, StatusCode};
 use rustls::ClientConfig;
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 use weft_mesh::record::Peer;
 
@@ -20,6 +19,7 @@ use super::stream::HboneStream;
 use super::watched::{Ending, Watched};
 use super::{ALPN, ERROR_HEADER, head, keep_alive};
 use crate::data::Data;
+use crate::dialling::Dialling;
 use crate::limits::{
     ANSWER_WAIT, H2_ERROR_RESETS, H2_REMEMBERED_RESETS, H2_RESET_MEMORY, HBONE_CLIENT_HEADER_BYTES,
     HBONE_CLIENT_STREAMS, HBONE_CONNECTION_WINDOW, HBONE_FRAME_BYTES, HBONE_IDLE, HBONE_SEND_BUFFER,
@@ -109,24 +109,12 @@ pub(crate) struct Way {
     config: Arc<ClientConfig>,
     generation: u64,
     connections: RefCell<Vec<Rc<Connection>>>,
-    /// Held by the one who dials.
-    dialling: Mutex<()>,
-    /// How often somebody has dialled, and how the last time failed, if it did.
-    dialled: Cell<u64>,
-    failed: RefCell<Option<Failure>>,
+    dialling: Dialling,
 }
 
 impl Way {
     fn new(at: SocketAddr, config: Arc<ClientConfig>, generation: u64) -> Self {
-        Self {
-            at,
-            config,
-            generation,
-            connections: RefCell::default(),
-            dialling: Mutex::new(()),
-            dialled: Cell::new(0),
-            failed: RefCell::default(),
-        }
+        Self { at, config, generation, connections: RefCell::default(), dialling: Dialling::default() }
     }
 
     /// Takes a connection that was made while it wasn't known that the peer speaks HBONE only.
@@ -145,24 +133,13 @@ impl Way {
             count(&data.metrics.process.tunnels_warm);
             return Ok(slot);
         }
-        let before = self.dialled.get();
-        let dialling = self.dialling.lock().await;
-        if let Some(slot) = self.free() {
-            return Ok(slot);
-        }
-        if self.dialled.get() != before
-            && let Some(failure) = self.failed.borrow().clone()
-        {
-            return Err(failure);
-        }
-        let connection = self.dial(data).await;
-        self.dialled.set(self.dialled.get() + 1);
-        *self.failed.borrow_mut() = connection.as_ref().err().cloned();
-        let connection = Rc::new(connection?);
-        self.connections.borrow_mut().push(connection.clone());
-        drop(dialling);
-        data.sweep.notify_one();
-        Ok(Slot::take(connection))
+        let dial = async || {
+            let connection = Rc::new(self.dial(data).await?);
+            self.connections.borrow_mut().push(connection.clone());
+            data.sweep.notify_one();
+            Ok(Slot::take(connection))
+        };
+        self.dialling.once(|| self.free(), dial).await
     }
 
     fn free(&self) -> Option<Slot> {
@@ -188,7 +165,7 @@ impl Way {
 
     /// HTTP/2 on a connection that is encrypted; its task ends with it.
     async fn begin(&self, data: &Rc<Data>, tunnel: Box<TlsStream>) -> Result<Connection, Failure> {
-        let (watched, tls) = Watched::new(tunnel);
+        let (watched, tls, heard) = Watched::new(tunnel);
         let handshake = builder().handshake::<_, Bytes>(watched);
         let (requests, mut connection) = match timeout(TUNNEL_CONNECT, handshake).await {
             Ok(begun) => begun.map_err(|error| broken(self.at, &tls, &error))?,
@@ -197,7 +174,7 @@ impl Way {
         let gone = Rc::new(Cell::new(false));
         let (told, open, at) = (gone.clone(), data.drain.open(), self.at);
         tokio::task::spawn_local(async move {
-            let dead = keep_alive(connection.ping_pong());
+            let dead = keep_alive(connection.ping_pong(), heard);
             let why = tokio::select! {
                 ended = connection => ended.err().map(|error| error.to_string()),
                 why = dead => Some(why),

@@ -140,7 +140,7 @@ mod tests {
 
     fn party(app: &str) -> Party {
         let name = |text: &str| Arc::from(text);
-        Party { workload: name("web-1"), namespace: name("shop"), app: name(app), principal: None }
+        Party { workload: name("web-1"), namespace: name("shop"), app: name(app), ..Party::unknown() }
     }
 
     fn asked(destination: &str, trace: Option<Trace>) -> Asked<'static> {

@@ -12,11 +12,11 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::{Request, Response, StatusCode};
 use tokio::time::timeout;
-use weft_mesh::SpiffeId;
 
 use super::head::{self, NoDestination};
 use super::keep_alive;
 use super::stream::HboneStream;
+use super::watched::{Heard, Watched};
 use crate::connection::Account;
 use crate::data::Data;
 use crate::detect::{Declared, Spoken, which_http};
@@ -35,24 +35,25 @@ use crate::{http1, http2, inbound};
 
 /// Serves one connection of another proxy until it ends. A drain tells the peer by GOAWAY, and what
 /// is open goes on.
-pub(crate) async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, peer: SpiffeId) {
+pub(crate) async fn serve(data: &Rc<Data>, tunnel: Box<TlsStream>, from: SocketAddr, party: Rc<Party>) {
     // Also while nothing is open on it: the peer is to be told of the end.
     let _open = data.drain.open();
-    let handshake = builder().handshake::<_, Bytes>(tunnel);
+    let (watched, _ending, heard) = Watched::new(tunnel);
+    let handshake = builder().handshake::<_, Bytes>(watched);
     let connection = match timeout(TLS_ACCEPT, handshake).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::info!(%from, %peer, %error, "expected HTTP/2"),
-        Err(_) => return tracing::info!(%from, %peer, "no HTTP/2 within {} s", TLS_ACCEPT.as_secs()),
+        Ok(Err(error)) => return tracing::info!(%from, peer = party.peer(), %error, "expected HTTP/2"),
+        Err(_) => return tracing::info!(%from, peer = party.peer(), "no HTTP/2 within {} s", TLS_ACCEPT.as_secs()),
     };
-    let caller = Rc::new(Caller { from, peer });
-    if let Err(why) = streams(data, connection, &caller).await {
-        tracing::debug!(%from, peer = %caller.peer, why, "a connection of HBONE broke");
+    let caller = Rc::new(Caller { from, party });
+    if let Err(why) = streams(data, (connection, heard), &caller).await {
+        tracing::debug!(%from, peer = caller.party.peer(), why, "a connection of HBONE broke");
     }
 }
 
 struct Caller {
     from: SocketAddr,
-    peer: SpiffeId,
+    party: Rc<Party>,
 }
 
 fn builder() -> Builder {
@@ -74,10 +75,10 @@ fn builder() -> Builder {
 
 async fn streams(
     data: &Rc<Data>,
-    mut connection: Connection<Box<TlsStream>, Bytes>,
+    (mut connection, heard): (Connection<Watched, Bytes>, Heard),
     caller: &Rc<Caller>,
 ) -> Result<(), String> {
-    let mut dead = pin!(keep_alive(connection.ping_pong()));
+    let mut dead = pin!(keep_alive(connection.ping_pong(), heard));
     let mut told = false;
     loop {
         let draining = async { if told { pending().await } else { data.drain.begun().await } };
@@ -102,7 +103,7 @@ async fn streams(
 /// One connection of the caller's program.
 async fn serve_stream(
     data: &Rc<Data>,
-    Caller { from, peer }: &Caller,
+    Caller { from, party }: &Caller,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
@@ -110,22 +111,22 @@ async fn serve_stream(
     let destination = match head::destination(&request) {
         Ok(destination) => destination,
         Err(why) => {
-            tracing::info!(%from, %peer, %why, "a stream that is no call");
+            tracing::info!(%from, peer = party.peer(), %why, "a stream that is no call");
             return answer_refusal(&mut respond, cause(&why));
         }
     };
     // The caller's address is the one that TCP vouches for, as for ztunnel; `forwarded` is only told.
-    let facts = Facts { peer: Some(peer.clone()), source_ip: from.ip(), destination };
+    let facts = Facts { peer: party.principal.clone(), source_ip: from.ip(), destination };
     let (head, receive) = request.into_parts();
     match data.records.inbound().await.map(|inbound| inbound.protocol(destination.port())).map(Declared::of) {
         Ok(Declared::Http) if data.addresses.contains(&destination.ip()) => {
             if let Ok(send) = answer(&mut respond, Response::new(()), Then::Bytes) {
-                serve_http(data, *from, side(send, receive), facts).await;
+                serve_http(data, (*from, party), side(send, receive), facts).await;
             }
         }
         // What isn't declared is judged as TCP, by which whatever needs HTTP to be told is denied.
         _ => {
-            let mut account = account(data, *from, &facts);
+            let mut account = inbound::account(data, *from, destination, party);
             account.told = head::service(&head.headers).map(Box::from);
             serve_tcp(data, account, (*from, facts), (respond, receive)).await;
         }
@@ -133,14 +134,14 @@ async fn serve_stream(
 }
 
 /// A port of HTTP: each request is judged for itself, and HTTP tells what becomes of it.
-async fn serve_http(data: &Rc<Data>, from: SocketAddr, mut caller: Side, facts: Facts) {
+async fn serve_http(data: &Rc<Data>, (from, party): (SocketAddr, &Rc<Party>), mut caller: Side, facts: Facts) {
     match which_http(&mut caller).await {
         Some(Spoken::Http1) => {
-            http1::inbound::serve_connection(data, caller, (from, facts.destination), facts.peer).await;
+            http1::inbound::serve_connection(data, caller, (from, facts.destination), party.clone()).await;
         }
-        Some(Spoken::Http2) => http2::inbound::serve(data, caller, facts.peer, (from, facts.destination)).await,
+        Some(Spoken::Http2) => http2::inbound::serve(data, caller, party.clone(), (from, facts.destination)).await,
         Some(Spoken::Tcp) => {
-            let mut account = account(data, from, &facts);
+            let mut account = inbound::account(data, from, facts.destination, party);
             match inbound::open(data, &mut account, facts, from).await {
                 Ok((program, admitted)) => inbound::relay(account, caller, program, admitted).await,
                 Err(failure) => {
@@ -172,11 +173,6 @@ async fn serve_tcp(
             inbound::refused(data, account, failure);
         }
     }
-}
-
-fn account(data: &Rc<Data>, from: SocketAddr, facts: &Facts) -> Account {
-    let party = facts.peer.as_ref().map_or_else(Party::unknown, Party::of_identity);
-    inbound::account(data, from, facts.destination, (party, "mutual_tls"))
 }
 
 fn side(send: SendStream<Bytes>, receive: RecvStream) -> Side {

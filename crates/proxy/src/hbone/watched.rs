@@ -1,7 +1,7 @@
-//! TLS below HTTP/2, with what `h2` would forget: why TLS ended. In TLS 1.3 a server's refusal of
-//! our certificate arrives only when its first byte is read, which is HTTP/2's to do.
+//! TLS below HTTP/2, with what `h2` would forget: why TLS ended, and whether anything comes. In TLS 1.3
+//! a server's refusal of our certificate arrives only when its first byte is read, which is HTTP/2's to do.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,17 +14,21 @@ use crate::tls_stream::TlsStream;
 /// Why TLS ended, if it did.
 pub(super) type Ending = Rc<RefCell<Option<rustls::Error>>>;
 
+/// Whether anything has come since it was last asked.
+pub(super) type Heard = Rc<Cell<bool>>;
+
 /// A connection whose TLS failure is kept.
 pub(super) struct Watched {
     tunnel: Box<TlsStream>,
     ending: Ending,
+    heard: Heard,
 }
 
 impl Watched {
     /// Watches `tunnel`.
-    pub(super) fn new(tunnel: Box<TlsStream>) -> (Self, Ending) {
-        let ending = Ending::default();
-        (Self { tunnel, ending: ending.clone() }, ending)
+    pub(super) fn new(tunnel: Box<TlsStream>) -> (Self, Ending, Heard) {
+        let (ending, heard) = (Ending::default(), Heard::default());
+        (Self { tunnel, ending: ending.clone(), heard: heard.clone() }, ending, heard)
     }
 
     /// A peer that refuses says so and closes; writing may find out before reading does. So what
@@ -42,6 +46,9 @@ impl Watched {
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.tunnel).poll_read(cx, out);
+        if read.is_ready() {
+            self.heard.set(true);
+        }
         if let Poll::Ready(Err(error)) = &read
             && let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
         {

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use weft_http::head::{AskedMethod, Persistence, RequestHead};
 use weft_http::rewrite::{Edits, Hop};
-use weft_mesh::SpiffeId;
 use weft_mesh::record::Inbound;
 
 use super::answer::{Asker, Reader, fail, linger, refuse};
@@ -20,7 +19,7 @@ use crate::connection::broken;
 use crate::copy::copy;
 use crate::data::Data;
 use crate::live::Facts;
-use crate::metrics::{Meter, count};
+use crate::metrics::{Meter, Party, count};
 use crate::request::{FORGEABLE, Flow, IDENTITY, Line, REQUEST_ID, Request};
 use crate::side::Side;
 use crate::stream::Stream;
@@ -30,8 +29,8 @@ use crate::{inbound, random};
 
 /// Who calls on one connection: a proxy of the mesh, or somebody at a published port.
 pub(crate) struct Caller {
-    /// Who it is, as proved by mTLS.
-    pub peer: Option<SpiffeId>,
+    /// Who it is, as far as mTLS proved it.
+    party: Rc<Party>,
     /// The value of [`IDENTITY`] that tells the program.
     identity: Option<String>,
     flow: Option<(Rc<Inbound>, Rc<Flow>)>,
@@ -57,10 +56,10 @@ pub(crate) async fn serve_connection(
     data: &Rc<Data>,
     mut client: Side,
     ends: (SocketAddr, SocketAddr),
-    peer: Option<SpiffeId>,
+    party: Rc<Party>,
 ) {
     let own = data.own_party().principal.map(|own| own.to_string()).unwrap_or_default();
-    let mut caller = Caller::new(peer, &own);
+    let mut caller = Caller::new(party, &own);
     loop {
         if client.bytes().is_empty() {
             let filled = tokio::select! {
@@ -84,10 +83,10 @@ pub(crate) async fn serve_connection(
 
 impl Caller {
     /// A caller of whom nothing was read yet. `own` is the workload's identity.
-    pub(crate) fn new(peer: Option<SpiffeId>, own: &str) -> Self {
-        let identity = peer.as_ref().map(|peer| format!("By={own};URI={peer}"));
+    pub(crate) fn new(party: Rc<Party>, own: &str) -> Self {
+        let identity = party.principal.as_ref().map(|peer| format!("By={own};URI={peer}"));
         let (parsers, message, judged) = (Parsers::default(), Vec::new(), Vec::new());
-        Self { peer, identity, flow: None, parsers, message, judged }
+        Self { party, identity, flow: None, parsers, message, judged }
     }
 
     /// Serves one request, whose head follows in `client`. `ends` are the calling program's address
@@ -105,7 +104,7 @@ impl Caller {
         };
         let flow = self.flow(data, &inbound);
         let source_ip = ends.0.ip();
-        let facts = Facts { peer: self.peer.clone(), source_ip, destination: ends.1 };
+        let facts = Facts { peer: self.party.principal.clone(), source_ip, destination: ends.1 };
         let asking = Asking { data, facts, flow, inbound, ends };
         loop {
             match self.take_head(&asking, client) {
@@ -133,15 +132,20 @@ impl Caller {
         match &self.flow {
             Some((record, flow)) if Rc::ptr_eq(record, inbound) => flow.clone(),
             _ => {
-                let flow = data.flows.of(inbound::labels(data, inbound, self.peer.as_ref(), "http"));
+                let flow = data.flows.of(inbound::labels(data, inbound, &self.party, "http"));
                 self.flow = Some((inbound.clone(), flow.clone()));
                 flow
             }
         }
     }
 
+    /// Whether a proxy of the mesh calls, who has proved who it is.
+    fn is_proxy(&self) -> bool {
+        self.party.principal.is_some()
+    }
+
     fn asker(&self, method: AskedMethod, persistence: Persistence) -> Asker {
-        let reader = if self.peer.is_some() { Reader::Proxy } else { Reader::Program };
+        let reader = if self.is_proxy() { Reader::Proxy } else { Reader::Program };
         Asker { method, persistence, reader }
     }
 
@@ -152,7 +156,7 @@ impl Caller {
         ends: (SocketAddr, SocketAddr),
         failure: Failure,
     ) -> After {
-        let flow = data.flows.of(inbound::unjudged_labels(data, self.peer.as_ref()));
+        let flow = data.flows.of(inbound::unjudged_labels(data, &self.party));
         let request = Request::begin(data, &flow, ends, Line::default());
         end(client, self.asker(AskedMethod::Other, Persistence::Close), failure, request).await
     }
@@ -259,7 +263,7 @@ impl Caller {
             body: taken.body,
             asked: taken.asked,
             callee: Callee::Program(used),
-            drain: self.peer.is_none().then_some(&*asking.data.drain),
+            drain: (!self.is_proxy()).then_some(&*asking.data.drain),
             parser: &mut self.parsers.answer,
             progress: Progress::default(),
         };
@@ -301,7 +305,7 @@ impl Caller {
         self.message = Vec::new();
         self.judged = Vec::new();
         match done.client {
-            Next::Message if self.peer.is_some() || !closes => After::Message,
+            Next::Message if self.is_proxy() || !closes => After::Message,
             _ => After::Close,
         }
     }

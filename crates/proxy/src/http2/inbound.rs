@@ -20,7 +20,7 @@ use crate::data::Data;
 use crate::inbound::{labels, unjudged_labels};
 use crate::limits::H2_TRIES;
 use crate::live::Facts;
-use crate::metrics::count;
+use crate::metrics::{Party, count};
 use crate::request::{self, Flow, IDENTITY, judge};
 use crate::side::Side;
 use crate::stream::Stream;
@@ -31,6 +31,7 @@ pub(crate) type ProgramPort = (IpAddr, u16);
 
 /// What the streams of one connection have in common.
 struct Connection {
+    caller: Rc<Party>,
     facts: Facts,
     source: SocketAddr,
     /// What the program is told of who calls.
@@ -38,22 +39,22 @@ struct Connection {
     flows: RefCell<Vec<(Dialect, Rc<Flow>)>>,
 }
 
-/// Serves a caller's connection until it ends. `peer` is who it is, as proved by mTLS; `ends` are the
+/// Serves a caller's connection until it ends. `caller` is who it is, as far as mTLS proved it; `ends` are the
 /// calling program's address and the workload's.
 pub(crate) async fn serve(
     data: &Rc<Data>,
     client: Side,
-    peer: Option<SpiffeId>,
+    caller: Rc<Party>,
     (source, destination): (SocketAddr, SocketAddr),
 ) {
-    let facts = Facts { peer, source_ip: source.ip(), destination };
+    let facts = Facts { peer: caller.principal.clone(), source_ip: source.ip(), destination };
     let peer = if facts.peer.is_some() { Peer::Proxy } else { Peer::Program };
     let mut accepted = match Accepted::new(client, peer).await {
         Ok(accepted) => accepted,
         Err(error) => return tracing::debug!(%source, %error, "no HTTP/2 after its preface"),
     };
     let identity = identity(data, facts.peer.as_ref());
-    let connection = Rc::new(Connection { facts, source, identity, flows: RefCell::default() });
+    let connection = Rc::new(Connection { caller, facts, source, identity, flows: RefCell::default() });
     let ended = accepted
         .each(&data.drain, |opened| {
             let (data, connection) = (data.clone(), connection.clone());
@@ -215,11 +216,10 @@ impl Connection {
         if let Some((_, flow)) = flows.iter().find(|(known, _)| *known == dialect) {
             return flow.clone();
         }
-        let peer = self.facts.peer.as_ref();
         let Some(inbound) = inbound else {
-            return data.flows.of(unjudged_labels(data, peer));
+            return data.flows.of(unjudged_labels(data, &self.caller));
         };
-        let flow = data.flows.of(labels(data, inbound, peer, dialect.as_str()));
+        let flow = data.flows.of(labels(data, inbound, &self.caller, dialect.as_str()));
         flows.push((dialect, flow.clone()));
         flow
     }

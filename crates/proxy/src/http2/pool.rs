@@ -2,15 +2,15 @@
 //! another is dialled when all have their fill, once for all who wait; those that are told to go
 //! away, or lie idle, are given up.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::connection::{Lease, Shared};
+use crate::dialling::Dialling;
 use crate::limits::{H2_STALLED_CONNECTIONS, WARM_IDLE};
 use crate::why::Failure;
 
@@ -22,9 +22,7 @@ pub(crate) struct Connections<K> {
 #[derive(Default)]
 struct Place {
     open: RefCell<Vec<Rc<Shared>>>,
-    dialling: Mutex<()>,
-    failures: Cell<u64>,
-    failed: RefCell<Option<Failure>>,
+    dialling: Dialling,
 }
 
 impl<K: Hash + Eq + Clone> Connections<K> {
@@ -38,28 +36,7 @@ impl<K: Hash + Eq + Clone> Connections<K> {
         dial: impl AsyncFnOnce() -> Result<Rc<Shared>, Failure>,
     ) -> Result<Lease, Failure> {
         let place = self.place(key);
-        if let Some(lease) = place.lease() {
-            return Ok(lease);
-        }
-        let before = place.failures.get();
-        let _dialling = place.dialling.lock().await;
-        if let Some(lease) = place.lease() {
-            return Ok(lease);
-        }
-        if place.failures.get() != before
-            && let Some(failure) = &*place.failed.borrow()
-        {
-            return Err(failure.clone());
-        }
-        // Boxed, for it is large and most streams need none.
-        match Box::pin(dial()).await {
-            Ok(shared) => Ok(place.add(shared)),
-            Err(failure) => {
-                place.failures.set(before + 1);
-                *place.failed.borrow_mut() = Some(failure.clone());
-                Err(failure)
-            }
-        }
+        place.dialling.once(|| place.lease(), async || Ok(place.add(dial().await?))).await
     }
 
     /// Gives up what is idle. Returns whether any is left.

@@ -134,6 +134,15 @@ impl Destinations {
         }
     }
 
+    /// Has those who wait look again.
+    pub(super) fn wake(&self) {
+        for asked in self.asked.values() {
+            if let State::Waiting(arrived) = &asked.state {
+                arrived.notify_waiters();
+            }
+        }
+    }
+
     fn settle(&mut self, key: &Key, state: State) {
         if let Some(asked) = self.asked.get_mut(key)
             && let State::Waiting(arrived) = std::mem::replace(&mut asked.state, state)

@@ -184,7 +184,7 @@ pub(super) fn party(party: &Party) -> proto::Party {
         namespace: party.namespace.to_string(),
         app: party.app.to_string(),
         principal: party.principal.as_ref().map(ToString::to_string).unwrap_or_default(),
-        ..proto::Party::default()
+        kind: party.kind.to_string(),
     }
 }
 

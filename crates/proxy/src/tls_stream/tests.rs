@@ -21,7 +21,7 @@ fn mesh_tls() -> (SpiffeId, MeshTls) {
     let key = LeafKey::generate().unwrap();
     let leaf = authority.sign(&key.csr_pem(&id).unwrap(), &id, Duration::from_secs(60), now).unwrap();
     let credential = Credential::new(key, &leaf.chain_pem, now).unwrap();
-    let trust = Trust { domain, anchors: authority.anchors() };
+    let trust = Trust { domain, anchors: authority.anchors(), ..Trust::default() };
     (id, MeshTls::new(Arc::new(credential), &trust).unwrap())
 }
 

@@ -1,28 +1,22 @@
-//! The lane to one endpoint, and its streams that wait for another exchange. Made once for all who
-//! want it at the same time.
+//! The lane to one endpoint, and its streams that wait for another exchange.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::dialling::Dialling;
 use crate::lane::{Driver, Lane, LaneStream};
 use crate::limits::WARM_IDLE;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
-use crate::why::Failure;
 
 /// The lane of one endpoint.
 #[derive(Default)]
 pub(super) struct Lanes {
     lane: RefCell<Option<Lane>>,
     waiting: RefCell<VecDeque<(LaneStream, Instant)>>,
-    /// Held by the one who dials.
-    pub(super) dialling: Mutex<()>,
-    /// How often dialling has failed, and how the last time.
-    failures: Cell<u64>,
-    failed: RefCell<Option<Failure>>,
+    pub(super) dialling: Dialling,
 }
 
 impl Lanes {
@@ -39,25 +33,6 @@ impl Lanes {
     /// Whether there is a lane, though its streams may all be in use.
     pub(super) fn is_living(&self) -> bool {
         self.lane.borrow().as_ref().is_some_and(Lane::is_living)
-    }
-
-    /// How often dialling has failed.
-    pub(super) fn failures(&self) -> u64 {
-        self.failures.get()
-    }
-
-    /// Dialling has failed.
-    pub(super) fn fail(&self, failure: Failure) {
-        self.failures.set(self.failures.get() + 1);
-        *self.failed.borrow_mut() = Some(failure);
-    }
-
-    /// How somebody else failed to dial since there were so many `failures`.
-    pub(super) fn failed_since(&self, failures: u64) -> Result<(), Failure> {
-        match &*self.failed.borrow() {
-            Some(failure) if self.failures.get() != failures => Err(failure.clone()),
-            _ => Ok(()),
-        }
     }
 
     /// Makes a lane of a new connection, and the first stream of it.

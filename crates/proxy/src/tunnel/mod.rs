@@ -105,25 +105,17 @@ pub(crate) async fn share(data: &Rc<Data>, warm: &Warm, asked: Asked<'_>) -> Res
     if lanes.is_living() || data.pool.hbone.living(warm.peer(), &identity).is_some() {
         return own(data, warm, (asked, Used::Again)).await;
     }
-    let failures = lanes.failures();
-    let _turn = lanes.dialling.lock().await;
-    if let Some(stream) = lanes.stream() {
-        return Ok(Way::Weft(Stream::Lane(stream), Used::Again));
-    }
-    lanes.failed_since(failures)?;
-    match fresh(data, warm, asked).await {
-        Ok(Fresh::Weft(tunnel)) => {
+    let find = || lanes.stream().map(|stream| Way::Weft(Stream::Lane(stream), Used::Again));
+    let dial = async || match fresh(data, warm, asked).await? {
+        Fresh::Weft(tunnel) => {
             data.sweep.notify_one();
             let mut bytes = Vec::new();
             Head { kind: Kind::Lane, ..asked.head }.encode(&mut bytes);
             Ok(Way::Weft(Stream::Lane(lanes.begin(tunnel, bytes)), Used::First))
         }
-        Ok(Fresh::Bytes(stream)) => Ok(Way::Bytes(stream)),
-        Err(failure) => {
-            lanes.fail(failure.clone());
-            Err(failure)
-        }
-    }
+        Fresh::Bytes(stream) => Ok(Way::Bytes(stream)),
+    };
+    lanes.dialling.once(find, dial).await
 }
 
 /// A new connection.

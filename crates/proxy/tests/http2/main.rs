@@ -9,6 +9,10 @@ mod flow;
 #[allow(dead_code, reason = "the mesh's other tests use the rest")]
 mod harness;
 mod hbone;
+mod hostile;
+#[path = "../mesh/http.rs"]
+#[allow(dead_code, reason = "the mesh's other tests use the rest")]
+mod http;
 #[path = "../mesh/hbone/peer.rs"]
 #[allow(dead_code, reason = "the mesh's other tests use the rest")]
 mod peer;

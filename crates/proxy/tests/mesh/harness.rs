@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
-use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey};
+use weft_identity::{Authority, AuthorityLifetimes, Bearer, Credential, LeafKey};
 use weft_mesh::record::{self, Destination, Endpoint, Inbound, Peer, PeerAuthentication, Policy, Trust, Undeclared};
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use weft_proxy::checks::Checks;
@@ -41,7 +41,7 @@ impl Mesh {
     }
 
     pub(crate) fn trust(&self) -> Trust {
-        Trust { domain: TrustDomain::default(), anchors: self.authority.anchors() }
+        Trust { anchors: self.authority.anchors(), ..Trust::default() }
     }
 
     pub(crate) fn credential(&self, account: &str) -> Credential {
@@ -49,6 +49,14 @@ impl Mesh {
         let csr = key.csr_pem(&id(account)).unwrap();
         let leaf = self.authority.sign(&csr, &id(account), Duration::from_secs(3600), SystemTime::now()).unwrap();
         Credential::new(key, &leaf.chain_pem, SystemTime::now()).unwrap()
+    }
+
+    /// One that says who bears it.
+    pub(crate) fn credential_for(&self, account: &str, bearer: &Bearer) -> Credential {
+        let (key, now) = (LeafKey::generate().unwrap(), SystemTime::now());
+        let csr = key.csr_pem(&id(account)).unwrap();
+        let leaf = self.authority.sign_for(&csr, (&id(account), bearer), Duration::from_secs(3600), now).unwrap();
+        Credential::new(key, &leaf.chain_pem, now).unwrap()
     }
 
     /// A proxy of the workload `name`, at `address`; its program calls `calls`.

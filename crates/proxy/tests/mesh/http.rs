@@ -27,6 +27,13 @@ pub(crate) fn asked(listener: &TcpListener) -> TcpStream {
     }
 }
 
+/// The program's connection on which the next request comes: the one that was `kept`, or another where
+/// the proxy has closed that, because it was idle for so long on a busy machine.
+pub(crate) fn asked_again(listener: &TcpListener, kept: Option<TcpStream>) -> TcpStream {
+    let lives = kept.filter(|socket| socket.peek(&mut [0]).is_ok_and(|length| length == 1));
+    lives.unwrap_or_else(|| asked(listener))
+}
+
 pub(crate) fn exactly(socket: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     socket.read_exact(&mut bytes).unwrap();

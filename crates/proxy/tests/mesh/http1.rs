@@ -123,7 +123,7 @@ fn answers_without_bodies_leave_the_connection_open() {
     let (listener, port) = program();
     let (web, _api) = Mesh::new().pair(port);
     let mut caller = web.connect();
-    let mut callee = None;
+    let mut kept = None;
     for (method, answer) in [
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
         ("HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
@@ -132,10 +132,11 @@ fn answers_without_bodies_leave_the_connection_open() {
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ] {
         write!(caller, "{method} / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let callee = callee.get_or_insert_with(|| asked(&listener));
-        head_of(callee);
+        let mut callee = asked_again(&listener, kept);
+        head_of(&mut callee);
         callee.write_all(answer.as_bytes()).unwrap();
         assert_eq!(head_of(&mut caller), answer);
+        kept = Some(callee);
     }
 }
 

@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use weft_identity::Bearer;
 use weft_proxy::records::Update;
 
 use crate::harness::*;
-use crate::http::head_of;
+use crate::http::{asked, head_of};
 
 #[test]
 fn a_server_that_is_somebody_else_is_refused() {
@@ -79,5 +80,34 @@ fn a_new_certificate_disturbs_nobody() {
         let mut another = web.connect();
         accept(&listener).write_all(b"new").unwrap();
         another.read_exact(&mut [0; 3]).unwrap();
+    }
+}
+
+/// Accounts may be shared: what a caller's certificate says of it beside tells callers apart.
+#[test]
+fn callers_are_told_by_what_their_certificates_say() {
+    let (listener, port) = program();
+    let mesh = Mesh::new();
+    let (web, api) = mesh.pair(port);
+    let bearer =
+        |name: &str| Bearer { workload: name.to_owned(), kind: "Deployment".to_owned(), app: "shop".to_owned() };
+    for name in ["storefront", "checkout"] {
+        web.tell(Update::Credential(Arc::new(mesh.credential_for("web", &bearer(name)))));
+        // HTTP by a lane, and TCP on a connection of its own.
+        let mut caller = web.connect();
+        caller.write_all(b"GET /named HTTP/1.1\r\nhost: api\r\n\r\n").unwrap();
+        let mut callee = asked(&listener);
+        head_of(&mut callee);
+        callee.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        head_of(&mut caller);
+        let mut caller = web.connect();
+        caller.write_all(b"\0\0").unwrap();
+        drop((asked(&listener), caller));
+        for protocol in ["http", "tcp"] {
+            let line = api.log.wait(|line| line["protocol"] == protocol && line["source_workload"] == name);
+            assert_eq!(line["source_principal"], id("web").as_str());
+        }
+        let labels = format!("source_workload=\"{name}\",source_workload_namespace=\"default\"");
+        api.wait_metrics(|page| page.contains(&labels) && page.contains("source_app=\"shop\""));
     }
 }

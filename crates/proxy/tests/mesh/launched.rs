@@ -2,9 +2,10 @@
 //! and a control plane.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, mpsc};
@@ -20,7 +21,7 @@ use crate::harness::*;
 
 /// The program of `api` is at 127.0.0.1; its own address is another of loopback, at which nobody
 /// listens, so that both are tried.
-const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 3));
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
 struct Launched {
     control: Control,
@@ -34,7 +35,6 @@ struct Launched {
 }
 
 impl Launched {
-    /// Each test has a host address of its own, since the ports are fixed.
     fn start(mesh: Mesh, host_address: IpAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control");
@@ -62,6 +62,7 @@ impl Launched {
                 upstream: Vec::new(),
             },
             publish: Vec::new(),
+            forward: Vec::new(),
         };
         let (config, control_config) = config::from_bootstrap(bootstrap).unwrap();
         let (told, updates) = mpsc::channel(limits::UPDATES);
@@ -87,6 +88,14 @@ impl Launched {
     }
 }
 
+/// A host address at which no other test listens, in this process or in another one: the ports are fixed.
+/// A process's number has 22 bits at most.
+fn host_address() -> IpAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id() << 2 | NEXT.fetch_add(1, Ordering::Relaxed) & 3;
+    Ipv4Addr::from_bits(127 << 24 | own & 0xff_ffff).into()
+}
+
 impl Drop for Launched {
     fn drop(&mut self) {
         self.stop.notify_one();
@@ -100,7 +109,7 @@ impl Drop for Launched {
 fn a_launched_proxy_serves_its_program() {
     let (listener, port) = program();
     let (mesh, other) = (Mesh::new(), Mesh::new());
-    let host_address = "127.83.1.1".parse().unwrap();
+    let host_address = host_address();
     mesh.registry.put(service("api", &[(OWN, Tunnel::Mesh(SocketAddr::new(host_address, 15008)))]));
     let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port));
     let mut api = Launched::start(mesh, host_address);
@@ -123,7 +132,7 @@ fn a_launched_proxy_serves_its_program() {
 
 #[test]
 fn records_are_acknowledged_refused_and_reconciled() {
-    let mut api = Launched::start(Mesh::new(), "127.83.1.2".parse().unwrap());
+    let mut api = Launched::start(Mesh::new(), host_address());
     api.begin();
     api.control.wait(|r| r.response_nonce == INBOUND_TYPE && r.error_detail.is_none());
     // A record that can't be understood is refused by name, and nothing else happens.

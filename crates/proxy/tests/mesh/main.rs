@@ -4,6 +4,7 @@
 
 mod dns;
 mod fakes;
+mod flood;
 mod harness;
 mod hbone;
 mod http;

@@ -15,14 +15,14 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use weft_identity::{Authority, AuthorityLifetimes, peer_identity, provider};
-use weft_mesh::record::{Destination, Inbound, Trust};
+use weft_mesh::record::{Cidr, Destination, Inbound, Trust};
 use weft_mesh::{SpiffeId, TrustDomain};
 use weft_wire::proto::envoy::service::discovery::v3 as xds;
 use weft_wire::proto::istio::v1::auth as ca;
@@ -45,6 +45,8 @@ struct State {
     streams: Mutex<Vec<(String, Responses)>>,
     /// Who has opened a stream of records, by certificate.
     seen: Mutex<Vec<(SpiffeId, Vec<u8>)>>,
+    /// Ends those who serve.
+    end: Notify,
 }
 
 /// Who is at the other end of a connection.
@@ -64,7 +66,8 @@ impl Control {
         let tokens = tokens.iter().map(|(token, id)| ((*token).to_owned(), id.clone())).collect();
         let (inbound, destinations) = (Mutex::new(inbound), Mutex::new(destinations));
         let (streams, seen) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(State { authority, lifetime, tokens, inbound, destinations, streams, seen }))
+        let end = Notify::new();
+        Self(Arc::new(State { authority, lifetime, tokens, inbound, destinations, streams, seen, end }))
     }
 
     pub(crate) fn identity() -> SpiffeId {
@@ -76,15 +79,25 @@ impl Control {
         self.0.authority.to_pem().unwrap().root_certificate.clone()
     }
 
-    /// Serves for as long as the test runs, in the namespace of this thread.
+    /// Serves until it is ended, or the test is, in the namespace of this thread.
     pub(crate) fn serve(&self, at: SocketAddr) {
         let listener = std::net::TcpListener::bind(at).unwrap();
         listener.set_nonblocking(true).unwrap();
         let control = self.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(control.accept(listener));
+            runtime.block_on(async {
+                tokio::select! {
+                    () = control.clone().accept(listener) => {}
+                    () = control.0.end.notified() => {}
+                }
+            });
         });
+    }
+
+    /// Ends whoever serves, and with it all that is open there.
+    pub(crate) fn end(&self) {
+        self.0.end.notify_one();
     }
 
     async fn accept(self, listener: std::net::TcpListener) {
@@ -184,7 +197,10 @@ impl Control {
             let record = match request.type_url.as_str() {
                 TRUST_TYPE => {
                     let anchors = self.0.authority.anchors();
-                    Some(Record::Trust(Trust { domain: TrustDomain::default(), anchors }))
+                    let networks =
+                        [("10.0.0.0", 8), ("fd00::", 8)].map(|(ip, bits)| Cidr::new(ip.parse().unwrap(), bits));
+                    let networks = networks.into_iter().flatten().collect();
+                    Some(Record::Trust(Trust { domain: TrustDomain::default(), anchors, networks }))
                 }
                 INBOUND_TYPE => {
                     let all = self.0.inbound.lock().unwrap();

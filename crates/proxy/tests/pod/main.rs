@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
 #![allow(clippy::print_stderr, reason = "what is skipped says so")]
 
+mod away;
 mod control;
 mod net;
 mod scene;

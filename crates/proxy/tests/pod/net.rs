@@ -16,6 +16,9 @@ pub(crate) const PROXY_UID: u32 = 2102;
 /// The machine that the pods are on, and whoever else is outside of the mesh.
 pub(crate) const NODE: [&str; 2] = ["10.77.0.1", "fd77:77::1"];
 
+/// An address that no mesh gives out, beyond the node.
+pub(crate) const INTERNET: &str = "203.0.113.7";
+
 pub(crate) struct Node {
     namespaces: Vec<String>,
     children: Vec<Child>,
@@ -54,6 +57,7 @@ impl Node {
         ip(&["-n", here, "link", "add", "br0", "type", "bridge"]);
         ip(&["-n", here, "link", "set", "br0", "up"]);
         address(here, "br0", NODE);
+        ip(&["-n", here, "addr", "add", &format!("{INTERNET}/32"), "dev", "lo"]);
         for (at, pod) in node.namespaces[1..].iter().enumerate() {
             let host = format!("v{at}");
             ip(&["link", "add", &host, "netns", here, "type", "veth", "peer", "name", "eth0", "netns", pod]);

@@ -13,32 +13,31 @@ use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use crate::control::Control;
 use crate::net::{NODE, Node, PROXY_UID, Place, addresses, page, skipped, wait};
 
-const WEB: Place = Place::Pod(0);
-const API: Place = Place::Pod(1);
-const OUTSIDER: Place = Place::Pod(2);
+pub(crate) const WEB: Place = Place::Pod(0);
+pub(crate) const API: Place = Place::Pod(1);
+pub(crate) const OUTSIDER: Place = Place::Pod(2);
 /// The ClusterIPs of the service `api`.
-const SERVICE: [&str; 2] = ["10.96.0.20", "fd77:96::20"];
+pub(crate) const SERVICE: [&str; 2] = ["10.96.0.20", "fd77:96::20"];
 /// The service's port, and the program's.
 const PORT: u16 = 80;
-const TARGET: u16 = 8080;
+pub(crate) const TARGET: u16 = 8080;
 
-struct Scene {
-    node: Node,
-    control: Control,
+pub(crate) struct Scene {
+    pub(crate) node: Node,
+    pub(crate) control: Control,
     folder: tempfile::TempDir,
     proxies: [u32; 2],
 }
 
 impl Scene {
     /// The pods `web` and `api`, each with its proxy, and one that has none as yet.
-    fn new(lifetime: Duration) -> Self {
+    pub(crate) fn new(lifetime: Duration) -> Self {
         let node = Node::new(&["web", "api", "outsider"]);
         let inbounds = vec![inbound("web", "web", 0), inbound("api", "api", 1), inbound("api-2", "api", 2)];
         let destinations = vec![service(&[1]), pod("web", 0), pod("api", 1)];
         let tokens = [("token-of-web", id("web")), ("token-of-api", id("api"))];
         let control = Control::new(&tokens, lifetime, (inbounds, destinations));
-        let at = SocketAddr::new(NODE[0].parse().unwrap(), 15012);
-        node.inside(Place::Node, || control.serve(at));
+        node.inside(Place::Node, || control.serve(control_address()));
         let folder = tempfile::Builder::new().prefix("weft-pod-").tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let mut scene = Self { node, control, folder, proxies: [0; 2] };
@@ -94,7 +93,7 @@ impl Scene {
     }
 
     /// A program that serves the file `index.html` with these contents, and one of metrics.
-    fn serve(&mut self, place: Place, address: &str, contents: &str) {
+    pub(crate) fn serve(&mut self, place: Place, address: &str, contents: &str) {
         let folder = self.folder.path().join(contents);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("index.html"), contents).unwrap();
@@ -107,7 +106,7 @@ impl Scene {
         self.node.wait_listening(place, SocketAddr::new(at.parse().unwrap(), TARGET));
     }
 
-    fn log(&self, name: &str) -> String {
+    pub(crate) fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap()
     }
 
@@ -423,6 +422,11 @@ impl Wire {
         scene.node.ended(self.tap);
         std::fs::read(&self.file).unwrap()
     }
+}
+
+/// Where the control plane serves, on the node.
+pub(crate) fn control_address() -> SocketAddr {
+    SocketAddr::new(NODE[0].parse().unwrap(), 15012)
 }
 
 fn terminate(id: u32) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use weft_kube::analyze::Suppression;
 
 /// `weft analyze`.
 #[derive(Debug, Args)]
@@ -22,9 +23,9 @@ JSON:
   [{\"code\": \"IST0103\", \"level\": \"Info\" | \"Warning\" | \"Error\", \"origin\": \"Pod web-7d9f-x1.shop\",
     \"reference\": \"FILE:LINE\" | \"\", \"message\": …}]")]
 pub(crate) struct AnalyzeArgs {
-    /// Files or folders of manifests, - for standard input.
+    /// Files, folders of *.yaml, *.yml and *.json, addresses of the web, or - for standard input.
     #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
+    pub(crate) files: Vec<String>,
     /// Look at this namespace of the cluster [default: the kubeconfig's].
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,
@@ -40,6 +41,9 @@ pub(crate) struct AnalyzeArgs {
     /// The least bad message that is shown.
     #[arg(long, value_enum, default_value_t = Threshold::Info)]
     pub(crate) output_threshold: Threshold,
+    /// Leave out a code's messages about an object, such as "IST0103=Pod web-*.shop"; may be repeated.
+    #[arg(short = 'S', long, value_name = "CODE=OBJECT")]
+    pub(crate) suppress: Vec<Suppression>,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: AnalyzeFormat,
@@ -91,14 +95,14 @@ environment variables and whatever looks like a key or a token are left out. Loo
 you send it on.
 
 Examples:
-  weft bug-report                          into the folder weft-bug-report-TIME
-  weft bug-report -n shop --to report/     of one namespace beside Weft's
-  tar czf report.tar.gz report/")]
+  weft bug-report                          into weft-bug-report-TIME.tar.gz
+  weft bug-report -n shop -o report.tar.gz     of one namespace beside Weft's
+  tar xzf report.tar.gz")]
 pub(crate) struct BugReportArgs {
     /// The namespaces to tell of beside Weft's [default: those with proxies]; may be repeated.
     #[arg(short, long)]
     pub(crate) namespace: Vec<String>,
-    /// The folder to write, which isn't there yet.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) to: Option<PathBuf>,
+    /// The archive to write, which isn't there yet, or a folder for it [default: this folder].
+    #[arg(short, long, value_name = "DIR|FILE")]
+    pub(crate) output: Option<PathBuf>,
 }

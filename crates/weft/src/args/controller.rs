@@ -1,6 +1,5 @@
 //! Arguments of the controller, whose command line a Deployment writes.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "WEFT_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     pub(crate) image_pull_policy: String,
     /// What they ask of their nodes: a container's `resources`, in JSON.
-    #[arg(long, env = "WEFT_PROXY_RESOURCES", value_name = "JSON", default_value = "{}", value_parser = resources)]
+    #[arg(long, env = "WEFT_PROXY_RESOURCES", value_name = "JSON", default_value = "{}", value_parser = Resources::parse)]
     pub(crate) proxy_resources: Resources,
     /// What they log.
     #[arg(long, env = "WEFT_PROXY_LOG", value_name = "FILTER", default_value = "info")]
@@ -62,22 +61,4 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
         Ok(address) if address.ip().is_loopback() => Ok(address),
         _ => Err(format!("expected an address of loopback such as 127.0.0.1:15013, found {text:?}")),
     }
-}
-
-/// A container's `resources`; the usual ones where it says nothing.
-fn resources(text: &str) -> Result<Resources, String> {
-    let wrong = |error| format!("expected a container's resources in JSON, found {text:?} ({error})");
-    let written: Written = serde_json::from_str(text).map_err(wrong)?;
-    let usual = Resources::default();
-    Ok(Resources {
-        requests: written.requests.unwrap_or(usual.requests),
-        limits: written.limits.unwrap_or(usual.limits),
-    })
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    requests: Option<BTreeMap<String, String>>,
-    limits: Option<BTreeMap<String, String>>,
 }

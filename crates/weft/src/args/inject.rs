@@ -2,22 +2,46 @@
 
 use clap::Args;
 
+use super::ManifestFormat;
+
 /// `weft inject`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   weft inject deploy.yaml | kubectl apply -f -
   kubectl get deploy -o yaml | weft inject - | kubectl apply -f -
-  weft inject --skip-outbound-ports 4222 manifests/ | kubectl apply -f -")]
+  weft inject --skip-outbound-ports 4222 manifests/ | kubectl apply -f -
+  weft inject https://example.org/app.yaml | kubectl apply -f -
+  weft inject --manual deploy.yaml > injected.yaml     weft uninject gives back what it was
+
+What was done to each object is said on standard error. Comments, order and all that isn't changed stay
+as they are.
+
+JSON:
+  the object, or {\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [the objects]} of several")]
 pub(crate) struct InjectArgs {
-    /// A file, a folder of *.yaml, *.yml and *.json, or - for standard input; the result goes to standard output.
-    #[arg(required = true, value_name = "PATH")]
-    pub(crate) paths: Vec<String>,
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
+    /// Write the sidecar itself, as the injector of the cluster would, in place of an annotation that asks for it.
+    #[arg(long)]
+    pub(crate) manual: bool,
     /// Write linkerd.io/inject: ingress in place of enabled.
     #[arg(long)]
     pub(crate) ingress: bool,
     #[command(flatten)]
     pub(crate) settings: SettingArgs,
+}
+
+/// What is worked on, and how the result is written.
+#[derive(Debug, Args)]
+pub(crate) struct TextArgs {
+    /// A file, a folder of *.yaml, *.yml and *.json, an address of the web, or - for standard input; the
+    /// result goes to standard output.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// How to print; JSON keeps no comments.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: ManifestFormat,
 }
 
 /// Settings of the proxy; each becomes an annotation config.linkerd.io/NAME.
@@ -98,10 +122,16 @@ impl SettingArgs {
 /// `weft uninject`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  kubectl get deploy -o yaml | weft uninject - | kubectl apply -f -")]
+Takes out annotations that ask for a proxy, and sidecars that weft inject --manual wrote: what stood in
+their place comes back.
+
+Examples:
+  kubectl get deploy -o yaml | weft uninject - | kubectl apply -f -
+  weft uninject injected.yaml > deploy.yaml
+
+JSON:
+  the object, or {\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [the objects]} of several")]
 pub(crate) struct UninjectArgs {
-    /// A file, a folder of *.yaml, *.yml and *.json, or - for standard input; the result goes to standard output.
-    #[arg(required = true, value_name = "PATH")]
-    pub(crate) paths: Vec<String>,
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
 }

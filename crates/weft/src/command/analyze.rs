@@ -1,48 +1,47 @@
 //! `weft analyze`: what is wrong with a cluster, with files, or with both together.
 
-use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use weft_kube::analyze::{Message, Object, Subject, analyze, is_beyond, look, read_file, to_yaml};
+use weft_kube::analyze::{Message, Subject, analyze, is_beyond, look, read_file, to_yaml};
 use weft_resources::Severity;
 
 use crate::args::{AnalyzeArgs, AnalyzeFormat, Threshold, UseKube};
 use crate::client::{self, Access};
-use crate::failure::{Context, Failure};
+use crate::failure::Failure;
 use crate::print;
+use crate::texts::{self, Text};
 
 /// Prints what was found.
 pub(crate) fn run(access: &Access, args: &AnalyzeArgs) -> Result<ExitCode, Failure> {
     if args.use_kube == UseKube::False && args.files.is_empty() {
         return Err(Failure::new("nothing to look at: no files, and not the cluster").hint("name files or folders"));
     }
-    let mut subject = Subject { control_namespace: access.namespace.clone(), ..Subject::default() };
-    if args.use_kube == UseKube::True {
-        subject.objects = super::runtime()?.block_on(cluster(access, args))?;
-        subject.has_cluster = true;
-    }
+    let mut subject = match args.use_kube {
+        UseKube::True => super::runtime()?.block_on(cluster(access, args))?,
+        UseKube::False => Subject { control_namespace: access.namespace.clone(), ..Subject::default() },
+    };
     let mut messages = Vec::new();
     for path in &args.files {
-        for (name, text) in texts(path)? {
+        for Text { name, text } in texts::read(path)? {
             let (objects, more) = read_file(&name, &text);
             subject.objects.extend(objects);
             messages.extend(more);
         }
     }
     messages.extend(analyze(&subject));
-    messages.retain(|message| message.level >= args.output_threshold.into());
+    messages.retain(|message| {
+        message.level >= args.output_threshold.into() && !args.suppress.iter().any(|it| it.is_about(message))
+    });
     show(&messages, args.output);
     let failed = is_beyond(&messages, args.failure_threshold.into());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn cluster(access: &Access, args: &AnalyzeArgs) -> Result<Vec<Object>, Failure> {
+async fn cluster(access: &Access, args: &AnalyzeArgs) -> Result<Subject, Failure> {
     let cluster = access.cluster().await?;
     let own = args.namespace.as_ref().unwrap_or(&cluster.namespace);
     let within = Some(own.as_str()).filter(|_| !args.all_namespaces);
-    look(&cluster.client, within).await.map_err(|error| client::told(&error))
+    look(&cluster.client, within, &access.namespace).await.map_err(|error| client::told(&error))
 }
 
 fn show(messages: &[Message], format: AnalyzeFormat) {
@@ -69,43 +68,6 @@ fn paint(message: &Message) -> String {
         Some((level, rest)) => format!("{} {rest}", print::paint(print::Stream::Out, code, level)),
         None => text,
     }
-}
-
-/// The files that a path names, by name, with their texts.
-fn texts(path: &Path) -> Result<Vec<(String, String)>, Failure> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("read standard input")?;
-        return Ok(vec![("-".to_owned(), text)]);
-    }
-    let mut files = Vec::new();
-    gather(path, &mut files)?;
-    files.sort();
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).context(format!("read {}", path.display()))?;
-        Ok((path.display().to_string(), text))
-    };
-    files.into_iter().map(read).collect()
-}
-
-/// A file that is named counts whatever it is called; of a folder those that look like manifests.
-fn gather(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let what = || format!("read {}", path.display());
-    if !fs::metadata(path).context(what())?.is_dir() {
-        files.push(path.to_path_buf());
-        return Ok(());
-    }
-    for entry in fs::read_dir(path).context(what())? {
-        let entry = entry.context(what())?;
-        let (path, kind) = (entry.path(), entry.file_type().context(what())?);
-        let is_manifest = path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
-        if kind.is_dir() {
-            gather(&path, files)?;
-        } else if is_manifest {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 impl From<Threshold> for Severity {

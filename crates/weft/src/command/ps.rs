@@ -4,22 +4,21 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use weft_wire::proto::weft::v1::{ListWorkloadsRequest, Workload, WorkloadState};
+use weft_wire::proto::weft::v1::{IdleWorkload, Workload, WorkloadState};
 
 use crate::args::{Format, ReadArgs};
-use crate::client;
 use crate::failure::Failure;
 use crate::figures;
 use crate::home::Home;
 use crate::print;
 
 /// One workload as it is printed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Row {
     namespace: String,
     name: String,
     workload: String,
-    state: &'static str,
+    state: String,
     identity: String,
     address: String,
     mesh_address: String,
@@ -30,13 +29,10 @@ struct Row {
 
 /// Lists the workloads.
 pub(crate) fn run(home: &Home, args: &ReadArgs) -> Result<ExitCode, Failure> {
-    let workloads = super::runtime()?.block_on(async {
-        let mut control = client::connect(home).await?;
-        let answer = control.list_workloads(ListWorkloadsRequest {}).await;
-        answer.map(|answer| answer.into_inner().workloads).map_err(|status| client::refused("list workloads", &status))
-    })?;
+    let listed = super::runtime()?.block_on(super::workload::all(home))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let rows: Vec<Row> = workloads.into_iter().map(|workload| row(workload, now)).collect();
+    let running = listed.workloads.into_iter().map(|workload| row(workload, now));
+    let rows: Vec<Row> = running.chain(listed.idle.into_iter().map(idle)).collect();
     match args.output {
         Format::Json => print::json(&rows),
         Format::Text if rows.is_empty() => print::line("no workloads; start one with: weft run NAME -- PROGRAM"),
@@ -58,7 +54,7 @@ fn row(workload: Workload, now: u64) -> Row {
         namespace: spec.namespace,
         name: spec.name,
         workload: assigned.workload,
-        state,
+        state: state.to_owned(),
         identity: assigned.identity,
         address: assigned.addresses.first().map(|bytes| address(bytes)).unwrap_or_default(),
         mesh_address: address(&assigned.host_address),
@@ -68,18 +64,35 @@ fn row(workload: Workload, now: u64) -> Row {
     }
 }
 
+/// A replica that ended and doesn't run just now.
+fn idle(idle: IdleWorkload) -> Row {
+    let again = match idle.restart_in_ms {
+        Some(wait) => format!("restart in {} s", wait.div_ceil(1000)),
+        None => "ended".to_owned(),
+    };
+    Row {
+        workload: format!("{}/{}-{}", idle.namespace, idle.name, idle.index),
+        state: format!("{again} ({})", idle.ended),
+        namespace: idle.namespace,
+        name: idle.name,
+        command: idle.command,
+        ..Row::default()
+    }
+}
+
 fn table(rows: &[Row]) -> String {
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
             let workload = row.workload.rsplit('/').next().unwrap_or_default().to_owned();
-            let age = figures::age(row.age_seconds);
+            let runs = row.pid != 0;
+            let age = if runs { figures::age(row.age_seconds) } else { String::new() };
             let command = row.command.join(" ");
-            let pid = row.pid.to_string();
+            let pid = if runs { row.pid.to_string() } else { String::new() };
             vec![
                 row.namespace.clone(),
                 workload,
-                row.state.to_owned(),
+                row.state.clone(),
                 age,
                 row.address.clone(),
                 row.identity.clone(),

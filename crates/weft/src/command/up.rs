@@ -1,7 +1,9 @@
 //! `weft up`: the control plane, in the foreground or in the background.
 
 use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -27,14 +29,27 @@ pub(crate) fn run(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     if args.detach { detached(home, args) } else { foreground(home, args) }
 }
 
+/// Removes the sockets of launchers that were killed.
+fn sweep(home: &Home) {
+    let sockets = fs::read_dir(home.launcher_sockets()).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in
+        sockets.filter(|path| UnixStream::connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused))
+    {
+        // Nobody listens there any more; whoever comes next may remove it as well.
+        let _ = fs::remove_file(path);
+    }
+}
+
 fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     super::start_log("info");
+    sweep(home);
     let folder = args.folder.as_deref().map(fs::canonicalize).transpose().context("find the folder")?;
     let mut config = weft_control::Config::new(home.state().to_path_buf(), home.socket());
     config.folder = folder;
     config.trust_domain = args.trust_domain.parse().context("trust domain")?;
     config.cert_lifetime = args.cert_lifetime;
     config.metrics = args.metrics_address.0;
+    config.launcher = Some(std::env::current_exe().context("find weft itself")?);
     super::runtime()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;

@@ -32,14 +32,14 @@ fn every_command_teaches_by_example_and_tells_its_json() {
         let words: Vec<&str> = path.iter().map(String::as_str).collect();
         let text = help(&room, &words);
         assert!(text.contains("Example"), "{path:?}: {text}");
-        let speaks_json = text.contains("--output");
+        let speaks_json = text.contains("--output") && text.contains("json");
         assert!(!speaks_json || text.contains("JSON") && text.contains("\": "), "{path:?}: {text}");
         paths.extend(commands(&text).into_iter().map(|name| [&path[..], &[name]].concat()));
         found += usize::from(speaks_json);
     }
     // ps, stat, edges, tap, certs, proxy-status, identity, analyze, version, check, install, uninstall,
-    // authz's two and viz's three.
-    assert_eq!(found, 17);
+    // inject, uninject, authz's two and viz's three at least.
+    assert!(found >= 19, "only {found} speak JSON");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! `weft inject` and `weft uninject`: manifests on standard output, the report on standard error.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
 use crate::room::Room;
 
 const WEB: &str = "\
@@ -84,6 +87,39 @@ fn what_was_injected_is_uninjected() {
     "#);
 }
 
+#[test]
+fn json_is_one_object_or_a_list() {
+    let room =
+        Room::new().file("p.yaml", "kind: Pod # one\nmetadata: {name: p, annotations: {linkerd.io/inject: enabled}}\n");
+    insta::assert_snapshot!(room.run("uninject -o json p.yaml"), @"");
+    let text = room.run("inject -o json p.yaml p.yaml");
+    assert!(
+        text.starts_with("exit 0\n{\n  \"apiVersion\": \"v1\",\n  \"kind\": \"List\",\n  \"items\": [\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches("\"linkerd.io/inject\": \"enabled\"").count(), 2, "{text}");
+}
+
+#[test]
+fn an_address_of_the_web_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let asked: Vec<String> =
+            BufReader::new(&stream).lines().map(Result::unwrap).take_while(|it| !it.is_empty()).collect();
+        let body = "kind: Pod\nmetadata:\n  name: p\n";
+        write!(&stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        asked
+    });
+    let text = Room::new().run(&format!("inject http://{address}/web.yaml"));
+    assert!(
+        text.starts_with("exit 0\nkind: Pod\nmetadata:\n  annotations:\n    linkerd.io/inject: enabled\n"),
+        "{text}"
+    );
+    assert_eq!(server.join().unwrap()[0], "GET /web.yaml HTTP/1.1");
+}
+
 /// Each says what failed and why; nothing is printed that could be applied.
 #[test]
 fn mistakes_are_told() {
@@ -96,7 +132,7 @@ fn mistakes_are_told() {
         "inject broken.yaml",
         "inject alias.yaml",
         "inject nothing.yaml",
-        "inject https://example.com/web.yaml",
+        "inject http://127.0.0.1:1/web.yaml",
         "inject --skip-inbound-ports http host.yaml",
     ];
     insta::assert_snapshot!(lines.map(|line| room.run(line)).join(""), @r#"
@@ -115,8 +151,8 @@ fn mistakes_are_told() {
     error: read nothing.yaml: No such file or directory (os error 2)
     exit 1
     --- stderr
-    error: https://example.com/web.yaml: a URL is not fetched by weft
-    hint: curl -sSfL https://example.com/web.yaml | weft inject -
+    error: read http://127.0.0.1:1/web.yaml: Connection refused (os error 111)
+    hint: fetch it by other means, and pipe it in: curl -sSfL http://127.0.0.1:1/web.yaml | weft inject -
     exit 1
     --- stderr
     error: --skip-inbound-ports http: expected ports such as 80,90-95, found "http"

@@ -131,11 +131,11 @@ fn read_account(message: proto::ServiceAccount) -> Read<ServiceAccountRef> {
     Ok(ServiceAccountRef { namespace: message.namespace, name: message.name })
 }
 
-fn write_block(block: &Cidr) -> proto::Block {
+pub(super) fn write_block(block: &Cidr) -> proto::Block {
     proto::Block { address: bytes(block.address()), bits: block.bits().into() }
 }
 
-fn read_block(message: proto::Block) -> Read<Cidr> {
+pub(super) fn read_block(message: proto::Block) -> Read<Cidr> {
     let address = address("address", &message.address)?;
     let block = u8::try_from(message.bits).ok().and_then(|bits| Cidr::new(address, bits));
     block.ok_or_else(|| RecordError::field("bits", "a prefix no longer than its address", message.bits))

@@ -182,7 +182,7 @@ fn authentication(inbound: &mut proto::Inbound) -> &mut proto::PeerAuthenticatio
 }
 
 fn trust() -> Trust {
-    Trust { domain: TrustDomain::default(), anchors: vec![vec![0x30, 0]] }
+    Trust { anchors: vec![vec![0x30, 0]], ..Trust::default() }
 }
 
 fn destination_with(change: fn(&mut Destination)) -> Destination {
@@ -238,8 +238,9 @@ fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         any_inbound().prop_map(Record::Inbound),
         any_destination().prop_map(Record::Destination),
-        vec(vec(any::<u8>(), 1..9), 1..3)
-            .prop_map(|anchors| Record::Trust(Trust { domain: TrustDomain::default(), anchors })),
+        (vec(vec(any::<u8>(), 1..9), 1..3), vec(block(), 0..3)).prop_map(|(anchors, networks)| {
+            Record::Trust(Trust { domain: TrustDomain::default(), anchors, networks })
+        }),
     ]
 }
 

@@ -4,11 +4,13 @@ use weft_mesh::record::Trust;
 
 use super::RecordError;
 use super::field::{list, name};
+use super::matches::{read_block, write_block};
 use crate::proto::weft::v1 as proto;
 
 impl From<&Trust> for proto::Trust {
     fn from(trust: &Trust) -> Self {
-        Self { domain: trust.domain.to_string(), anchors: trust.anchors.clone() }
+        let networks = trust.networks.iter().map(write_block).collect();
+        Self { domain: trust.domain.to_string(), anchors: trust.anchors.clone(), networks }
     }
 }
 
@@ -23,6 +25,7 @@ impl TryFrom<proto::Trust> for Trust {
             true => Err(RecordError::field("", "a root certificate", "nothing")),
             false => Ok(der),
         })?;
-        Ok(Self { domain: name("domain", "a trust domain", &message.domain)?, anchors })
+        let networks = list("networks", message.networks, read_block)?;
+        Ok(Self { domain: name("domain", "a trust domain", &message.domain)?, anchors, networks })
     }
 }

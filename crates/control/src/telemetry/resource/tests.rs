@@ -60,6 +60,32 @@ fn deployments_that_share_an_account_are_told_apart() {
     assert_eq!(lines, [" > api, none: 1", "one > api, mutual_tls: 2", "two > api, mutual_tls: 3"]);
 }
 
+/// What the certificate of a caller says is told where its own proxy doesn't: one that is lost, or is
+/// of another version.
+#[test]
+fn a_callee_names_callers_that_say_nothing() {
+    let mut proved = series(Reporter::Destination, "shop");
+    let source = proved.source.as_mut().unwrap();
+    (source.workload, source.kind) = ("two".to_owned(), DEPLOYMENT.to_owned());
+    let lines = |told: &[(Series, Delta)], kind: &str| {
+        let edges = with_counts(told, |counts| edges(counts, &asked(kind, "", "")));
+        let workload = |party: &Option<Party>| party.as_ref().unwrap().workload.clone();
+        edges
+            .iter()
+            .map(|edge| format!("{} > {}", workload(&edge.source), workload(&edge.destination)))
+            .collect::<Vec<_>>()
+    };
+    let one = (series(Reporter::Source, "one"), opened(2));
+    assert_eq!(lines(&[one.clone(), (proved.clone(), opened(3))], DEPLOYMENT), ["one > api", "two > api"]);
+    let two = (series(Reporter::Source, "two"), opened(3));
+    assert_eq!(lines(&[one, two, (proved, opened(3))], DEPLOYMENT), ["one > api", "two > api"]);
+    // An account is no deployment.
+    let account = (series(Reporter::Destination, "shop"), opened(1));
+    assert_eq!(lines(std::slice::from_ref(&account), DEPLOYMENT), [" > api"]);
+    assert_eq!(lines(std::slice::from_ref(&account), SERVICE), [" > api"]);
+    assert_eq!(lines(&[account], NAMESPACE), ["default > default"]);
+}
+
 #[test]
 fn the_called_tell_of_themselves_and_callers_of_pairs() {
     let opened = |asked: &Resource, other: &Other| {

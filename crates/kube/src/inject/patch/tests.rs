@@ -46,8 +46,8 @@ fn what_a_pod_has_stays_behind_what_it_gets() {
     let pod = injected(&pod, &[("config.linkerd.io/opaque-ports", "1"), ("config.linkerd.io/proxy-uid", "7")]);
     let names: Vec<&Value> = pod["spec"]["initContainers"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
     assert_eq!(names, ["weft-init", "weft-proxy", "first", "side"]);
-    assert_eq!(pod["spec"]["volumes"][0]["name"], "v");
-    assert_eq!(pod["spec"]["volumes"][1]["name"], "weft-token");
+    assert_eq!(pod["spec"]["volumes"][0]["name"], "weft-token");
+    assert_eq!(pod["spec"]["volumes"][1]["name"], "v");
     assert_eq!(pod["spec"]["initContainers"][3]["livenessProbe"]["httpGet"]["path"], "/app-health/side/livez");
     assert_eq!(pod["metadata"]["annotations"]["a/b~c"], "d");
     assert_eq!(pod["metadata"]["annotations"]["prometheus.io/port"], "15020");

@@ -112,3 +112,36 @@ fn an_unknown_field_is_refused() {
 fn a_policy_that_goes_passes() {
     assert_eq!(written(&validation(&question("AuthorizationPolicy", Value::Null)))["allowed"], true);
 }
+
+#[test]
+fn a_namespace_that_will_refuse_the_pod_is_told_what_to_do() {
+    let warned = |level: &str| {
+        let mut namespace = meshed();
+        namespace.marks.labels.insert(inject::SECURITY_KEY.to_owned(), level.to_owned());
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}});
+        written(&injection(&question("Pod", pod), &namespace, &config()).unwrap().review)["warnings"].clone()
+    };
+    for level in ["baseline", "restricted"] {
+        let warnings = warned(level);
+        let first = warnings[0].as_str().unwrap();
+        assert!(first.contains(level), "{first}");
+        // Whole, though the API server takes no long warning.
+        assert!(first.ends_with("namespace shop pod-security.kubernetes.io/enforce=privileged"), "{first}");
+    }
+    assert_eq!(warned("privileged"), Value::Null);
+}
+
+#[test]
+fn whoever_made_a_pod_is_told_in_linkerds_words() {
+    let kind = |metadata: Value| {
+        let pod = json!({"metadata": metadata, "spec": {"containers": [{"name": "c"}]}});
+        injection(&question("Pod", pod), &meshed(), &config()).unwrap().owner_kind
+    };
+    let owned = |kind: &str| json!([{"apiVersion": "v1", "kind": kind, "name": "x", "uid": "u", "controller": true}]);
+    assert_eq!(kind(json!({})), "pod");
+    assert_eq!(kind(json!({"ownerReferences": owned("ReplicaSet")})), "replicaset");
+    let templated = json!({"ownerReferences": owned("ReplicaSet"), "labels": {"pod-template-hash": "1"}});
+    assert_eq!(kind(templated), "deployment");
+    assert_eq!(kind(json!({"ownerReferences": owned("StatefulSet")})), "statefulset");
+    assert_eq!(kind(json!({"ownerReferences": owned("Whatever\"}")})), "other");
+}

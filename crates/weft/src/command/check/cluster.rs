@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use kube_check::{Asked, Category, Check, Finding, Problem, Report, Scope};
+use kube_check::{Asked, Category, Check, Finding, Problem, Report, Scope, Seen, Unseen};
 use weft_kube::check as kube_check;
+use weft_wire::proto::weft::v1::StatusRequest;
 
 use crate::args::{CheckArgs, CheckFormat};
-use crate::client::Access;
+use crate::client::{self, Access};
 use crate::failure::Failure;
+use crate::home::Mesh;
 use crate::print::{self, Stream};
 
 /// Checks, and again while there is something to wait for.
@@ -37,7 +39,11 @@ async fn look(access: &Access, asked: &Asked, patience: Patience) -> Report {
     let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let report = kube_check::conclude(&kube_check::look(&client, &access.namespace, asked).await, asked);
+        let mut seen = kube_check::look(&client, &access.namespace, asked).await;
+        if seen.runs() {
+            seen.problems = problems(access).await;
+        }
+        let report = kube_check::conclude(&seen, asked);
         if !patience.goes_on(&report, begun.elapsed()) {
             print::progress(None);
             return report;
@@ -47,6 +53,15 @@ async fn look(access: &Access, asked: &Asked, patience: Patience) -> Report {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }
+}
+
+/// What the controller says is wrong.
+async fn problems(access: &Access) -> Seen<Vec<String>> {
+    let unseen = |failure: Failure| Unseen::Failed(failure.message);
+    let mut control = client::control(&Mesh::Cluster(access.clone())).await.map_err(unseen)?;
+    let status = control.status(StatusRequest {}).await;
+    let status = status.map_err(|status| unseen(client::refused("ask the controller", &status)))?;
+    Ok(status.into_inner().problems)
 }
 
 fn scope(args: &CheckArgs) -> Scope {

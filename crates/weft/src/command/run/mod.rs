@@ -3,13 +3,18 @@
 //! Order matters: the control plane assigns names and addresses, the sandbox is forked while this
 //! process has a single thread, the proxy starts and serves, and only then does the program.
 
+mod detach;
+mod door;
+pub(crate) mod output;
 mod proxy;
+mod readiness;
 mod register;
 mod supervise;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use weft_capture::{InheritedSignals, Plan, Program, ResolvConf, Sandbox};
 use weft_mesh::record::PortProtocol;
@@ -20,18 +25,26 @@ use crate::args::RunArgs;
 use crate::failure::{Context, Failure};
 use crate::home::Home;
 use crate::print;
+use door::Door;
 use proxy::Sockets;
-use register::Registration;
+use readiness::{Asked, Check};
+use register::{Readiness, Registration};
 use supervise::{Beside, supervise};
 
 /// Runs the program and ends as it ends.
 pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     let signals = InheritedSignals::of_this_process();
+    if args.detach && !args.detached {
+        return detach::start(home, args);
+    }
+    if let Some(path) = &args.output {
+        output::redirect(path)?;
+    }
     let runtime = super::runtime()?;
     let mut registration = runtime.block_on(Registration::new(home, spec(args)))?;
     let assigned = Assignment::read(registration.assigned())?;
     let host = ResolvConf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let Sandbox { outbound, dns, redirection, maker, notes, program } =
+    let Sandbox { outbound, dns, redirection, maker, namespaces, notes, program } =
         weft_capture::prepare(&sandbox(home, args, &assigned, (&host, signals)))
             .context("make the workload's sandbox")?;
     for text in &notes {
@@ -42,10 +55,19 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
         bootstrap: bootstrap(home, args, &assigned, &host),
         log: home.logs().join(format!("{}.log", assigned.workload.replace('/', "."))),
     };
+    output::forget_oldest(&home.logs(), &args.namespace, &args.name);
     let proxy = proxy::start(&plan, &sockets)?;
+    let namespaces = Arc::new(namespaces);
     runtime.block_on(async {
-        registration.ready().await?;
-        supervise(program, Beside { registration, proxy, plan: &plan, sockets: &sockets }).await
+        let door = Door::new(home, Arc::clone(&namespaces))?;
+        output::bound(args.output.iter().cloned().chain([plan.log.clone()]).collect());
+        let asked = Asked { namespaces, addresses: assigned.addresses, signals };
+        let readiness = Check::of(&args.ready).map(|check| readiness::watch(check, asked));
+        if readiness.is_none() {
+            registration.tell(Readiness::Ready).await?;
+        }
+        let beside = Beside { registration, proxy, plan: &plan, sockets: &sockets, door: &door, readiness };
+        supervise(program, beside).await
     })
 }
 
@@ -96,6 +118,7 @@ fn spec(args: &RunArgs) -> WorkloadSpec {
         ports: args.ports.iter().map(port).collect(),
         pid: std::process::id(),
         command: args.program.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        owner: args.owner.clone(),
     }
 }
 
@@ -112,6 +135,7 @@ fn sandbox(
         search: assigned.search.clone(),
         host_resolv: host.clone(),
         hide: std::iter::once(home.state().to_path_buf()).chain(runtime_dir).collect(),
+        forward: args.forward.clone(),
         redirection: None,
         program: Program { argv: args.program.clone(), signals },
     }
@@ -139,5 +163,6 @@ fn bootstrap(home: &Home, args: &RunArgs, assigned: &Assignment, host: &ResolvCo
             upstream,
         },
         publish: args.publish.clone(),
+        forward: args.forward.clone(),
     }
 }

@@ -19,7 +19,16 @@ pub(super) struct Registration {
     spec: WorkloadSpec,
     assigned: Assigned,
     stream: Stream,
-    ready: bool,
+    readiness: Readiness,
+}
+
+/// Whether the program can be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// It can: the workload is an endpoint.
+    Ready,
+    /// It can't yet, or can't just now.
+    Unready,
 }
 
 /// The two directions of the call.
@@ -34,9 +43,9 @@ impl Registration {
     /// # Errors
     /// When no mesh runs, or it refuses the workload.
     pub(super) async fn new(home: &Home, spec: WorkloadSpec) -> Result<Self, Failure> {
-        let first = LaunchRequest { workload: Some(spec.clone()), resume: None, ready: false };
+        let first = LaunchRequest { workload: Some(spec.clone()), ..LaunchRequest::default() };
         let (stream, assigned) = call(home, first).await?;
-        Ok(Self { home: home.clone(), spec, assigned, stream, ready: false })
+        Ok(Self { home: home.clone(), spec, assigned, stream, readiness: Readiness::Unready })
     }
 
     /// What the control plane assigned.
@@ -44,11 +53,15 @@ impl Registration {
         &self.assigned
     }
 
-    /// Tells that the proxy listens: from now on the workload is an endpoint.
-    pub(super) async fn ready(&mut self) -> Result<(), Failure> {
-        self.ready = true;
-        let ready = LaunchRequest { workload: None, resume: None, ready: true };
-        self.stream.requests.send(ready).await.context("tell the control plane that the workload is ready")
+    /// Tells whether the workload can be called from now on.
+    ///
+    /// # Errors
+    /// When the control plane is away; it is told once it is back.
+    pub(super) async fn tell(&mut self, readiness: Readiness) -> Result<(), Failure> {
+        self.readiness = readiness;
+        let (ready, unready) = (readiness == Readiness::Ready, readiness == Readiness::Unready);
+        let told = LaunchRequest { ready, unready, ..LaunchRequest::default() };
+        self.stream.requests.send(told).await.context("tell the control plane whether the workload is ready")
     }
 
     /// Waits until the control plane wants the program to end. While the control plane is away
@@ -67,7 +80,8 @@ impl Registration {
         loop {
             tokio::time::sleep(RESUME_INTERVAL).await;
             let (workload, resume) = (Some(self.spec.clone()), Some(self.assigned.clone()));
-            let again = LaunchRequest { workload, resume, ready: self.ready };
+            let ready = self.readiness == Readiness::Ready;
+            let again = LaunchRequest { workload, resume, ready, unready: !ready };
             if let Ok((stream, _)) = call(&self.home, again).await {
                 self.stream = stream;
                 return;
@@ -89,7 +103,7 @@ async fn call(home: &Home, first: LaunchRequest) -> Result<(Stream, Assigned), F
     }
 }
 
-/// A launcher sends two messages in its life.
+/// A launcher rarely has something to say.
 const QUEUE: usize = 4;
 /// The control plane keeps a workload for 10 s after it started again.
 const RESUME_INTERVAL: Duration = Duration::from_millis(500);

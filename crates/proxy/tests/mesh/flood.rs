@@ -1,0 +1,201 @@
+//! Floods: whoever opens connections or streams without end keeps nobody else out, and the proxy holds no
+//! more than its bounds allow.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use rustls::{ClientConnection, StreamOwned};
+use weft_identity::{MeshTls, server_name};
+use weft_proxy::limits::{ADMIN_CLIENTS, INBOUND_HANDSHAKES, LANE_BACKLOG_BYTES, LANE_CALLEE_STREAMS};
+use weft_wire::frame::{Event, FRAME_HEAD_BYTES, Frame};
+use weft_wire::head::{self, Head, Kind};
+
+use crate::harness::*;
+use crate::http::{alone, anonymous_kib, head_of};
+
+/// Whoever floods has another address than those who don't.
+const FLOODER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
+
+fn connect_from(ip: IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(ip, 0).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    patient(socket.into())
+}
+
+/// Whether the other side has neither said anything nor closed.
+fn is_open(socket: &TcpStream) -> bool {
+    socket.set_nonblocking(true).unwrap();
+    let peeked = socket.peek(&mut [0]);
+    matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+/// Asks through both proxies, and is answered.
+fn exchange(web: &Proxy, listener: &TcpListener) {
+    let (mut caller, mut callee) = (web.connect(), accept(listener));
+    caller.write_all(b"ping").unwrap();
+    callee.read_exact(&mut [0; 4]).unwrap();
+}
+
+/// A caller of the mesh whose proxy does as it likes: its connection to `api`.
+fn mallory(mesh: &Mesh, api: &Proxy) -> StreamOwned<ClientConnection, TcpStream> {
+    let tls = MeshTls::new(Arc::new(mesh.credential("mallory")), &mesh.trust()).unwrap();
+    let config = tls.client_config(&[id("api")], &[head::ALPN]);
+    StreamOwned::new(ClientConnection::new(config, server_name()).unwrap(), connect_from(FLOODER, api.mesh))
+}
+
+/// Says that a connection is a lane.
+fn lane() -> Vec<u8> {
+    let at = SocketAddr::new(CALLEE, 1);
+    let mut bytes = Vec::new();
+    Head { kind: Kind::Lane, destination: at, source: at, trace: None }.encode(&mut bytes);
+    bytes
+}
+
+fn pair(port: u16) -> (Mesh, Proxy, Proxy) {
+    let mesh = Mesh::new();
+    let (web, api) = mesh.pair(port);
+    (mesh, web, api)
+}
+
+#[test]
+fn handshakes_that_never_end_keep_nobody_out() {
+    alone("flood::handshakes_that_never_end_keep_nobody_out", handshakes_that_never_end_keep_nobody_out_alone);
+}
+
+fn handshakes_that_never_end_keep_nobody_out_alone() {
+    let (listener, port) = program();
+    let (_mesh, web, api) = pair(port);
+    let before = anonymous_kib();
+    // A record of a handshake that is announced and doesn't come.
+    let begun = |_| {
+        let mut socket = connect_from(FLOODER, api.mesh);
+        socket.write_all(&[22, 3, 1, 2, 0]).unwrap();
+        socket
+    };
+    let flood: Vec<TcpStream> = (0..2 * INBOUND_HANDSHAKES).map(begun).collect();
+    let silent: Vec<TcpStream> = (0..200).map(|_| connect_from(FLOODER, api.mesh)).collect();
+    exchange(&web, &listener);
+    assert!(is_open(&silent[199]), "nobody has made room by ending");
+    let held = anonymous_kib() - before;
+    assert!(held < 64 << 10, "{} connections hold {held} KiB", flood.len() + silent.len());
+}
+
+#[test]
+fn probes_are_answered_whoever_floods_their_port() {
+    let api = Mesh::new().proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    let flood: Vec<TcpStream> = (0..ADMIN_CLIENTS).map(|_| connect_from(FLOODER, api.admin)).collect();
+    assert!(api.page("/live").starts_with("HTTP/1.1 200 "));
+    assert!(is_open(&flood[0]), "nobody has made room by ending");
+    let closed = flood.iter().filter(|socket| !is_open(socket)).count();
+    assert_eq!(closed, ADMIN_CLIENTS / 2, "an address has half");
+}
+
+#[test]
+fn a_caller_that_asks_and_never_reads_loses_its_lane_and_nobody_else_anything() {
+    alone("flood::a_caller_that_asks_and_never_reads_loses_its_lane_and_nobody_else_anything", never_reads);
+}
+
+fn never_reads() {
+    let (listener, port) = program();
+    let (mesh, web, api) = pair(port);
+    exchange(&web, &listener);
+    let before = anonymous_kib();
+    let mut lane_of_mallory = mallory(&mesh, &api);
+    lane_of_mallory.write_all(&lane()).unwrap();
+    let mut most = 0;
+    let mut stream = 0;
+    let broke = loop {
+        let mut frames = Vec::new();
+        for _ in 0..1_000 {
+            stream += 1;
+            Frame { stream, event: Event::End }.encode(&mut frames);
+        }
+        if let Err(error) = lane_of_mallory.write_all(&frames) {
+            break error;
+        }
+        most = most.max(anonymous_kib().saturating_sub(before));
+        // Both kernels' buffers are full long before.
+        assert!(u64::from(stream) * (FRAME_HEAD_BYTES as u64) < 256 << 20, "it goes on for ever");
+    };
+    assert!(matches!(broke.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{broke}");
+    // What waits, and the copy of it that is being sent.
+    assert!(most < 8 * (LANE_BACKLOG_BYTES as u64 >> 10), "{most} KiB were held");
+    exchange(&web, &listener);
+}
+
+#[test]
+fn streams_beyond_the_bound_end_unread_and_others_go_on() {
+    let (listener, port) = program();
+    let (mesh, web, api) = pair(port);
+    let mut lane_of_mallory = mallory(&mesh, &api);
+    let mut bytes = lane();
+    // Each begins a head and doesn't end it.
+    for stream in 1..=LANE_CALLEE_STREAMS as u32 + 1 {
+        Frame { stream, event: Event::Data(&[0]) }.encode(&mut bytes);
+    }
+    lane_of_mallory.write_all(&bytes).unwrap();
+    let mut expected = Vec::new();
+    Frame { stream: LANE_CALLEE_STREAMS as u32 + 1, event: Event::End }.encode(&mut expected);
+    let mut heard = vec![0; expected.len()];
+    lane_of_mallory.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, expected, "the first answer is to the one too many");
+    exchange(&web, &listener);
+}
+
+#[test]
+fn frames_that_break_the_rules_end_the_lane_alone() {
+    let (listener, port) = program();
+    let (mesh, web, api) = pair(port);
+    let longer = [0, 0, 0, 1, 1, 0xff, 0xff, 0xff];
+    let unknown = [0, 0, 0, 1, 9, 0, 0, 0];
+    for frame in [longer, unknown] {
+        let mut lane_of_mallory = mallory(&mesh, &api);
+        lane_of_mallory.write_all(&[&lane()[..], &frame].concat()).unwrap();
+        assert!(matches!(lane_of_mallory.read(&mut [0; 64]), Ok(0) | Err(_)));
+        exchange(&web, &listener);
+    }
+}
+
+#[test]
+fn clients_that_never_end_their_requests_hold_up_nobody() {
+    alone("flood::clients_that_never_end_their_requests_hold_up_nobody", never_end);
+}
+
+fn never_end() {
+    const EACH: usize = 300;
+    let (listener, port) = program();
+    let (_mesh, web, _api) = pair(port);
+    std::thread::spawn(move || {
+        while let Ok((mut socket, _)) = listener.accept() {
+            // It waits for what it was promised, and answers what asks for it at once.
+            std::thread::spawn(move || {
+                while head_of(&mut socket).starts_with("GET /now ") {
+                    socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+                }
+                socket.read_to_end(&mut Vec::new())
+            });
+        }
+    });
+    let ask = || {
+        let mut caller = web.connect();
+        caller.write_all(b"GET /now HTTP/1.1\r\nhost: api\r\n\r\n").unwrap();
+        assert!(head_of(&mut caller).starts_with("HTTP/1.1 200 "));
+    };
+    ask();
+    let before = anonymous_kib();
+    let half_a_head = [&b"GET /slow HTTP/1.1\r\nhost: api\r\nx: "[..], &[b'x'; 32 << 10]].concat();
+    let half_a_body = b"POST /slow HTTP/1.1\r\nhost: api\r\ncontent-length: 1000000\r\n\r\nand";
+    let begun = |bytes: &[u8]| {
+        let mut caller = web.connect();
+        caller.write_all(bytes).unwrap();
+        caller
+    };
+    let flood: Vec<TcpStream> = (0..EACH).flat_map(|_| [begun(&half_a_head), begun(half_a_body)]).collect();
+    ask();
+    assert!(flood.iter().all(is_open), "nobody has made room by ending");
+    // A head that may become 64 KiB, in both proxies and twice at most.
+    let held = anonymous_kib().saturating_sub(before);
+    assert!(held < (EACH as u64) * 256, "{held} KiB were held");
+}

@@ -1,0 +1,165 @@
+//! `weft logs`: what workloads in the background have written.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::args::{LogsArgs, WorkloadName};
+use crate::command::run::output::older;
+use crate::command::workload;
+use crate::failure::{Context, Failure};
+use crate::home::Home;
+use crate::print;
+
+/// Prints the last lines, and goes on with new ones when that is asked for.
+pub(crate) fn run(home: &Home, args: &LogsArgs) -> Result<ExitCode, Failure> {
+    let files = if args.proxy { proxy_logs(home, &args.workload) } else { outputs(home, &args.workload) };
+    if files.is_empty() {
+        return Err(nothing(home, args));
+    }
+    let several = files.len() > 1;
+    let mut followed = Vec::new();
+    for path in files {
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut file = Followed::new(path, if several { format!("{name}: ") } else { String::new() });
+        for line in file.last(args.tail).context("read the log")? {
+            if file.print(&line).is_err() {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        followed.push(file);
+    }
+    if args.follow { follow(&mut followed) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// Goes on until the reader has gone.
+fn follow(files: &mut [Followed]) -> Result<ExitCode, Failure> {
+    loop {
+        for file in &mut *files {
+            for line in file.new_lines().context("read the log")? {
+                if file.print(&line).is_err() {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+/// Nothing was kept: because it runs in the foreground, or because nothing ran.
+fn nothing(home: &Home, args: &LogsArgs) -> Failure {
+    let WorkloadName { name, namespace } = &args.workload;
+    let found = super::runtime().and_then(|runtime| runtime.block_on(workload::find(home, &args.workload)));
+    match found {
+        Ok(running) => {
+            let (id, pid) = workload::id_and_pid(&running);
+            Failure::new(format!("{id} runs in the foreground (pid {pid}): its output is where it was started"))
+                .hint("kept is the output of weft run --detach, and of a Workload in the folder")
+        }
+        Err(_) => Failure::new(format!("no output of a workload {name} in the namespace {namespace} is kept"))
+            .hint("see what runs: weft ps"),
+    }
+}
+
+/// `NAMESPACE.NAME.N.out`, for a replica's own name those of its service.
+fn outputs(home: &Home, WorkloadName { name, namespace }: &WorkloadName) -> Vec<PathBuf> {
+    matching(home, |file| file.strip_prefix(&format!("{namespace}.{name}."))?.strip_suffix(".out"))
+}
+
+/// `NAMESPACE.NAME-SUFFIX.log`.
+fn proxy_logs(home: &Home, WorkloadName { name, namespace }: &WorkloadName) -> Vec<PathBuf> {
+    matching(home, |file| {
+        let replica = file.strip_prefix(&format!("{namespace}."))?.strip_suffix(".log")?;
+        (replica == name || replica.rsplit_once('-').is_some_and(|(service, _)| service == name)).then_some(replica)
+    })
+}
+
+fn matching(home: &Home, is_meant: impl Fn(&str) -> Option<&str>) -> Vec<PathBuf> {
+    let files = fs::read_dir(home.logs()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let mut found: Vec<PathBuf> =
+        files.filter(|path| name(path).is_some_and(|name| is_meant(&name).is_some())).collect();
+    found.sort();
+    found
+}
+
+/// A file that is read as it grows. Cut by its writer, it is read from its new beginning.
+struct Followed {
+    path: PathBuf,
+    prefix: String,
+    read: u64,
+}
+
+impl Followed {
+    fn new(path: PathBuf, prefix: String) -> Self {
+        Self { path, prefix, read: 0 }
+    }
+
+    /// The last lines; all of what is kept, where no number is said.
+    fn last(&mut self, count: Option<usize>) -> io::Result<Vec<String>> {
+        let mut lines = match fs::exists(older(&self.path))? {
+            true => lines_of(&older(&self.path), &mut 0)?,
+            false => Vec::new(),
+        };
+        lines.extend(self.new_lines()?);
+        let passed_over = count.map_or(0, |count| lines.len().saturating_sub(count));
+        Ok(lines.split_off(passed_over))
+    }
+
+    fn new_lines(&mut self) -> io::Result<Vec<String>> {
+        if fs::metadata(&self.path)?.len() < self.read {
+            self.read = 0;
+        }
+        lines_of(&self.path, &mut self.read)
+    }
+
+    fn print(&self, line: &str) -> io::Result<()> {
+        print::stream_line(&format!("{}{}", self.prefix, print::tame(line)))
+    }
+}
+
+/// The lines from a place on; it is moved behind them. A line that isn't whole yet counts when it is.
+fn lines_of(path: &Path, from: &mut u64) -> io::Result<Vec<String>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(*from))?;
+    let mut reader = BufReader::new(file);
+    let (mut lines, mut line) = (Vec::new(), Vec::new());
+    loop {
+        line.clear();
+        let length = reader.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            return Ok(lines);
+        }
+        *from += length as u64;
+        lines.push(String::from_utf8_lossy(line.trim_ascii_end()).into_owned());
+    }
+}
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_they_come_and_after_a_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("default.web.0.out");
+        let mut writer = File::options().create(true).append(true).open(&path).unwrap();
+        writer.write_all(b"one\ntwo\nthr").unwrap();
+        let mut file = Followed::new(path.clone(), String::new());
+        assert_eq!(file.last(Some(1)).unwrap(), ["two"]);
+        assert!(file.new_lines().unwrap().is_empty());
+        writer.write_all(b"ee\n").unwrap();
+        assert_eq!(file.new_lines().unwrap(), ["three"]);
+        fs::copy(&path, older(&path)).unwrap();
+        writer.set_len(0).unwrap();
+        writer.write_all(b"four\n").unwrap();
+        assert_eq!(file.new_lines().unwrap(), ["four"]);
+        assert_eq!(Followed::new(path, String::new()).last(Some(3)).unwrap(), ["two", "three", "four"]);
+    }
+}

@@ -1,0 +1,184 @@
+//! A program in the foreground of this process: signals from outside are passed on to it, and when it
+//! ends, so does the command, in the same way. It knows no mesh.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use tokio::net::UnixDatagram;
+use weft_capture::{CaptureError, Ended, HeldProgram, RunningProgram};
+
+use crate::failure::{Context, Failure};
+use crate::print;
+
+/// A running program and the signals that are meant for it.
+pub(crate) struct Foreground {
+    running: RunningProgram,
+    /// The runtime's eye on the program's end.
+    end: UnixDatagram,
+    signals: Signals,
+}
+
+/// What came of starting a program.
+pub(crate) enum Start {
+    /// It runs.
+    Running(Foreground),
+    /// It can't be run; that was told, and this is the code to end with.
+    NotRun(ExitCode),
+}
+
+/// What happened to a program in the foreground.
+pub(crate) enum Happening {
+    /// It has ended.
+    Ended(Ended),
+    /// A child of this process has ended or stopped.
+    Child,
+}
+
+impl Foreground {
+    /// Starts the program. From now on this process takes signals on its behalf.
+    ///
+    /// # Errors
+    /// When the sandbox broke down.
+    pub(crate) fn start(program: HeldProgram) -> Result<Start, Failure> {
+        let signals = Signals::block()?;
+        match program.start() {
+            Ok(running) => {
+                let end = readiness(running.as_fd())?;
+                Ok(Start::Running(Self { running, end, signals }))
+            }
+            Err(CaptureError::Exec { program, errno }) => Ok(Start::NotRun(not_run(&program, errno))),
+            Err(error) => Err(Failure::new(format!("start the program: {error}"))),
+        }
+    }
+
+    /// Waits for what happens next. It may be dropped while it waits, and nothing is lost.
+    ///
+    /// # Errors
+    /// When program or signals can't be heard any more.
+    pub(crate) async fn next(&mut self) -> Result<Happening, Failure> {
+        loop {
+            if let Some(ended) = self.running.try_wait().context("wait for the program")? {
+                return Ok(Happening::Ended(ended));
+            }
+            tokio::select! {
+                ready = self.end.readable() => forget(&self.end, &ready),
+                signal = self.signals.next() => match signal? {
+                    info if info.ssi_signo == Signal::SIGCHLD as u32 => return Ok(Happening::Child),
+                    info => self.pass_on(&info),
+                },
+            }
+        }
+    }
+
+    /// Sends the program a signal.
+    pub(crate) fn tell(&self, signal: Signal) {
+        // EPIPE: it has ended, and the next look tells.
+        let _ = self.running.signal(signal as i32);
+    }
+
+    /// What a terminal sends (from the kernel) reaches the program by itself: it is in this process
+    /// group. What another process sent was meant for the program and is passed on, once.
+    fn pass_on(&self, info: &siginfo) {
+        let from_kernel = info.ssi_code > 0;
+        if let Ok(signal) = Signal::try_from(info.ssi_signo as i32)
+            && !from_kernel
+        {
+            self.tell(signal);
+        }
+    }
+}
+
+/// As shells and env(1) tell it: 127 when there is no such program, 126 when it can't be run.
+fn not_run(program: &str, errno: i32) -> ExitCode {
+    let errno = Errno::from_raw(errno);
+    print::failure(&Failure::new(format!("cannot run {program}: {}", errno.desc())));
+    ExitCode::from(if errno == Errno::ENOENT { 127 } else { 126 })
+}
+
+/// Ends as the program did: its exit code, or its signal as a shell tells it.
+pub(crate) fn end_as(ended: Ended) -> ExitCode {
+    match ended {
+        Ended::Code(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)),
+        Ended::Signal(signal) => {
+            weft_capture::end_by_signal(signal);
+            ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))
+        }
+    }
+}
+
+/// The signals that are looked at one by one instead of ending this process.
+const SIGNALS: [Signal; 9] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGALRM,
+    Signal::SIGCHLD,
+];
+
+/// Signals as they come, each with who sent it.
+struct Signals {
+    source: SignalFd,
+    ready: UnixDatagram,
+}
+
+impl Signals {
+    fn block() -> Result<Self, Failure> {
+        let set: SigSet = SIGNALS.into_iter().collect();
+        set.thread_block().context("block signals")?;
+        let source = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
+        let source = source.context("wait for signals")?;
+        let ready = readiness(source.as_fd())?;
+        Ok(Self { source, ready })
+    }
+
+    async fn next(&self) -> Result<siginfo, Failure> {
+        loop {
+            match self.source.read_signal() {
+                Ok(Some(info)) => return Ok(info),
+                Ok(None) | Err(Errno::EAGAIN) => {}
+                Err(error) => return Err(Failure::new(format!("wait for signals: {error}"))),
+            }
+            let ready = self.ready.readable().await;
+            forget(&self.ready, &ready);
+        }
+    }
+}
+
+/// Waits for the end of a program that nobody needs to signal.
+///
+/// # Errors
+/// When its sandbox can't be heard any more.
+pub(crate) async fn ended(running: &mut RunningProgram) -> Result<Ended, Failure> {
+    let end = readiness(running.as_fd())?;
+    loop {
+        if let Some(ended) = running.try_wait().context("wait for the program")? {
+            return Ok(ended);
+        }
+        let ready = end.readable().await;
+        forget(&end, &ready);
+    }
+}
+
+/// The runtime's eye on a descriptor that it has no type for. Only readiness is asked of it, so
+/// that it may pass for any kind of socket; `AsyncFd` would ask for unsafe code.
+fn readiness(descriptor: BorrowedFd<'_>) -> Result<UnixDatagram, Failure> {
+    let copy = descriptor.try_clone_to_owned().context("copy a descriptor")?;
+    let socket = std::os::unix::net::UnixDatagram::from(copy);
+    socket.set_nonblocking(true).context("watch a descriptor")?;
+    UnixDatagram::from_std(socket).context("watch a descriptor")
+}
+
+/// Readiness was acted upon: the next one is a new one.
+fn forget(watched: &UnixDatagram, ready: &std::io::Result<()>) {
+    if ready.is_ok() {
+        // Saying that the operation would block is what clears readiness.
+        let _ = watched.try_io(tokio::io::Interest::READABLE, || Err::<(), _>(std::io::ErrorKind::WouldBlock.into()));
+    }
+}

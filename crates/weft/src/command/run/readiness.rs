@@ -1,0 +1,184 @@
+//! Whether the program can be called: asked again and again, from inside its own network.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use weft_capture::{Ended, InheritedSignals, Namespaces, Program};
+use weft_wire::maker::Family;
+
+use crate::args::ReadyArgs;
+use crate::command::program::ended;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Whether it accepts connections at a port.
+    Port(u16),
+    /// Whether it answers a GET with 200 to 399.
+    Http {
+        /// The port.
+        port: u16,
+        /// The path.
+        path: String,
+    },
+    /// Whether this line of the shell, run beside it, ends with 0.
+    Exec(String),
+}
+
+/// Whom it is asked of.
+pub(super) struct Asked {
+    /// Where the program is.
+    pub(super) namespaces: Arc<Namespaces>,
+    /// The workload's own addresses.
+    pub(super) addresses: Vec<IpAddr>,
+    /// What exec's program begins with.
+    pub(super) signals: InheritedSignals,
+}
+
+impl Check {
+    /// What the command line asks for, if anything.
+    pub(super) fn of(args: &ReadyArgs) -> Option<Self> {
+        let http = args.http.as_ref().map(|(port, path)| Self::Http { port: *port, path: path.clone() });
+        let exec = || args.exec.clone().map(Self::Exec);
+        args.port.map(Self::Port).or(http).or_else(exec)
+    }
+}
+
+/// Asks in the background, as long as somebody listens, and tells when the answer has become another: `false` at first.
+pub(super) fn watch(check: Check, asked: Asked) -> watch::Receiver<bool> {
+    let (tell, told) = watch::channel(false);
+    tokio::spawn(async move {
+        let mut gauge = Gauge::default();
+        loop {
+            let passed = timeout(PATIENCE, passes(&check, &asked)).await.unwrap_or(false);
+            let answer = if passed { Answer::Good } else { Answer::Bad };
+            if gauge.takes(answer) && tell.send(gauge.is_ready).is_err() {
+                return;
+            }
+            sleep(INTERVAL).await;
+        }
+    });
+    told
+}
+
+/// Whether a question was answered well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Good,
+    Bad,
+}
+
+/// One bad answer may be a hiccup; one good one is enough.
+#[derive(Debug, Default)]
+struct Gauge {
+    is_ready: bool,
+    bad_ones: u32,
+}
+
+impl Gauge {
+    /// Whether the answer makes a difference.
+    fn takes(&mut self, answer: Answer) -> bool {
+        self.bad_ones = if answer == Answer::Good { 0 } else { self.bad_ones + 1 };
+        let is_ready = answer == Answer::Good || (self.is_ready && self.bad_ones < FAILURES);
+        std::mem::replace(&mut self.is_ready, is_ready) != is_ready
+    }
+}
+
+async fn passes(check: &Check, asked: &Asked) -> bool {
+    match check {
+        Check::Port(port) => asked.connect(*port).await.is_some(),
+        Check::Http { port, path } => match asked.connect(*port).await {
+            Some(stream) => answers(stream, (*port, path)).await.unwrap_or(false),
+            None => false,
+        },
+        Check::Exec(line) => asked.succeeds(line).await,
+    }
+}
+
+impl Asked {
+    /// At the workload's addresses, then 127.0.0.1, then ::1, as its callers are delivered.
+    async fn connect(&self, port: u16) -> Option<TcpStream> {
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        for ip in self.addresses.iter().chain(&loopback) {
+            let family = if ip.is_ipv4() { Family::V4 } else { Family::V6 };
+            let Ok(socket) = weft_capture::socket_inside(&self.namespaces, family) else { continue };
+            let socket = TcpSocket::from_std_stream(socket.into());
+            if let Ok(stream) = socket.connect(SocketAddr::new(*ip, port)).await {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    async fn succeeds(&self, line: &str) -> bool {
+        let words = ["/bin/sh", "-c", &format!("exec >/dev/null 2>&1 </dev/null; {line}")].map(Into::into);
+        let program = Program { argv: words.to_vec(), signals: self.signals };
+        let Ok(folder) = std::env::current_dir() else { return false };
+        let started = weft_capture::join(&self.namespaces, &program, &folder).and_then(|held| held.start());
+        let Ok(mut running) = started else { return false };
+        // Dropped after its time, it is killed.
+        matches!(ended(&mut running).await, Ok(Ended::Code(0)))
+    }
+}
+
+/// Asks as Kubernetes does: any status of 200 to 399 will do.
+async fn answers(mut stream: TcpStream, (port, path): (u16, &str)) -> std::io::Result<bool> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nUser-Agent: weft-readiness\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    // `HTTP/1.1 200`
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await?;
+    Ok(is_good(&start))
+}
+
+fn is_good(start: &[u8]) -> bool {
+    let status = start.strip_prefix(b"HTTP/1.1 ").or_else(|| start.strip_prefix(b"HTTP/1.0 "));
+    matches!(status, Some([b'2' | b'3', tens, ones]) if tens.is_ascii_digit() && ones.is_ascii_digit())
+}
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it waits between two questions.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// So many failures one after the other make a program unready.
+const FAILURES: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_failures_in_a_row_make_a_difference() {
+        let mut gauge = Gauge::default();
+        let mut told = Vec::new();
+        let (good, bad) = (Answer::Good, Answer::Bad);
+        for answer in [bad, good, good, bad, bad, good, bad, bad, bad, bad, good] {
+            if gauge.takes(answer) {
+                told.push(gauge.is_ready);
+            }
+        }
+        assert_eq!(told, [true, false, true]);
+    }
+
+    #[test]
+    fn a_good_status_is_told_from_others() {
+        for (start, good) in [
+            (&b"HTTP/1.1 200"[..], true),
+            (b"HTTP/1.0 204", true),
+            (b"HTTP/1.1 302", true),
+            (b"HTTP/1.1 404", false),
+            (b"HTTP/1.1 503", false),
+            (b"HTTP/1.1 2xx", false),
+            (b"SSH-2.0-Open", false),
+        ] {
+            assert_eq!(is_good(start), good, "{start:?}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `weft exec` and `weft shell`: another program in a running workload, as an ordinary user.
+
+use std::process::{Command, Output, Stdio};
+
+use weft_tests::mesh::{Mesh, told};
+use weft_tests::{User, obstacle};
+
+/// Admits checkout to web, and nobody else.
+const POLICY: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: web}\nspec:\n  \
+    selector: {matchLabels: {app: web}}\n  rules:\n  \
+    - from: [{source: {principals: [\"cluster.local/ns/default/sa/checkout\"]}}]\n";
+
+fn mesh() -> Option<Mesh> {
+    if let Some(obstacle) = obstacle() {
+        eprintln!("skipped: no user namespaces: {obstacle}");
+        return None;
+    }
+    let mut mesh = Mesh::start(User::all().pop().unwrap(), &[("policy.yaml", POLICY)], &[]).unwrap();
+    mesh.start_workload(&["web", "--", "python3", "-m", "http.server", "8080"]).unwrap();
+    mesh.start_workload(&["checkout", "--", "sleep", "1000"]).unwrap();
+    mesh.start_workload(&["stranger", "--", "sleep", "1000"]).unwrap();
+    let ask = ["exec", "checkout", "--", "curl", "-sSf", "-o", "/dev/null", "http://web:8080/"];
+    mesh.weft_until(&ask, |output| output.status.success()).unwrap();
+    Some(mesh)
+}
+
+fn exec(mesh: &Mesh, arguments: &[&str]) -> Output {
+    mesh.weft().arg("exec").args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn who_joins_a_workload_calls_as_it() {
+    let Some(mesh) = mesh() else { return };
+    let ready = ["exec", "stranger", "--", "true"];
+    mesh.weft_until(&ready, |output| output.status.success()).unwrap();
+    let refused = exec(&mesh, &["stranger", "--", "curl", "-sS", "http://web:8080/"]);
+    assert_eq!(text(&refused), "RBAC: access denied", "{}", told(&refused));
+    // The server itself is reached at its own loopback: nobody's traffic passes the mesh there.
+    let near = exec(&mesh, &["web", "--", "curl", "-sSf", "-o", "/dev/null", "http://127.0.0.1:8080/"]);
+    assert!(near.status.success(), "{}", told(&near));
+}
+
+#[test]
+fn it_ends_as_its_program_does_and_sees_nothing_of_wefts() {
+    let Some(mesh) = mesh() else { return };
+    for code in [0, 7, 255] {
+        let output = exec(&mesh, &["checkout", "--", "sh", "-c", &format!("exit {code}")]);
+        assert_eq!(output.status.code(), Some(code), "{}", told(&output));
+    }
+    let killed = exec(&mesh, &["checkout", "--", "sh", "-c", "kill -TERM $$"]);
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.status), Some(15), "{}", told(&killed));
+    assert_eq!(exec(&mesh, &["checkout", "--", "/no/such/program"]).status.code(), Some(127));
+
+    let state = mesh.home().join(".local/state/weft");
+    assert!(std::fs::read_dir(&state).unwrap().count() > 3);
+    let hidden = exec(&mesh, &["checkout", "--", "ls", "-A", state.to_str().unwrap()]);
+    assert_eq!((hidden.status.code(), text(&hidden)), (Some(0), String::new()), "{}", told(&hidden));
+    let here = exec(&mesh, &["checkout", "--", "sh", "-c", "pwd; echo $HOME"]);
+    let home = mesh.home().display().to_string();
+    assert_eq!(text(&here), format!("{home}\n{home}"), "{}", told(&here));
+    // From inside, no weft command reaches the control plane, nor the way into another workload.
+    let weft = mesh.weft().get_program().to_owned();
+    let inner = exec(&mesh, &["checkout", "--", weft.to_str().unwrap(), "exec", "web", "--", "true"]);
+    assert!(!inner.status.success() && told(&inner).contains("no mesh runs here"), "{}", told(&inner));
+}
+
+#[test]
+fn who_is_not_there_is_told_by_name() {
+    let Some(mesh) = mesh() else { return };
+    let output = exec(&mesh, &["payments", "--", "true"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = told(&output);
+    assert!(said.contains("no workload payments runs in the namespace default") && said.contains("weft ps"), "{said}");
+}
+
+/// Types into a terminal in which `weft shell` runs, and says what was seen there.
+const TYPE: &str = r#"
+import os, pty, select, sys, time
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+seen = b""
+def until(text):
+    global seen
+    end = time.time() + 30
+    while text not in seen:
+        assert time.time() < end, seen
+        if select.select([master], [], [], 0.1)[0]:
+            seen += os.read(master, 65536)
+    seen = seen[seen.index(text) + len(text):]
+def send(text): os.write(master, text)
+send(b"PS1='ready> '; echo begin-$((40+2))\n"); until(b"begin-42")
+send(b"tty >/dev/null && echo terminal-$((1+1))\n"); until(b"terminal-2")
+send(b"echo now-$((1+2)); sleep 1000\n"); until(b"now-3")
+deadline = time.time() + 30
+while True:
+    send(b"\x03")
+    if select.select([master], [], [], 0.2)[0]:
+        seen += os.read(master, 65536)
+    if b"^C" in seen or time.time() > deadline: break
+send(b"echo back-$((2+2))\n"); until(b"back-4")
+send(b"exit 9\n")
+_, status = os.waitpid(pid, 0)
+print("exit", os.WEXITSTATUS(status))
+"#;
+
+#[test]
+fn a_shell_has_its_terminal() {
+    let Some(mesh) = mesh() else { return };
+    let weft = mesh.weft();
+    let mut python = Command::new("python3");
+    python.args(["-c", TYPE]).arg(weft.get_program()).args(["--state-dir"]).arg(mesh.home().join(".local/state/weft"));
+    python.args(["shell", "checkout"]).env("SHELL", "/bin/bash").stdin(Stdio::null());
+    let output = mesh.as_user(&mut python).output().unwrap();
+    assert_eq!(text(&output), "exit 9", "{}", told(&output));
+}
