@@ -102,7 +102,7 @@ fn set_up_network(blueprint: &Blueprint<'_>, setup: &Channel) -> Result<(), Fail
     }
     let listeners = network::listen(&own)?;
     let near_nameservers = near_nameservers(blueprint, &own);
-    let addresses = Addresses { own: &own, near_nameservers: &near_nameservers };
+    let addresses = Addresses { own: &own, near_nameservers: &near_nameservers, forwarded: &plan.forward };
     let redirection = network::steer(plan.redirection, addresses)?;
     let numbers: Vec<RawFd> = listeners.outbound.iter().chain(&listeners.dns).map(AsRawFd::as_raw_fd).collect();
     setup.send_with(&Message::Sockets(redirection), &numbers).map_err(hand_over)

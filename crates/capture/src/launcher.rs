@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
 use crate::error::CaptureError;
@@ -25,15 +25,17 @@ pub fn enter_private_network() -> Result<(), CaptureError> {
 }
 
 /// Makes a child that `command` starts end, by SIGTERM, when the thread that started it ends. A
-/// child whose parent has died before it could ask for that isn't started.
+/// child whose parent has died before it could ask for that isn't started. No signal is blocked in
+/// it, whatever its parent blocks: it would outlive SIGTERM.
 #[allow(unsafe_code, reason = "pre_exec")]
 pub fn end_with_parent(command: &mut Command) {
     let parent = Pid::this();
     let ask = move || {
+        SigSet::empty().thread_set_mask()?;
         set_pdeathsig(Signal::SIGTERM)?;
         if Pid::parent() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
     };
-    // SAFETY: between fork and exec only prctl(2) and getppid(2) are called, which are
+    // SAFETY: between fork and exec only sigprocmask(2), prctl(2) and getppid(2) are called, which are
     // async-signal-safe, and nothing is allocated: an errno converts to an io::Error without.
     unsafe { command.pre_exec(ask) };
 }

@@ -23,6 +23,8 @@ pub struct Plan {
     pub host_resolv: ResolvConf,
     /// Folders that its programs must not see into; those that don't exist are passed over.
     pub hide: Vec<PathBuf>,
+    /// TCP ports of its loopback that lead to the proxy: they are another's.
+    pub forward: Vec<u16>,
     /// How connections reach the proxy; `None` finds out what the kernel can, TPROXY first.
     pub redirection: Option<Redirection>,
     /// What runs.

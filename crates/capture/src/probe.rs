@@ -106,13 +106,13 @@ fn connect_ipv6() -> Result<(), Failure> {
 }
 
 fn tproxy() -> Result<(), Failure> {
-    network::apply(Redirection::Tproxy, Addresses { own: &[OWN_IPV4], near_nameservers: &[] })
+    network::apply(Redirection::Tproxy, Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] })
 }
 
 /// In a network namespace of its own: a table `weft` stands in the first.
 fn redirect() -> Result<(), Failure> {
     namespace::into(CloneFlags::CLONE_NEWNET, Step::NetworkNamespace)?;
-    network::apply(Redirection::Redirect, Addresses { own: &[OWN_IPV4], near_nameservers: &[] })
+    network::apply(Redirection::Redirect, Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] })
 }
 
 /// In a grandchild: only a new process is inside a new PID namespace.

@@ -68,6 +68,8 @@ pub(crate) const NAMESPACE: Kind<'static> = Kind { api_version: "v1", kind: "Nam
 pub(crate) const CONFIG_MAP: Kind<'static> = Kind { api_version: "v1", kind: "ConfigMap" };
 /// A Service.
 pub(crate) const SERVICE: Kind<'static> = Kind { api_version: "v1", kind: "Service" };
+/// A Deployment.
+pub(crate) const DEPLOYMENT: Kind<'static> = Kind { api_version: "apps/v1", kind: "Deployment" };
 /// A configuration of mutating webhooks.
 pub(crate) const MUTATING: Kind<'static> =
     Kind { api_version: "admissionregistration.k8s.io/v1", kind: "MutatingWebhookConfiguration" };

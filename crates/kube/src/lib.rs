@@ -22,6 +22,7 @@ pub mod names;
 mod pods;
 mod ports;
 pub mod report;
+pub mod standing;
 mod status;
 pub mod uninstall;
 mod watch;

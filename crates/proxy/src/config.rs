@@ -1,7 +1,7 @@
 //! What one proxy is told: listeners, addresses, where its sockets, its log and its records come
 //! from. Made from the launcher's bootstrap, or by whoever runs a proxy from a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -48,8 +48,8 @@ pub struct Config {
 /// Where the program is, and so where sockets towards it come from.
 #[derive(Debug)]
 pub enum Program {
-    /// In a network namespace of its own; the socket maker's end.
-    Inside(OwnedFd),
+    /// In a network namespace of its own: the socket maker's end, and the ports of its loopback that are the host's.
+    Inside(OwnedFd, BTreeSet<u16>),
     /// On the host: at these addresses by the workload's port, else on loopback at that port.
     Host(BTreeMap<u16, SocketAddr>),
     /// Beside the proxy, in one pod. Any address may be of the mesh, then, and not only its own ranges.
@@ -153,7 +153,7 @@ pub fn from_bootstrap(bootstrap: Bootstrap) -> Result<(Config, ControlConfig), C
         dns: sockets.dns.iter().map(|number| Ok(take(*number)?.into())).collect::<Result<_, ConfigError>>()?,
         names: Some(bootstrap.names),
         captured: Vec::new(),
-        program: Program::Inside(take(sockets.maker)?),
+        program: Program::Inside(take(sockets.maker)?, bootstrap.forward.into_iter().collect()),
         checks: Checks::default(),
         ready: Some(take(sockets.ready)?),
         access: Some(Box::new(io::stderr())),

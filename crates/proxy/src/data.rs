@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use crate::report::{self, Reporter};
 use crate::request::Flows;
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
-use crate::{admin, dns, inbound, outbound, range};
+use crate::{admin, dns, host, inbound, outbound, range};
 
 /// What the tasks of one data thread share.
 pub(crate) struct Data {
@@ -100,6 +100,12 @@ impl Data {
     /// Whether somebody in the mesh may have an address.
     pub(crate) fn may_be_mesh(&self, ip: IpAddr) -> bool {
         matches!(self.sockets, SocketSource::Pod) || range::is_mesh(ip)
+    }
+
+    /// Where a call to the host's own loopback leads; `None` when it is no such call.
+    pub(crate) fn host_target(&self, destination: SocketAddr) -> Option<SocketAddr> {
+        let SocketSource::Maker(maker) = &self.sockets else { return None };
+        host::target(destination, maker.forwarded())
     }
 
     /// Brings counters up to date that others keep.
@@ -179,7 +185,7 @@ fn start(
     (access, report): (Rc<AccessLog>, Reporter),
 ) -> io::Result<Rc<Data>> {
     let sockets = match config.program {
-        Program::Inside(channel) => SocketSource::Maker(Rc::new(Maker::new(channel)?)),
+        Program::Inside(channel, forwarded) => SocketSource::Maker(Rc::new(Maker::new(channel, forwarded)?)),
         Program::Host(programs) => SocketSource::Host(programs),
         Program::Pod => SocketSource::Pod,
     };

@@ -22,6 +22,7 @@ mod drain;
 mod fds;
 pub mod file;
 mod hbone;
+mod host;
 mod http1;
 mod http2;
 mod inbound;

@@ -115,7 +115,7 @@ async fn begin(
 /// Who has the address; `None`: somebody outside of the mesh.
 async fn find(data: &Rc<Data>, caller: SocketAddr, destination: SocketAddr) -> Result<Option<Called>, Failure> {
     let ip = destination.ip();
-    if !data.may_be_mesh(ip) {
+    if !data.may_be_mesh(ip) || data.host_target(destination).is_some() {
         return Ok(None);
     }
     let Some(service) = data.records.by_address(ip).await? else {
@@ -156,6 +156,7 @@ async fn tell(data: &Rc<Data>, account: &mut Account, client: &mut Side, called:
 
 async fn open_outside(data: &Data, destination: SocketAddr) -> Opened {
     count(&data.metrics.process.passthrough);
+    let destination = data.host_target(destination).unwrap_or(destination);
     let socket = tunnel::dial::tcp(destination, OUTSIDE_CONNECT).await?;
     Ok((Side::plain(socket), None))
 }

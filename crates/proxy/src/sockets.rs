@@ -2,7 +2,7 @@
 //! the host itself. Knows neither policy nor the mesh protocol.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -48,6 +48,8 @@ impl SocketSource {
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let at = |ip: &IpAddr| SocketAddr::new(*ip, port);
         let candidates: Vec<SocketAddr> = match self {
+            // A forwarded port of its loopback is the host's: nobody of the mesh was meant to get there.
+            Self::Maker(maker) if maker.forwarded.contains(&port) => addresses.iter().map(at).collect(),
             Self::Maker(_) => addresses.iter().chain(&loopback).map(at).collect(),
             Self::Host(programs) => match programs.get(&port) {
                 Some(program) => vec![*program],
@@ -97,6 +99,8 @@ pub(crate) struct Maker {
     channel: UnixDatagram,
     /// One request at a time: answers come in the order of the requests.
     asking: Mutex<()>,
+    /// Ports of the program's loopback that are the host's.
+    forwarded: BTreeSet<u16>,
     v4: Stock,
     v6: Stock,
 }
@@ -112,11 +116,16 @@ impl Maker {
     ///
     /// # Errors
     /// When the descriptor can't be watched.
-    pub(crate) fn new(channel: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(channel: OwnedFd, forwarded: BTreeSet<u16>) -> io::Result<Self> {
         let channel = std::os::unix::net::UnixDatagram::from(channel);
         channel.set_nonblocking(true)?;
         let channel = UnixDatagram::from_std(channel)?;
-        Ok(Self { channel, asking: Mutex::new(()), v4: Stock::default(), v6: Stock::default() })
+        Ok(Self { channel, asking: Mutex::new(()), forwarded, v4: Stock::default(), v6: Stock::default() })
+    }
+
+    /// Ports of the program's loopback that are the host's.
+    pub(crate) fn forwarded(&self) -> &BTreeSet<u16> {
+        &self.forwarded
     }
 
     /// A UDP socket bound to `address` inside the namespace.

@@ -26,7 +26,7 @@ pub use istio::authorization_policy::{AuthorizationPolicy, Condition, Operation,
 pub use istio::peer_authentication::PeerAuthentication;
 pub use istio::{Selector, TargetRef};
 pub use meta::{DEFAULT_NAMESPACE, Meta};
-pub use nearest::nearest;
+pub use nearest::{distance, nearest};
 pub use parse::{Parsed, parse, parse_object};
 pub use problem::{Problem, ResourceRef, Severity, UNKNOWN};
 pub use resource::Resource;

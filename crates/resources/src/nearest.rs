@@ -7,7 +7,7 @@ pub fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
 
 /// How many insertions, deletions, replacements and swaps of neighbours lead from one word to the
 /// other, without case. Words longer than any known one are cut first, so the cost is bounded.
-pub(crate) fn distance(from: &str, to: &str) -> usize {
+pub fn distance(from: &str, to: &str) -> usize {
     let letters = |word: &str| -> Vec<char> { word.chars().take(MAX_LETTERS).flat_map(char::to_lowercase).collect() };
     let (from, to) = (letters(from), letters(to));
     let mut before: Vec<usize> = Vec::new();

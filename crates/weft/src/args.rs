@@ -25,16 +25,17 @@ mod target;
 
 pub(crate) use analyze::{AnalyzeArgs, AnalyzeFormat, BugReportArgs, Threshold, UseKube};
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
-pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestFormat, UninstallArgs};
+pub(crate) use cluster::{ClusterArgs, InstallArgs, ManifestArgs, ManifestFormat, UninstallArgs, UpgradeArgs};
 pub(crate) use controller::ControllerArgs;
 pub(crate) use inject::{InjectArgs, TextArgs, UninjectArgs};
 pub(crate) use machine::{ExecArgs, LogsArgs, ShellArgs, WorkloadName};
 pub(crate) use observe::{
-    CheckArgs, CheckFormat, EdgesArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, VersionArgs, VizCommand,
+    CheckArgs, CheckFormat, EdgesArgs, FilterArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, TopArgs,
+    VersionArgs, VizCommand,
 };
 pub(crate) use parties::{Callee, Caller};
 pub(crate) use port::PortFlag;
-pub(crate) use resource::{Resources, TableFormat};
+pub(crate) use resource::{Resources, TableFormat, nearest_kind};
 pub(crate) use run::{ReadyArgs, RunArgs};
 pub(crate) use target::{Target, UNNAMED};
 
@@ -97,6 +98,8 @@ Examples:
     Edges(EdgesArgs),
     /// Watch calls as they end, and those that last.
     Tap(TapArgs),
+    /// Show which calls are made now: how many, how fast, with what success.
+    Top(TopArgs),
     /// List the certificates of workloads and of the authority.
     #[command(after_help = CERTS_HELP)]
     Certs(ReadArgs),
@@ -114,23 +117,28 @@ Examples:
     Check(CheckArgs),
     /// Print what makes a Kubernetes cluster a mesh, for kubectl apply.
     Install(InstallArgs),
+    /// Print what makes an installation one of this version, with its own values, for kubectl apply.
+    Upgrade(UpgradeArgs),
     /// Print what Weft made in a cluster, for kubectl delete.
     Uninstall(UninstallArgs),
     /// Ask for a proxy in the pod templates of manifests, for Kubernetes.
     Inject(InjectArgs),
     /// Take out of manifests what `weft inject` put in.
     Uninject(UninjectArgs),
-    /// stat, tap and edges under the names that Linkerd's users know.
+    /// stat, top, tap, edges and check under the names that Linkerd's users know.
     #[command(subcommand, after_help = "Examples:\n  weft viz stat payments\n  weft viz tap --status 5xx")]
     Viz(VizCommand),
     /// Run the control plane of a cluster, as its Deployment does.
     #[command(hide = true)]
     Controller(ControllerArgs),
     /// Print a shell's completions.
-    #[command(after_help = "\
+    #[command(
+        alias = "completion",
+        after_help = "\
 Examples:
   weft completions bash > ~/.local/share/bash-completion/completions/weft
-  weft completions zsh > ~/.zfunc/_weft      in a folder of zsh's $fpath")]
+  weft completions zsh > ~/.zfunc/_weft      in a folder of zsh's $fpath"
+    )]
     Completions {
         /// The shell.
         shell: Shell,
@@ -205,11 +213,12 @@ const NOWHERE: &str = "none";
 /// `weft demo`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  weft demo --once     a mesh of its own, which ends with it; needs python3 and curl")]
+Examples:
+  weft demo            a shop under load, live; two manifests close it to strangers; Ctrl-C ends it
+  weft demo --once     run through in seconds, every claim checked; needs python3 and curl")]
 pub(crate) struct DemoArgs {
     /// Run through once, check every claim, and exit non-zero when one doesn't hold.
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub(crate) once: bool,
 }
 

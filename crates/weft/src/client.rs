@@ -158,7 +158,7 @@ pub(crate) fn refused(what: &str, status: &tonic::Status) -> Failure {
 }
 
 /// What to do where no mesh runs.
-pub(crate) const START: &str = "start one with: weft up -f DIR -d";
+pub(crate) const START: &str = "start one with: weft up -f DIR -d; or name a cluster: --kubeconfig FILE";
 /// How long the control plane may take to begin an answer; it takes milliseconds.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// The rows of a mesh at all its bounds.

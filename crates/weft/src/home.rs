@@ -46,6 +46,10 @@ impl Mesh {
                 print::note("weft: asking this machine's mesh; --context NAME asks a cluster");
                 home.map(Self::Local)
             }
+            // A kubeconfig that can't be used is told of, and not passed over.
+            (false, None) if env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty()) => {
+                Ok(Self::Cluster(access))
+            }
             (_, None) => home.map(Self::Local),
         }
     }

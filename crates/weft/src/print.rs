@@ -29,6 +29,21 @@ pub(crate) fn progress(text: Option<&str>) {
     }
 }
 
+/// Whether somebody watches standard output.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// How many lines the terminal has; of one that doesn't say, as many as they once had.
+pub(crate) fn height() -> usize {
+    terminal_size::terminal_size().map_or(24, |(_, height)| usize::from(height.0))
+}
+
+/// A text in place of what the terminal shows.
+pub(crate) fn screen(text: &str) {
+    let _ = write!(std::io::stdout(), "\x1b[H\x1b[2J{text}\n").and_then(|()| std::io::stdout().flush());
+}
+
 /// A line of a stream that nobody knows the end of.
 ///
 /// # Errors

@@ -26,6 +26,8 @@ pub struct Bootstrap {
     pub names: Names,
     /// Ports that callers outside the mesh may reach, plainly.
     pub publish: Vec<Published>,
+    /// Ports of the program's loopback that are the host's.
+    pub forward: Vec<u16>,
 }
 
 /// Where the control plane answers, and with what the proxy proves itself.

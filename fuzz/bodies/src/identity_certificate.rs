@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 use weft_identity::{Certificate, MeshTls, peer_identity};
-use weft_mesh::TrustDomain;
 use weft_mesh::record::Trust;
 
 use crate::support::authority::CREDENTIAL;

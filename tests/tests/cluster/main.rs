@@ -2,6 +2,7 @@
 //! a cluster each says that it is skipped.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap; clippy sees only #[test] functions as such")]
 
+mod commands;
 mod definitions;
 mod flow;
 mod guarded;

@@ -1,5 +1,12 @@
 //! README's first command, as every user that can be had here.
 
+use std::fs::{self, File};
+use std::process::Stdio;
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use weft_tests::mesh::PATIENCE;
 use weft_tests::{Installation, User, obstacle};
 
 #[test]
@@ -14,5 +21,44 @@ fn the_demo_holds_its_claims() {
         let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{user:?}: {told}\n{errors}");
         assert!(told.contains(" claims held, 0 failed"), "{user:?}: {told}");
+    }
+}
+
+/// The shop is open to everybody, then closed by the manifests; Ctrl-C leaves no process.
+#[test]
+fn the_live_demo_closes_the_shop_and_leaves_nothing() {
+    if let Some(obstacle) = obstacle() {
+        eprintln!("skipped: no user namespaces: {obstacle}");
+        return;
+    }
+    let installation = Installation::new(User::all().pop().unwrap()).unwrap();
+    let path = installation.home().join("demo.out");
+    let output = File::create(&path).unwrap();
+    let errors = output.try_clone().unwrap();
+    let mut demo = installation.weft();
+    let mut demo = demo.arg("demo").stdin(Stdio::null()).stdout(output).stderr(errors).spawn().unwrap();
+    let seen = || fs::read_to_string(&path).unwrap();
+    let until = |text: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        while !seen().contains(text) {
+            assert!(Instant::now() < deadline, "no {text:?} in {}", seen());
+            std::thread::yield_now();
+        }
+    };
+    until("payments told me: charged card-4929-1312-0007-2026");
+    until("payments refused me: 403 RBAC: access denied");
+    until("(payments/payments-policy at policies.yaml:12)");
+    kill(Pid::from_raw(demo.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert!(demo.wait().unwrap().success(), "{}", seen());
+    let ours = installation.home().parent().unwrap().to_path_buf();
+    let runs = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let programs = processes.filter_map(|process| fs::read_link(process.path().join("exe")).ok());
+        programs.filter(|program| program.starts_with(&ours)).count()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while runs() > 0 {
+        assert!(Instant::now() < deadline, "{} processes are left", runs());
+        std::thread::yield_now();
     }
 }

@@ -7,6 +7,7 @@ mod certificates;
 mod demo;
 mod exec;
 mod fuzz_replay;
+mod host;
 mod http;
 mod lasting;
 mod limits_table;

@@ -23,6 +23,8 @@ pub(crate) const DNS_PORT: u16 = 15053;
 pub(crate) struct Addresses<'a> {
     /// The workload's own.
     pub(crate) own: &'a [IpAddr],
+    /// TCP ports of its loopback that lead to the proxy all the same.
+    pub(crate) forwarded: &'a [u16],
     /// Addresses at which the resolver asks, though nothing listens there, among those that stay inside.
     pub(crate) near_nameservers: &'a [IpAddr],
 }
@@ -40,6 +42,7 @@ pub(crate) fn ruleset(redirection: Redirection, addresses: Addresses<'_>) -> Vec
             rules.push(to_proxy(to(rule, *ip), redirection, *ip, protocol));
         }
     }
+    rules.extend(forwarded(chain, redirection, addresses));
     rules.extend(staying(chain, addresses.own));
     for own in addresses.own {
         let tcp = Rule::new(chain, "tcp to the proxy").family(family(*own)).protocol(libc::IPPROTO_TCP);
@@ -61,6 +64,18 @@ fn later_packets() -> Rule {
     let flags = [FIN | SYN | RST | ACK];
     let rule = Rule::new(PREROUTING, "later packets of a connection").protocol(libc::IPPROTO_TCP);
     rule.transport_not(TCP_FLAGS, &flags, &[SYN]).accept()
+}
+
+/// Ports of the program's loopback that are the host's.
+fn forwarded(chain: Chain, redirection: Redirection, addresses: Addresses<'_>) -> Vec<Rule> {
+    let loopback: Vec<IpAddr> = addresses.own.iter().copied().map(loopback_of).collect();
+    let each = addresses.forwarded.iter().flat_map(|port| loopback.iter().map(move |ip| (*port, *ip)));
+    let rule = |(port, ip): (u16, IpAddr)| {
+        let rule = Rule::new(chain, format!("port {port} of the host")).protocol(libc::IPPROTO_TCP);
+        let rule = rule.transport(DESTINATION_PORT, &port.to_be_bytes());
+        to_proxy(to(rule, ip), redirection, ip, libc::IPPROTO_TCP)
+    };
+    each.map(rule).collect()
 }
 
 /// What is addressed to the workload itself stays with it.
@@ -94,11 +109,14 @@ fn to(rule: Rule, ip: IpAddr) -> Rule {
 
 fn to_proxy(rule: Rule, redirection: Redirection, like: IpAddr, protocol: i32) -> Rule {
     let port = if protocol == libc::IPPROTO_TCP { OUTBOUND_PORT } else { DNS_PORT };
-    let loopback: IpAddr = if like.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
     match redirection {
-        Redirection::Tproxy => rule.tproxy(family(like), &octets(loopback), port),
+        Redirection::Tproxy => rule.tproxy(family(like), &octets(loopback_of(like)), port),
         Redirection::Redirect => rule.redirect(port),
     }
+}
+
+fn loopback_of(like: IpAddr) -> IpAddr {
+    if like.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
 }
 
 fn family(ip: IpAddr) -> i32 {
@@ -128,7 +146,7 @@ mod tests {
     fn texts(redirection: Redirection, own: &[&str], nameservers: &[&str]) -> Vec<String> {
         let parse = |ips: &[&str]| ips.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
         let (own, loopback) = (parse(own), parse(nameservers));
-        let requests = ruleset(redirection, Addresses { own: &own, near_nameservers: &loopback });
+        let requests = ruleset(redirection, Addresses { own: &own, near_nameservers: &loopback, forwarded: &[5432] });
         requests.into_iter().map(|request| request.what).filter(|what| what.starts_with("rule")).collect()
     }
 
@@ -141,6 +159,7 @@ mod tests {
         for redirection in [Redirection::Tproxy, Redirection::Redirect] {
             let texts = texts(redirection, &["240.240.0.7", "fd77::7"], &["127.0.0.53"]);
             assert!(position(&texts, "name server") < position(&texts, "loopback"));
+            assert!(position(&texts, "port 5432 of the host") < position(&texts, "loopback"));
             assert!(position(&texts, "own address") < position(&texts, "tcp to the proxy"));
             assert_eq!(texts.iter().filter(|text| text.contains("tcp to the proxy")).count(), 2);
             assert_eq!(texts.iter().filter(|text| text.contains("dns to the proxy")).count(), 2);

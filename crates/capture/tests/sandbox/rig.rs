@@ -36,6 +36,7 @@ impl Scene {
             search: vec!["default.svc.cluster.local".into()],
             host_resolv: ResolvConf { search: vec!["lan".into()], ..ResolvConf::default() },
             hide: Vec::new(),
+            forward: Vec::new(),
             redirection: None,
             program: Program { argv, signals: InheritedSignals::of_this_process() },
         };

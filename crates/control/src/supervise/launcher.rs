@@ -63,6 +63,7 @@ fn arguments(owner: &Owner, workload: &Workload, (state_dir, log): (&Path, &Path
         say("--port", declared(port).into());
         port.publish.iter().for_each(|at| say("--publish", format!("{at}:{}", port.port).into()));
     }
+    workload.forward.iter().for_each(|port| say("--forward", port.to_string().into()));
     match readiness {
         None => {}
         Some(Readiness::Port(port)) => say("--ready-port", port.to_string().into()),

@@ -98,15 +98,15 @@ impl Supervisor {
     /// Which launchers are registered. One that this process didn't start, and that is no more, has ended.
     fn look(&mut self) {
         let now = self.now();
-        let registered: Vec<(u32, Owner, bool)> = self.machine.with(|plane, _| {
+        let registered: Vec<(u32, Owner, Readiness)> = self.machine.with(|plane, _| {
             let supervised = plane.workloads().filter_map(|workload| {
-                let is_ready = workload.readiness == Readiness::Ready && workload.launch.is_some();
-                Some((workload.spec.pid, workload.spec.owner.parse().ok()?, is_ready))
+                let readiness = workload.launch.map_or(Readiness::Starting, |_| workload.readiness);
+                Some((workload.spec.pid, workload.spec.owner.parse().ok()?, readiness))
             });
             supervised.collect()
         });
-        for (pid, owner, is_ready) in &registered {
-            self.state.seen(*pid, owner, *is_ready, now);
+        for (pid, owner, readiness) in &registered {
+            self.state.seen(*pid, owner, *readiness, now);
         }
         let is_gone = |pid: &u32| !self.own.contains(pid) && !registered.iter().any(|(known, ..)| known == pid);
         let gone: Vec<u32> = self.state.pids().filter(is_gone).collect();

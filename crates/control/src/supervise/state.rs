@@ -15,6 +15,7 @@ use std::time::Duration;
 use weft_resources::{Restart, Workload};
 
 use super::owner::{Owner, Place};
+use crate::registry::Readiness;
 
 /// When something happened: since the supervisor began.
 pub(crate) type Time = Duration;
@@ -40,7 +41,7 @@ struct Instance {
     pid: u32,
     owner: Owner,
     began: Time,
-    is_ready: bool,
+    readiness: Readiness,
     /// When it was asked to end, if it was.
     stopping: Option<Time>,
     /// Nobody wants it any more since then.
@@ -114,17 +115,18 @@ impl State {
 
     /// A launcher was started.
     pub(crate) fn started(&mut self, pid: u32, owner: Owner, now: Time) {
-        let instance = Instance { pid, owner, began: now, is_ready: false, stopping: None, unwanted: None };
+        let instance =
+            Instance { pid, owner, began: now, readiness: Readiness::Starting, stopping: None, unwanted: None };
         self.running.push(instance);
     }
 
     /// A launcher is registered; one that an earlier control plane started is taken over.
-    pub(crate) fn seen(&mut self, pid: u32, owner: &Owner, is_ready: bool, now: Time) {
+    pub(crate) fn seen(&mut self, pid: u32, owner: &Owner, readiness: Readiness, now: Time) {
         match self.running.iter_mut().find(|instance| instance.pid == pid) {
-            Some(instance) => instance.is_ready = is_ready,
+            Some(instance) => instance.readiness = readiness,
             None => {
                 self.started(pid, owner.clone(), now);
-                self.seen(pid, owner, is_ready, now);
+                self.seen(pid, owner, readiness, now);
             }
         }
     }
@@ -236,7 +238,7 @@ impl State {
         let staying = || at_place().filter(|instance| instance.stopping.is_none());
         let pids = |instances: Vec<&Instance>| instances.into_iter().map(|instance| instance.pid).collect();
         let (new, older): (Vec<_>, Vec<_>) = staying().partition(|instance| Some(instance.owner.revision) == revision);
-        match new.iter().position(|instance| instance.is_ready) {
+        match new.iter().position(|instance| instance.readiness == Readiness::Ready) {
             Some(ready) => {
                 let surplus = new.into_iter().enumerate().filter(|(at, _)| *at != ready).map(|(_, instance)| instance);
                 Standing::Done(pids(surplus.chain(older).collect()))

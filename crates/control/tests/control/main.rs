@@ -223,6 +223,7 @@ async fn workloads_outlive_the_control_plane() {
         workload: Some(proto::WorkloadSpec { name: "web".to_owned(), ..Default::default() }),
         resume: Some(web.assigned.clone()),
         ready: true,
+        unready: false,
     };
     let resumed = mesh.launch_as(again.clone()).await.unwrap();
     assert_eq!(resumed.assigned, web.assigned);
@@ -246,6 +247,7 @@ async fn a_crash_loses_nothing_that_a_launcher_knows() {
         workload: Some(proto::WorkloadSpec { name: "web".to_owned(), ..Default::default() }),
         resume: Some(web.assigned.clone()),
         ready: true,
+        unready: false,
     };
     let resumed = mesh.launch_as(again).await.unwrap();
     assert_eq!(resumed.assigned, web.assigned);

@@ -48,6 +48,14 @@ pub enum ClientError {
         /// What it said.
         why: String,
     },
+    /// There is no such object.
+    #[error("{what}: {why}")]
+    NotFound {
+        /// What was being done.
+        what: String,
+        /// What the API server said.
+        why: String,
+    },
     /// The API server refused for another reason.
     #[error("{what}: {why}")]
     Refused {
@@ -81,6 +89,7 @@ impl ClientError {
             Self::Unreachable { .. } => "see whether kubectl reaches it: kubectl version".to_owned(),
             Self::Unauthenticated { .. } => "sign in to the cluster again: kubectl auth whoami".to_owned(),
             Self::Forbidden { .. } => "ask for the right, or act as somebody who has it with --as USER".to_owned(),
+            Self::NotFound { .. } => "see what there is with kubectl get, or name another namespace with -n".to_owned(),
             Self::Refused { .. } => "see how the mesh is: weft check".to_owned(),
             Self::NoController(_) => {
                 "install it with: weft install | kubectl apply -f -, or say where it is with -L NAMESPACE".to_owned()
@@ -111,6 +120,9 @@ pub fn failed(what: &str, error: &kube::Error) -> ClientError {
         }
         kube::Error::Api(status) if status.code == 401 => {
             ClientError::Unauthenticated { what, why: status.message.clone() }
+        }
+        kube::Error::Api(status) if status.is_not_found() => {
+            ClientError::NotFound { what, why: status.message.clone() }
         }
         kube::Error::Api(status) => ClientError::Refused { what, why: status.message.clone() },
         kube::Error::Auth(error) => ClientError::Unauthenticated { what, why: chain(error) },

@@ -11,7 +11,7 @@ use super::webhooks::NO_NAMESPACE;
 use super::{RootNamespace, Setting, Values};
 use crate::client::ClientError;
 use crate::crds::DEFINITIONS;
-use crate::fetch::{CONFIG_MAP, DEFINITION, MUTATING, NAMESPACE, SERVICE};
+use crate::fetch::{CONFIG_MAP, DEFINITION, DEPLOYMENT, MUTATING, NAMESPACE, SERVICE};
 use crate::inject;
 use crate::issuer::bundle;
 use crate::names::{
@@ -31,6 +31,8 @@ pub struct Present {
     pub elsewhere: Option<String>,
     /// The values that are installed, where they can be read.
     pub values: Option<Values>,
+    /// The version that is installed, where it can be read.
+    pub version: Option<String>,
 }
 
 /// Asks a cluster for its resource definitions.
@@ -52,13 +54,19 @@ pub async fn definitions(client: &Client) -> Result<Vec<Option<Value>>, ClientEr
 pub async fn present(client: &Client, namespace: &str) -> Result<Present, ClientError> {
     let injector = MUTATING.get(client, None, INJECTOR).await?;
     let config = CONFIG_MAP.get(client, Some(namespace), VALUES_CONFIG).await?;
+    let deployment = DEPLOYMENT.get(client, Some(namespace), CONTROLLER).await?;
     Ok(Present {
         definitions: definitions(client).await?,
         root_namespace: root_namespace(NAMESPACE.get(client, None, ROOT_NAMESPACE).await?.as_ref()),
         meshed: injector.as_ref().map(meshed).unwrap_or_default(),
         elsewhere: injector.as_ref().and_then(served_in).filter(|other| other != namespace),
         values: config.as_ref().and_then(installed_values),
+        version: deployment.as_ref().and_then(version),
     })
+}
+
+fn version(deployment: &Value) -> Option<String> {
+    deployment["metadata"]["labels"]["app.kubernetes.io/version"].as_str().map(str::to_owned)
 }
 
 /// How proxies are made in a cluster, for those that are written into manifests.

@@ -280,3 +280,15 @@ fn webhooks_say_what_a_failure_may_do() {
     let first = &object(&empty, "MutatingWebhookConfiguration", "weft-injector")["webhooks"][0];
     assert_eq!(first["namespaceSelector"]["matchExpressions"][0]["values"], json!([NO_NAMESPACE]));
 }
+
+#[test]
+fn an_upgrade_takes_images_of_the_old_version_alone() {
+    let set = |pair: &str| Setting::Set(pair.to_owned());
+    let values = Values::of(&[
+        set("images.controller=registry.example:5000/weft/controller:0.0.9"),
+        set("images.proxy=mine:0.0.9-fips"),
+    ]);
+    let images = values.unwrap().upgraded(Some("0.0.9")).images;
+    assert_eq!(images.controller, format!("registry.example:5000/weft/controller:{VERSION}"));
+    assert_eq!(images.proxy, "mine:0.0.9-fips");
+}

@@ -194,6 +194,19 @@ impl Values {
         Ok(values)
     }
 
+    /// The values with this version's images in place of those of the version `from`. Images with other tags are
+    /// the user's own, and stay.
+    #[must_use]
+    pub fn upgraded(mut self, from: Option<&str>) -> Self {
+        for image in [&mut self.images.controller, &mut self.images.proxy] {
+            let old = from.and_then(|from| image.strip_suffix(from)).and_then(|rest| rest.strip_suffix(':'));
+            if let Some(name) = old {
+                *image = format!("{name}:{VERSION}");
+            }
+        }
+        self
+    }
+
     /// What differs from the values that are installed, `key: old → new`.
     pub fn changes(&self, installed: &Self) -> Vec<String> {
         let (mut old, mut new) = (Vec::new(), Vec::new());

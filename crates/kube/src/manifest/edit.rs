@@ -165,7 +165,7 @@ impl Change {
             Kind::Fill(new) => one(whole, format!("{{{}}}", write::flow_entries(new))),
             Kind::Prepend(new) => prepended(text, node, new, line_end),
             Kind::Set(value) => one(whole, set(text, node, value, line_end)),
-            Kind::Restore(source) => one(whole, restored(text, node, source, is_json(&documents[self.document]))),
+            Kind::Restore(source) => one(whole, restored(text, &documents[self.document], node, source)),
             Kind::Remove(indexes) => {
                 space::removal(text, node, indexes).into_iter().map(|range| (range, String::new())).collect()
             }
@@ -212,8 +212,9 @@ fn set(text: &str, node: &Node, value: &Value, line_end: &str) -> String {
     }
 }
 
-fn restored(text: &str, node: &Node, source: &str, is_json: bool) -> String {
+fn restored(text: &str, document: &Node, node: &Node, source: &str) -> String {
     // Between brackets there is no block, and in JSON nothing but JSON.
+    let is_json = matches!(document.body, Body::Map(_, Form::Flow));
     let fits = match (is_json, &node.body) {
         (true, _) => serde_json::from_str::<Value>(source).is_ok(),
         (false, Body::Map(_, Form::Flow)) => source.starts_with('{'),
@@ -256,10 +257,6 @@ fn indented(source: &str, column: usize) -> String {
 fn parsed(source: &str) -> Option<Node> {
     let mut found = tree::read(source).ok()?;
     if found.len() == 1 { found.pop() } else { None }
-}
-
-fn is_json(document: &Node) -> bool {
-    matches!(document.body, Body::Map(_, Form::Flow))
 }
 
 fn remove<T>(all: &mut Vec<T>, indexes: &[usize]) {

@@ -117,7 +117,10 @@ impl Resource<'_> {
             wanted.push((LINKERD_INJECT, if annotations.ingress || already { "ingress" } else { "enabled" }));
         }
         wanted.extend(settings(annotations, *target));
-        let report = self.judged(node, *target, !wanted.is_empty())?;
+        if wanted.is_empty() {
+            return Ok((Vec::new(), self.report(Outcome::Skipped, Vec::new())));
+        }
+        let report = self.judged(node, *target)?;
         match report.outcome {
             Outcome::Skipped => Ok((Vec::new(), report)),
             _ => Ok((annotate(self.document, node, path, &wanted), report)),
@@ -133,7 +136,7 @@ impl Resource<'_> {
     ) -> Result<(Vec<Change>, Report), ManifestError> {
         match &self.target {
             Some((node, path, Target::Pods)) => {
-                let mut report = self.judged(node, Target::Pods, true)?;
+                let mut report = self.judged(node, Target::Pods)?;
                 if report.outcome == Outcome::Skipped {
                     return Ok((Vec::new(), report));
                 }
@@ -148,11 +151,11 @@ impl Resource<'_> {
         }
     }
 
-    /// What becomes of it, if something is wanted of it.
-    fn judged(&self, node: &Node, target: Target, is_wanted: bool) -> Result<Report, ManifestError> {
+    /// What becomes of it.
+    fn judged(&self, node: &Node, target: Target) -> Result<Report, ManifestError> {
         let warnings = if target == Target::Pods { warnings(node) } else { Vec::new() };
         let outcome = match target {
-            _ if !is_wanted || warnings.contains(&Warning::Disabled) => Outcome::Skipped,
+            _ if warnings.contains(&Warning::Disabled) => Outcome::Skipped,
             Target::Service | Target::Namespace => Outcome::Annotated,
             Target::Pods => Outcome::Injected,
         };
@@ -206,7 +209,10 @@ impl Resource<'_> {
     }
 
     pub(super) fn uninject(&self, text: &str) -> (Vec<Change>, Report) {
-        self.without(text, &INJECT_ANNOTATIONS)
+        // Nobody injected a pod that wants out, and without the word it might be.
+        let node = self.target.as_ref().map(|(node, ..)| *node);
+        let is_switch = |key: &&str| node.and_then(|node| annotation(node, key)) != Some("disabled");
+        self.without(text, &INJECT_ANNOTATIONS.into_iter().filter(is_switch).collect::<Vec<_>>())
     }
 
     fn without(&self, text: &str, marks: &[&str]) -> (Vec<Change>, Report) {

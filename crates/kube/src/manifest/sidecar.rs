@@ -156,11 +156,8 @@ impl Difference<'_> {
                     self.of(value, wanted, [path.as_slice(), &[at]].concat(), &pointer);
                 }
             }
-            (_, Value::Object(wanted)) if node.is_void() => {
-                if !wanted.is_empty() {
-                    self.push(path, Kind::Fill(wanted.clone()));
-                }
-            }
+            (_, Value::Object(wanted)) if node.is_void() && wanted.is_empty() => {}
+            (_, Value::Object(wanted)) if node.is_void() => self.push(path, Kind::Fill(wanted.clone())),
             (Body::List(items, _), Value::Array(wanted)) => {
                 let new = wanted.len().saturating_sub(items.len());
                 if new > 0 {

@@ -6,6 +6,8 @@ use simple_dns::rdata::{A, AAAA, RData};
 use simple_dns::{CLASS, Packet, PacketFlag, QCLASS, QTYPE, RCODE, ResourceRecord, TYPE};
 use weft_wire::bootstrap::Names;
 
+use crate::host;
+
 /// One question.
 pub(super) struct Question<'a> {
     packet: Packet<'a>,
@@ -33,12 +35,17 @@ pub(super) enum Asked {
     Either(String),
     /// Under the mesh's suffix, and no service can have it.
     Nobody,
+    /// The host's own, inside of a workload.
+    Host,
     /// Not the mesh's.
     Outside,
 }
 
 /// Whose name `name` is: `NAME.NS.<suffix>`, `NAME.NS.svc`, `NAME.NS` or `NAME`.
-pub(super) fn host(name: &str, names: &Names) -> Asked {
+pub(super) fn whose(name: &str, names: &Names) -> Asked {
+    if name == host::NAME {
+        return Asked::Host;
+    }
     let suffix = names.suffix.as_str();
     // `cluster.local` of `svc.cluster.local`: all of it is the mesh's.
     let (first, domain) = suffix.split_once('.').unwrap_or((suffix, suffix));
@@ -142,9 +149,10 @@ mod tests {
             ("www.example.com.cluster.local", Asked::Nobody),
             ("a.www.example.com.svc.cluster.local", Asked::Nobody),
             ("www.example.com", Asked::Outside),
+            ("host.weft.internal", Asked::Host),
             ("", Asked::Outside),
         ] {
-            assert_eq!(host(name, &names()), expected, "{name}");
+            assert_eq!(whose(name, &names()), expected, "{name}");
         }
     }
 

@@ -17,8 +17,10 @@ use tokio::sync::Semaphore;
 use weft_wire::bootstrap::Names;
 
 use crate::data::Data;
+use crate::host;
 use crate::limits::{DNS_CLIENT_IDLE, DNS_MESSAGE_BYTES, DNS_QUESTIONS, DNS_SHORT_NAME_WAIT};
 use crate::metrics::count;
+use crate::sockets::SocketSource;
 use message::{Answer, Asked, Question};
 use reply::Replies;
 
@@ -106,7 +108,10 @@ async fn answer(data: &Data, query: &[u8], over: upstream::Over) -> Option<Vec<u
 
 /// What the mesh says of a name; `None`: it isn't one of the mesh's.
 async fn mesh_answer(data: &Data, names: &Names, question: &Question<'_>) -> Option<Answer> {
-    let (host, sure) = match message::host(&question.name, names) {
+    let (host, sure) = match message::whose(&question.name, names) {
+        Asked::Host => {
+            return matches!(data.sockets, SocketSource::Maker(_)).then(|| Answer::Addresses(vec![host::ADDRESS]));
+        }
         Asked::Outside => return None,
         Asked::Nobody => return Some(Answer::NoSuchName),
         Asked::Mesh(host) => (host, true),

@@ -62,6 +62,7 @@ impl Launched {
                 upstream: Vec::new(),
             },
             publish: Vec::new(),
+            forward: Vec::new(),
         };
         let (config, control_config) = config::from_bootstrap(bootstrap).unwrap();
         let (told, updates) = mpsc::channel(limits::UPDATES);

@@ -32,6 +32,8 @@ pub struct Workload {
     pub env: BTreeMap<String, String>,
     /// The ports that it declares.
     pub ports: Vec<WorkloadPort>,
+    /// Ports of the host's loopback that it finds at its own.
+    pub forward: Vec<u16>,
     /// How many of it run at a time.
     pub replicas: u16,
     /// Whether one that ended is started again.
@@ -83,6 +85,7 @@ pub(crate) fn read(meta: Meta, root: &Fields<'_>, spec: Option<&Spot<'_>>, notes
             working_dir: text("workingDir", notes),
             env: fields.field("env").map(|spot| env(&spot, notes)).unwrap_or_default(),
             ports: ports(&fields, notes),
+            forward: forward(&fields, notes),
             replicas: replicas(&fields, notes),
             restart: restart(&fields, notes),
             readiness: fields.field("readiness").and_then(|spot| readiness::read(&spot, notes)),
@@ -165,6 +168,11 @@ fn ports(fields: &Fields<'_>, notes: &mut Notes<'_>) -> Vec<WorkloadPort> {
     ports
 }
 
+fn forward(fields: &Fields<'_>, notes: &mut Notes<'_>) -> Vec<u16> {
+    let items = fields.field("forward").and_then(|spot| spot.items(notes)).unwrap_or_default();
+    items.iter().filter_map(|item| number(item, notes)).collect()
+}
+
 /// A number, or a mapping.
 fn port(item: &Spot<'_>, notes: &mut Notes<'_>) -> Option<WorkloadPort> {
     if matches!(item.node.value, Value::Number(_)) {
@@ -241,7 +249,7 @@ pub const APP_PROTOCOLS: [&str; 11] =
     ["http", "http2", "h2c", "kubernetes.io/h2c", "grpc", "tcp", "tls", "https", "mysql", "mongo", "redis"];
 const PORT_FIELDS: &[&str] = &["name", "port", "appProtocol", "publish"];
 pub(crate) const FIELDS: &[&str] =
-    &["command", "workingDir", "env", "ports", "replicas", "restart", "readiness", "serviceAccount"];
+    &["command", "workingDir", "env", "ports", "forward", "replicas", "restart", "readiness", "serviceAccount"];
 /// A replica's name has `-` and five characters more, and is a label as well.
 const MAX_NAME_BYTES: usize = 57;
 /// One machine runs a hundred or so; this is a slip's bound.

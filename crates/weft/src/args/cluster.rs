@@ -52,6 +52,34 @@ Examples:
 JSON:
   {\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{\"apiVersion\": …, \"kind\": \"Namespace\", …}, …]}")]
 pub(crate) struct InstallArgs {
+    /// Print without asking the cluster what it already has.
+    #[arg(long)]
+    pub(crate) ignore_cluster: bool,
+    #[command(flatten)]
+    pub(crate) what: ManifestArgs,
+}
+
+/// `weft upgrade`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints what weft install does, with the values that are installed in place of the defaults, and this
+weft's version of the images. Nothing is applied: what is printed is for kubectl.
+
+Examples:
+  weft upgrade --crds | kubectl apply -f -
+  weft upgrade | kubectl apply -f -
+  weft upgrade --set proxy.logLevel=debug | kubectl apply -f -
+
+JSON:
+  {\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{\"apiVersion\": …, \"kind\": \"Namespace\", …}, …]}")]
+pub(crate) struct UpgradeArgs {
+    #[command(flatten)]
+    pub(crate) what: ManifestArgs,
+}
+
+/// What an installation consists of, and how it is printed.
+#[derive(Debug, Args)]
+pub(crate) struct ManifestArgs {
     /// Print the resource definitions alone, which must be there first.
     #[arg(long)]
     pub(crate) crds: bool,
@@ -64,9 +92,6 @@ pub(crate) struct InstallArgs {
     /// Take values from a file in YAML, - for standard input; may be repeated. --set goes before it.
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) values: Vec<PathBuf>,
-    /// Print without asking the cluster what it already has.
-    #[arg(long)]
-    pub(crate) ignore_cluster: bool,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: ManifestFormat,

@@ -10,7 +10,8 @@ use super::ManifestFormat;
 Examples:
   weft inject deploy.yaml | kubectl apply -f -
   kubectl get deploy -o yaml | weft inject - | kubectl apply -f -
-  weft inject --skip-outbound-ports 4222 manifests/ https://example.org/app.yaml | kubectl apply -f -
+  weft inject --skip-outbound-ports 4222 manifests/ | kubectl apply -f -
+  weft inject https://example.org/app.yaml | kubectl apply -f -
   weft inject --manual deploy.yaml > injected.yaml     weft uninject gives back what it was
 
 What was done to each object is said on standard error. Comments, order and all that isn't changed stay

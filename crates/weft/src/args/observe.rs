@@ -28,6 +28,7 @@ Examples:
 
 JSON of resources:
   [{\"namespace\": \"shop\", \"kind\": \"deployment\", \"name\": \"web\", \"meshed\": \"2/2\" | null,
+    \"status\": \"Running\" (of pods alone),
     \"success\": 0.998 | null, \"rps\": 20.0 | null,
     \"latency_ms_p50\": 1.2 | null, \"latency_ms_p95\": …, \"latency_ms_p99\": …,
     \"tcp_open_connections\": 3, \"tcp_read_bytes_rate\": 10.5, \"tcp_write_bytes_rate\": 20.5}]
@@ -131,6 +132,47 @@ JSON, a line for each call that ended or (\"open\": true) lasts:
    \"method\": … | null, \"path\": … | null, \"status\": 200 | null, \"bytes\": {\"received\": 0, \"sent\": 0},
    \"verdict\": \"allow\" | \"deny\" | null, \"flag\": \"-\", \"why\": … | null, \"open\": true | false}")]
 pub(crate) struct TapArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// End after so many lines.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// `weft top`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Calls are gathered by side, source, destination, method and path, as they end: \"in\" is the callee's proxy,
+\"out\" the caller's. Queries of paths are left out. On a terminal the table is drawn anew each second until
+Ctrl-C; elsewhere it is printed once, after 10 s.
+
+Examples:
+  weft top payments
+  weft top deploy/payments -n shop --hide-sources
+  weft top deploy -n shop --for 30s -o json
+
+JSON:
+  [{\"reporter\": \"source\" | \"destination\", \"source\": \"shop/web-7d9f-x1\" | null,
+    \"destination\": \"shop/payments\", \"method\": \"GET\", \"path\": \"/charge\", \"count\": 120,
+    \"best_ms\": 1.2, \"worst_ms\": 30.5, \"last_ms\": 2.0, \"success\": 0.998}]")]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Don't tell callers apart.
+    #[arg(long)]
+    pub(crate) hide_sources: bool,
+    /// Gather for so long, then print and end.
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Which calls are watched.
+#[derive(Debug, Args)]
+pub(crate) struct FilterArgs {
     /// Only calls of or to this: NAME or NAMESPACE/NAME of a workload or of its application, or a
     /// cluster's KIND, KIND/NAME or KIND NAME.
     #[arg(value_name = "WORKLOAD|KIND", num_args = 0..=2)]
@@ -149,11 +191,6 @@ pub(crate) struct TapArgs {
     /// Only calls with this identity on either side, with or without spiffe://.
     #[arg(long, value_name = "ID")]
     pub(crate) identity: Option<String>,
-    /// End after so many lines.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) count: Option<u64>,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
 }
 
 /// `weft proxy-status`.
@@ -304,10 +341,21 @@ impl CheckArgs {
 pub(crate) enum VizCommand {
     /// weft stat
     Stat(StatArgs),
+    /// weft top
+    Top(TopArgs),
     /// weft tap
     Tap(TapArgs),
     /// weft edges
     Edges(EdgesArgs),
+    /// weft check
+    Check(CheckArgs),
+    /// What Linkerd's users install first.
+    #[command(hide = true)]
+    Install {
+        /// Whatever was said.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
 }
 
 fn window(text: &str) -> Result<u32, String> {

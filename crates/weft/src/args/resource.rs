@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clap::{Args, ValueEnum};
+use weft_resources::{distance, nearest};
 use weft_wire::proto::weft::v1::Resource;
 
 /// Kinds that traffic is told of: the API's name, and what people type.
@@ -78,6 +79,13 @@ pub(crate) fn resources(text: &str) -> Result<Resources, String> {
 fn kind_of(word: &str) -> Option<&'static str> {
     let word = word.to_ascii_lowercase();
     KINDS.iter().find(|(_, words)| words.contains(&word.as_str())).map(|(kind, _)| *kind)
+}
+
+/// The kind that was probably meant by a word that names none: one that differs in a letter or two.
+pub(crate) fn nearest_kind(word: &str) -> Option<&'static str> {
+    let kind = word.split('/').next().unwrap_or_default();
+    let known: Vec<&'static str> = KINDS.iter().flat_map(|(_, words)| words.iter().copied()).collect();
+    nearest(kind, &known).filter(|known| distance(kind, known) <= 2 && known.len() > 2)
 }
 
 /// In which namespaces to look.

@@ -31,8 +31,13 @@ pub(crate) fn run(home: &Home, args: &LogsArgs) -> Result<ExitCode, Failure> {
         }
         followed.push(file);
     }
-    while args.follow {
-        for file in &mut followed {
+    if args.follow { follow(&mut followed) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// Goes on until the reader has gone.
+fn follow(files: &mut [Followed]) -> Result<ExitCode, Failure> {
+    loop {
+        for file in &mut *files {
             for line in file.new_lines().context("read the log")? {
                 if file.print(&line).is_err() {
                     return Ok(ExitCode::SUCCESS);
@@ -41,7 +46,6 @@ pub(crate) fn run(home: &Home, args: &LogsArgs) -> Result<ExitCode, Failure> {
         }
         std::thread::sleep(LOOK_INTERVAL);
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Nothing was kept: because it runs in the foreground, or because nothing ran.

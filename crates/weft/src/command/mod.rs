@@ -21,6 +21,7 @@ mod ps;
 mod run;
 mod stat;
 mod tap;
+mod top;
 mod uninstall;
 mod up;
 mod version;
@@ -53,20 +54,28 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Stat(args) | Command::Viz(VizCommand::Stat(args)) => stat::run(&mesh()?, args),
         Command::Edges(args) | Command::Viz(VizCommand::Edges(args)) => edges::run(&mesh()?, args),
         Command::Tap(args) | Command::Viz(VizCommand::Tap(args)) => tap::run(&mesh()?, args),
+        Command::Top(args) | Command::Viz(VizCommand::Top(args)) => top::run(&mesh()?, args),
         Command::Certs(args) => certs::run(&mesh()?, args),
         Command::ProxyStatus(args) => proxy_status::run(&mesh()?, args),
         Command::Identity(args) => identity::run(&access(), args),
         Command::Analyze(args) => analyze::run(&access(), args),
         Command::BugReport(args) => bug_report::run(&access(), args),
         Command::Version(args) => version::run(&arguments, args),
-        Command::Check(args) => check::run(&arguments, args),
+        Command::Viz(VizCommand::Install { .. }) => Err(nothing_more()),
+        Command::Check(args) | Command::Viz(VizCommand::Check(args)) => check::run(&arguments, args),
         Command::Controller(args) => controller::run(args),
         Command::Install(args) => install::run(&access(), args),
+        Command::Upgrade(args) => install::upgrade(&access(), args),
         Command::Uninstall(args) => uninstall::run(&access(), args),
         Command::Inject(args) => inject::inject(&access(), args),
         Command::Uninject(args) => inject::uninject(args),
         Command::Completions { shell } => Ok(completions::run(*shell)),
     }
+}
+
+fn nothing_more() -> Failure {
+    Failure::new("there is no extension to install: the control plane itself has the signals")
+        .hint("weft install | kubectl apply -f -; then weft viz stat deploy")
 }
 
 /// The resources that words name; `None` when they name none of a cluster's kinds.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use weft_wire::proto::weft::v1::{StatRequest, StatResponse, StatRow, Traffic};
 
-use crate::args::{StatArgs, TableFormat};
+use crate::args::{StatArgs, TableFormat, nearest_kind};
 use crate::failure::Failure;
 use crate::figures::{self, Tcp};
 use crate::home::Mesh;
@@ -29,9 +29,29 @@ pub(crate) fn run(mesh: &Mesh, args: &StatArgs) -> Result<ExitCode, Failure> {
     let report = Report::of(answer, window_seconds, args.what.first().map(String::as_str));
     match args.output {
         TableFormat::Json => print::json(&report),
+        TableFormat::Table | TableFormat::Wide if report.services.is_empty() => return none(mesh, &args.what),
         TableFormat::Table | TableFormat::Wide => report.print(),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Nothing to show: the mesh is young, or the word is wrong.
+fn none(mesh: &Mesh, what: &[String]) -> Result<ExitCode, Failure> {
+    let first = match mesh {
+        Mesh::Local(_) => "start one with: weft run NAME -- PROGRAM",
+        Mesh::Cluster(_) => "ask for a kind of resources: weft stat deploy -n NAMESPACE",
+    };
+    let Some(word) = what.first() else {
+        print::note(&format!("weft: no services; {first}"));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let hint = match (mesh, nearest_kind(word)) {
+        (Mesh::Cluster(_), Some(kind)) => {
+            format!("did you mean the kind {kind}? weft stat {kind}; or see all services: weft stat")
+        }
+        _ => "see all services: weft stat".to_owned(),
+    };
+    Err(Failure::new(format!("no service {word:?} is known")).hint(hint))
 }
 
 #[derive(Debug, Serialize)]
@@ -117,9 +137,6 @@ impl Report {
     }
 
     fn print(&self) {
-        if self.services.is_empty() {
-            return print::line("no services; start one with: weft run NAME -- PROGRAM");
-        }
         let head = [
             "SERVICE", "ROUTE", "SUCCESS", "RPS", "P50", "P95", "P99", "CONN/S", "OPEN", "RECEIVED", "SENT", "MTLS",
             "DENIED",

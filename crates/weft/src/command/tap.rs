@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use weft_wire::proto::weft::v1::{Party, Reporter, TapEvent, TapFilter};
 
-use crate::args::{Format, TapArgs};
+use crate::args::{FilterArgs, Format, TapArgs};
 use crate::failure::{Context, Failure};
 use crate::figures::{self, text};
 use crate::home::Mesh;
@@ -19,10 +19,10 @@ pub(crate) fn run(mesh: &Mesh, args: &TapArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn follow(mesh: &Mesh, args: &TapArgs) -> Result<(), Failure> {
+async fn follow(from: &Mesh, args: &TapArgs) -> Result<(), Failure> {
     let refused = |status: tonic::Status| client::refused("watch calls", &status);
-    let filter = filter(mesh, args).await?;
-    let mut mesh = client::observe(mesh).await?;
+    let filter = filter(from, &args.filter).await?;
+    let mut mesh = client::observe(from).await?;
     let mut events = mesh.tap(filter).await.map_err(refused)?.into_inner();
     let mut left = args.count.unwrap_or(u64::MAX);
     while let Some(message) = events.message().await.map_err(refused)? {
@@ -41,10 +41,14 @@ async fn follow(mesh: &Mesh, args: &TapArgs) -> Result<(), Failure> {
             }
         }
     }
-    Err(Failure::new("the mesh has ended").hint(client::START))
+    Err(ended(from))
 }
 
-async fn filter(mesh: &Mesh, args: &TapArgs) -> Result<TapFilter, Failure> {
+/// What is asked of the proxies.
+///
+/// # Errors
+/// When a kind is named, and then too much, or no kubeconfig says which namespace is meant.
+pub(super) async fn filter(mesh: &Mesh, args: &FilterArgs) -> Result<TapFilter, Failure> {
     let given = |text: &Option<String>| text.clone().unwrap_or_default();
     let resource = match super::resources(&args.what)? {
         Some(resources) if args.scope.all_namespaces => Some(resources.message("")),
@@ -96,7 +100,8 @@ fn line(event: &TapEvent) -> String {
     print::tame(&format!("{clock} {side} {source} > {service}  {what}  {passed}  {secured}{failed}"))
 }
 
-fn party(party: Option<&Party>, address: &str) -> String {
+/// A side of a call by its workload, else by its address.
+pub(super) fn party(party: Option<&Party>, address: &str) -> String {
     match party {
         Some(party) if party.workload != "unknown" => format!("{}/{}", party.namespace, party.workload),
         _ => address.to_owned(),
@@ -176,3 +181,14 @@ impl Side {
         Self { namespace, workload, app, identity: text(&principal), address }
     }
 }
+
+/// Why no more calls come.
+pub(super) fn ended(mesh: &Mesh) -> Failure {
+    match mesh {
+        Mesh::Local(_) => Failure::new("the mesh has ended").hint(client::START),
+        Mesh::Cluster(_) => Failure::new("the controller has ended the stream of calls").hint(AGAIN),
+    }
+}
+
+/// A new controller takes its place.
+const AGAIN: &str = "another one takes its place, as in an update: tap again; else see how the mesh is: weft check";

@@ -41,7 +41,7 @@ impl Machine {
 
     fn ready(&mut self, pid: u32) {
         let owner = self.started.iter().find(|(started, _)| *started == pid).unwrap().1.clone();
-        self.state.seen(pid, &owner, true, self.now);
+        self.state.seen(pid, &owner, Readiness::Ready, self.now);
         self.act();
     }
 
@@ -202,7 +202,7 @@ fn who_does_not_end_is_killed() {
 fn launchers_of_an_earlier_control_plane_are_taken_over() {
     let mut machine = Machine::default();
     let owner = Owner { place: Place::new("default", "web", 0), revision: 1 };
-    machine.state.seen(77, &owner, true, machine.now);
+    machine.state.seen(77, &owner, Readiness::Ready, machine.now);
     machine.want(&["{command: [a]}"]);
     assert_eq!(machine.running(), [77]);
     machine.ended(77, Outcome::Signal(None));
@@ -210,7 +210,7 @@ fn launchers_of_an_earlier_control_plane_are_taken_over() {
     assert_eq!(machine.running(), [1]);
     // It wasn't gone after all: one of both is enough.
     machine.ready(1);
-    machine.state.seen(77, &owner, true, machine.now);
+    machine.state.seen(77, &owner, Readiness::Ready, machine.now);
     machine.act();
     assert_eq!(machine.stopped, [77]);
 }

@@ -10,6 +10,7 @@ spec:
   workingDir: web
   env: [{name: PAYMENTS, value: http://payments:8080}]
   ports: [{name: http, port: 8080, appProtocol: http, publish: 18080}, 9000]
+  forward: [5432]
   replicas: 2
   restart: OnFailure
   readiness: {httpGet: {port: 8080, path: /healthz}}
@@ -31,6 +32,7 @@ fn what_was_written_is_read() {
     assert_eq!((web.command.join(" ").as_str(), web.working_dir.as_deref()), ("python3 web.py --fast", Some("web")));
     assert_eq!(web.labels["tier"], "front");
     assert_eq!(web.env["PAYMENTS"], "http://payments:8080");
+    assert_eq!(web.forward, [5432]);
     assert_eq!((web.replicas, web.restart), (2, Restart::OnFailure));
     assert_eq!(web.readiness, Some(Readiness::Http { port: 8080, path: "/healthz".to_owned() }));
     assert_eq!(web.ports[0].publish, Some("127.0.0.1:18080".parse().unwrap()));
@@ -58,14 +60,14 @@ fn what_is_not_understood_is_told() {
         ("command: [python3, web.py, --fast]", "command: python3 web.py", 5, "spec.command: expected a list such as"),
         ("  command: [python3, web.py, --fast]\n", "", 5, "spec.command: expected a program and its arguments"),
         ("command: [python3, web.py, --fast]", "command: []", 5, "spec.command: expected a program"),
-        ("replicas: 2", "replicas: 2000", 9, "spec.replicas: expected a number of 0 to 256"),
-        ("replicas", "replica", 9, "spec.replica: expected a known field (the nearest is replicas"),
-        ("OnFailure", "onfailure", 10, "spec.restart: expected Always, OnFailure or Never"),
-        ("/healthz", "healthz", 11, "spec.readiness.httpGet.path: expected a path such as /healthz"),
+        ("replicas: 2", "replicas: 2000", 10, "spec.replicas: expected a number of 0 to 256"),
+        ("replicas", "replica", 10, "spec.replica: expected a known field (the nearest is replicas"),
+        ("OnFailure", "onfailure", 11, "spec.restart: expected Always, OnFailure or Never"),
+        ("/healthz", "healthz", 12, "spec.readiness.httpGet.path: expected a path such as /healthz"),
         (
             "httpGet: {port: 8080, path: /healthz}",
             "",
-            11,
+            12,
             "spec.readiness: expected one of tcpSocket, httpGet and exec",
         ),
         ("9000]", "8080]", 8, "spec.ports: expected each port once, found 8080 twice"),

@@ -64,15 +64,10 @@ impl Stage {
         Ok(())
     }
 
-    /// What a program started with [`Stage::start`] has said so far.
-    pub(super) fn output(&self, name: &str) -> String {
-        fs::read_to_string(self.path(&format!("{name}.out"))).unwrap_or_default()
-    }
-
-    /// What the proxies of workload `name` have logged.
+    /// What the proxies of a workload, `NAMESPACE.NAME`, have logged.
     pub(super) fn proxy_log(&self, name: &str) -> String {
         let files = fs::read_dir(self.path("state/logs")).into_iter().flatten().flatten();
-        let ours = files.filter(|file| file.file_name().to_string_lossy().starts_with(&format!("default.{name}-")));
+        let ours = files.filter(|file| file.file_name().to_string_lossy().starts_with(&format!("{name}-")));
         ours.filter_map(|file| fs::read_to_string(file.path()).ok()).collect()
     }
 }

@@ -135,6 +135,7 @@ fn sandbox(
         search: assigned.search.clone(),
         host_resolv: host.clone(),
         hide: std::iter::once(home.state().to_path_buf()).chain(runtime_dir).collect(),
+        forward: args.forward.clone(),
         redirection: None,
         program: Program { argv: args.program.clone(), signals },
     }
@@ -162,5 +163,6 @@ fn bootstrap(home: &Home, args: &RunArgs, assigned: &Assignment, host: &ResolvCo
             upstream,
         },
         publish: args.publish.clone(),
+        forward: args.forward.clone(),
     }
 }

@@ -56,7 +56,8 @@ pub(super) fn watch(check: Check, asked: Asked) -> watch::Receiver<bool> {
         let mut gauge = Gauge::default();
         loop {
             let passed = timeout(PATIENCE, passes(&check, &asked)).await.unwrap_or(false);
-            if gauge.takes(passed) && tell.send(gauge.is_ready).is_err() {
+            let answer = if passed { Answer::Good } else { Answer::Bad };
+            if gauge.takes(answer) && tell.send(gauge.is_ready).is_err() {
                 return;
             }
             sleep(INTERVAL).await;
@@ -65,18 +66,25 @@ pub(super) fn watch(check: Check, asked: Asked) -> watch::Receiver<bool> {
     told
 }
 
-/// One failure may be a hiccup; one success is enough.
+/// Whether a question was answered well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Good,
+    Bad,
+}
+
+/// One bad answer may be a hiccup; one good one is enough.
 #[derive(Debug, Default)]
 struct Gauge {
     is_ready: bool,
-    failures: u32,
+    bad_ones: u32,
 }
 
 impl Gauge {
     /// Whether the answer makes a difference.
-    fn takes(&mut self, passed: bool) -> bool {
-        self.failures = if passed { 0 } else { self.failures + 1 };
-        let is_ready = passed || (self.is_ready && self.failures < FAILURES);
+    fn takes(&mut self, answer: Answer) -> bool {
+        self.bad_ones = if answer == Answer::Good { 0 } else { self.bad_ones + 1 };
+        let is_ready = answer == Answer::Good || (self.is_ready && self.bad_ones < FAILURES);
         std::mem::replace(&mut self.is_ready, is_ready) != is_ready
     }
 }
@@ -150,8 +158,9 @@ mod tests {
     fn three_failures_in_a_row_make_a_difference() {
         let mut gauge = Gauge::default();
         let mut told = Vec::new();
-        for passed in [false, true, true, false, false, true, false, false, false, false, true] {
-            if gauge.takes(passed) {
+        let (good, bad) = (Answer::Good, Answer::Bad);
+        for answer in [bad, good, good, bad, bad, good, bad, bad, bad, bad, good] {
+            if gauge.takes(answer) {
                 told.push(gauge.is_ready);
             }
         }

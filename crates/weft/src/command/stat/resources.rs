@@ -1,7 +1,8 @@
 //! `weft stat KIND`: golden signals of a cluster's resources, in the columns that Linkerd's users know.
 
 use serde::Serialize;
-use weft_wire::proto::weft::v1::{StatRequest, StatResponse, StatRow};
+use weft_kube::standing::Standing;
+use weft_wire::proto::weft::v1::{Resource, StatRequest, StatResponse, StatRow};
 
 use crate::args::{Resources, StatArgs, TableFormat};
 use crate::failure::Failure;
@@ -25,7 +26,8 @@ pub(super) async fn run(mesh: &Mesh, args: &StatArgs, resources: &Resources) -> 
     let answer = observer.stat(request).await.map_err(|status| client::refused("read the signals", &status))?;
     let answer = answer.into_inner();
     let covered_seconds = answer.covered_seconds;
-    let rows = rows(answer, resources);
+    let within = (!args.scope.all_namespaces).then_some(own.as_str());
+    let rows = joined(rows(answer, resources), standing(mesh, resources, within).await, resources);
     if args.output == TableFormat::Json {
         print::json(&rows);
         return Ok(());
@@ -44,11 +46,47 @@ pub(super) async fn run(mesh: &Mesh, args: &StatArgs, resources: &Resources) -> 
     Ok(())
 }
 
+/// The resources that there are, where the user may see them; none of this machine.
+async fn standing(mesh: &Mesh, resources: &Resources, namespace: Option<&str>) -> Vec<Standing> {
+    let Mesh::Cluster(access) = mesh else { return Vec::new() };
+    let listed = async {
+        let client = access.cluster().await?.client;
+        let found = weft_kube::standing::standing(&client, resources.kind, namespace, resources.name.as_deref()).await;
+        found.map_err(|error| client::told(&error))
+    };
+    listed.await.unwrap_or_else(|failure: Failure| {
+        print::note(&format!("weft: only what traffic was told of is shown: {}", failure.message));
+        Vec::new()
+    })
+}
+
+/// The rows with those of resources that nothing was told of, in order; each pod with its status.
+fn joined(mut rows: Vec<Row>, standing: Vec<Standing>, resources: &Resources) -> Vec<Row> {
+    for Standing { namespace, name, status, is_meshed } in standing {
+        let at = rows.iter().position(|row| row.namespace == namespace && row.name == name);
+        match at {
+            Some(at) => rows[at].status = status,
+            None => {
+                let pods = u32::from(status.is_some());
+                let resource = Resource { kind: resources.kind.to_owned(), namespace, name };
+                let row =
+                    StatRow { resource: Some(resource), meshed: u32::from(is_meshed), pods, ..StatRow::default() };
+                rows.push(Row { status, ..Row::of(row, resources.kind, 1.0) });
+            }
+        }
+    }
+    rows.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+    rows
+}
+
 #[derive(Debug, Serialize)]
 struct Row {
     namespace: String,
     kind: String,
     name: String,
+    /// Of a pod what becomes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
     /// Pods with a proxy of all; a Service has no pods of its own.
     meshed: Option<String>,
     success: Option<f64>,
@@ -79,6 +117,7 @@ impl Row {
             namespace: resource.namespace,
             kind: kind.to_lowercase(),
             name: resource.name,
+            status: None,
             meshed: (kind != "Service").then(|| format!("{}/{}", row.meshed, row.pods)),
             success: figures::success(&traffic),
             rps: (traffic.requests > 0).then(|| figures::per_second(traffic.requests, seconds)),
@@ -97,8 +136,11 @@ impl Row {
         let nothing = || figures::NOTHING.to_owned();
         let [p50, p95, p99] = self.us.map(figures::latency);
         let mut cells = if names == Names::WithNamespace { vec![print::tame(&self.namespace)] } else { Vec::new() };
+        cells.push(print::tame(&self.name));
+        if self.kind == "pod" {
+            cells.push(self.status.as_deref().map_or_else(nothing, print::tame));
+        }
         cells.extend([
-            print::tame(&self.name),
             self.meshed.clone().unwrap_or_else(nothing),
             self.success.map_or_else(nothing, figures::exact_percent),
             self.rps.map_or_else(nothing, |rps| format!("{rps:.1}rps")),
@@ -124,7 +166,12 @@ enum Names {
 
 fn table(rows: &[Row], names: Names, format: TableFormat) -> String {
     let mut head = if names == Names::WithNamespace { vec!["NAMESPACE"] } else { Vec::new() };
-    head.extend(["NAME", "MESHED", "SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99", "TCP_CONN"]);
+    head.push("NAME");
+    // All rows are of one kind.
+    if rows.iter().any(|row| row.kind == "pod") {
+        head.push("STATUS");
+    }
+    head.extend(["MESHED", "SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99", "TCP_CONN"]);
     if format == TableFormat::Wide {
         head.extend(["READ_BYTES/SEC", "WRITE_BYTES/SEC"]);
     }
@@ -134,7 +181,7 @@ fn table(rows: &[Row], names: Names, format: TableFormat) -> String {
 
 #[cfg(test)]
 mod tests {
-    use weft_wire::proto::weft::v1::{Resource, Traffic};
+    use weft_wire::proto::weft::v1::Traffic;
 
     use super::*;
 
@@ -171,5 +218,31 @@ mod tests {
         shop       payments  1/2     100.00%  2.0rps  1.2ms        4.0ms        23ms         3         100.0B/s        -
         ");
         insta::assert_snapshot!(serde_json::to_string(&rows[1]).unwrap(), @r#"{"namespace":"shop","kind":"deployment","name":"web","meshed":"1/2","success":null,"rps":null,"latency_ms_p50":null,"latency_ms_p95":null,"latency_ms_p99":null,"tcp_open_connections":0,"tcp_read_bytes_rate":0.0,"tcp_write_bytes_rate":0.0}"#);
+    }
+
+    #[test]
+    fn what_nothing_was_told_of_has_a_row() {
+        let standing = |name: &str, status: Option<&str>, is_meshed| Standing {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+            status: status.map(str::to_owned),
+            is_meshed,
+        };
+        let told = |kind, standing: Vec<Standing>| {
+            let resources = Resources { kind, name: None };
+            let answer = StatResponse { covered_seconds: 60.0, rows: vec![row("payments", busy())] };
+            table(&joined(super::rows(answer, &resources), standing, &resources), Names::Alone, TableFormat::Table)
+        };
+        insta::assert_snapshot!(told("Deployment", vec![standing("payments", None, false), standing("idle", None, false)]), @r"
+        NAME      MESHED  SUCCESS  RPS     LATENCY_P50  LATENCY_P95  LATENCY_P99  TCP_CONN
+        idle      0/0     -        -       -            -            -            -
+        payments  1/2     100.00%  2.0rps  1.2ms        4.0ms        23ms         3
+        ");
+        let pods = vec![standing("payments", Some("Running"), true), standing("web", Some("Pending"), true)];
+        insta::assert_snapshot!(told("Pod", pods), @r"
+        NAME      STATUS   MESHED  SUCCESS  RPS     LATENCY_P50  LATENCY_P95  LATENCY_P99  TCP_CONN
+        payments  Running  1/2     100.00%  2.0rps  1.2ms        4.0ms        23ms         3
+        web       Pending  1/1     -        -       -            -            -            -
+        ");
     }
 }
