@@ -63,7 +63,11 @@ fn show(stage: &Stage, act: Act) -> Result<(), Failure> {
     }
     lines.extend([String::new(), "Ctrl-C ends it and leaves nothing behind.".to_owned()]);
     let text = lines.join("\n");
-    if print::is_terminal() { print::screen(&text) } else { print::line(&text) }
+    if print::is_terminal() {
+        print::screen(&text)
+    } else {
+        print::line(&text)
+    }
     Ok(())
 }
 
