@@ -65,7 +65,7 @@ impl Cluster {
         let network = NetworkControl {
             address: (pod.address(), CONTROL_PORT).into(),
             identity: SpiffeId::new(&domain, "weft", "weft-controller").map_err(name_of)?,
-            trust: Trust { domain: domain.clone(), anchors: anchors.to_vec() },
+            trust: Trust { domain: domain.clone(), anchors: anchors.to_vec(), ..Trust::default() },
             token_file,
         };
         let control = ControlConfig {
