@@ -41,7 +41,7 @@ pub(crate) fn height() -> usize {
 
 /// A text in place of what the terminal shows.
 pub(crate) fn screen(text: &str) {
-    let _ = write!(std::io::stdout(), "\x1b[H\x1b[2J{text}\n").and_then(|()| std::io::stdout().flush());
+    let _ = writeln!(std::io::stdout(), "\x1b[H\x1b[2J{text}").and_then(|()| std::io::stdout().flush());
 }
 
 /// A line of a stream that nobody knows the end of.
