@@ -92,10 +92,11 @@ pub enum Step {
     Supervise,
     Join,
     WorkingFolder,
+    User,
 }
 
 impl Step {
-    const ALL: [(Self, &'static str); 20] = [
+    const ALL: [(Self, &'static str); 21] = [
         (Self::Fork, "start a process"),
         (Self::UserNamespace, "make a user namespace"),
         (Self::MapIds, "map the user's own id into the user namespace"),
@@ -116,6 +117,7 @@ impl Step {
         (Self::Supervise, "watch over the program"),
         (Self::Join, "enter the workload's namespaces"),
         (Self::WorkingFolder, "go to the working folder inside the workload"),
+        (Self::User, "become the user"),
     ];
 
     /// Its place in the order, for a message.

@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signalfd::SignalFd;
-use nix::unistd::{Pid, execvp, pipe2};
+use nix::unistd::{Pid, execvpe, pipe2};
 
 use crate::channel::Channel;
 use crate::error::{Failure, Step};
@@ -22,6 +22,7 @@ use crate::message::Message;
 use crate::namespaces::Namespaces;
 use crate::plan::Program;
 use crate::sys::NoProcess;
+use crate::user::RunAs;
 use crate::{capability, descriptors, mounts, sys};
 
 /// PID 1's life; its exit code tells nothing.
@@ -104,20 +105,35 @@ fn start(launcher: &Channel, become_program: impl FnOnce() -> Errno) -> Result<P
 
 /// Only comes back when it fails.
 pub(crate) fn become_program(program: &Program, processes: Processes, launcher: &Channel) -> Errno {
-    let Program { argv, signals } = program;
+    if let Some(Err(failure)) = program.user.as_ref().map(RunAs::assume) {
+        let errno = Errno::from_raw(failure.errno);
+        // If the launcher is gone, nobody wants to know.
+        let _ = launcher.send(&Message::Failed(failure));
+        return errno;
+    }
     let run = || {
         if processes == Processes::Shared {
+            // After it: another user undoes it.
             prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
         }
         launcher.send(&Message::Hello)?;
-        let argv = argv.iter().map(c_string).collect::<Result<Vec<CString>, Errno>>()?;
-        sys::restore_signals(*signals)?;
-        execvp(argv.first().ok_or(Errno::ENOENT)?, &argv)
+        let argv = program.argv.iter().map(c_string).collect::<Result<Vec<CString>, Errno>>()?;
+        let environment = environment(program.user.as_ref())?;
+        sys::restore_signals(program.signals)?;
+        execvpe(argv.first().ok_or(Errno::ENOENT)?, &argv, &environment)
     };
     match run() {
         Err(errno) => errno,
         Ok(never) => match never {},
     }
+}
+
+/// The launcher's, save what names another user's own things.
+fn environment(user: Option<&RunAs>) -> Result<Vec<CString>, Errno> {
+    let own: Vec<(&str, OsString)> = user.map(RunAs::environment).into_iter().flatten().collect();
+    let inherited = std::env::vars_os().filter(|(name, _)| !own.iter().any(|(own, _)| name == own));
+    let own = own.iter().map(|(name, value)| (OsString::from(name), value.clone()));
+    inherited.chain(own).map(|(name, value)| c_string(&[name, value].join("=".as_ref()))).collect()
 }
 
 fn c_string(word: &OsString) -> Result<CString, Errno> {

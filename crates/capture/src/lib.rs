@@ -45,6 +45,7 @@ mod root;
 mod sandbox;
 mod signals;
 mod sys;
+mod user;
 
 pub use error::{CaptureError, Failure, Step};
 pub use join::join;
@@ -57,3 +58,4 @@ pub use reach::socket_inside;
 pub use resolv::ResolvConf;
 pub use sandbox::{Sandbox, prepare};
 pub use signals::InheritedSignals;
+pub use user::RunAs;

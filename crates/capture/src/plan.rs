@@ -9,6 +9,7 @@ use weft_wire::bootstrap::Redirection;
 use crate::error::CaptureError;
 use crate::resolv::ResolvConf;
 use crate::signals::InheritedSignals;
+use crate::user::RunAs;
 
 /// A workload on this machine, as its launcher wants it.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Plan {
 pub struct Program {
     /// Its name, looked up along `PATH` as a shell would, and its arguments.
     pub argv: Vec<OsString>,
+    /// Another user than the launcher's.
+    pub user: Option<RunAs>,
     /// The signals that the launcher had been given, before it changed any.
     pub signals: InheritedSignals,
 }

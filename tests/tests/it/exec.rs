@@ -118,3 +118,23 @@ fn a_shell_has_its_terminal() {
     let output = mesh.as_user(&mut python).output().unwrap();
     assert_eq!(text(&output), "exit 9", "{}", told(&output));
 }
+
+/// By root alone: the program, and whoever joins it, is that user and no more.
+#[test]
+fn a_program_of_another_user_is_caged_in_its_visits_too() {
+    let mesh = Mesh::start(User::Own, &[], &[]).unwrap();
+    if !nix::unistd::geteuid().is_root() {
+        let refused = mesh.run(&["web", "--user", "nobody", "--", "true"]).unwrap();
+        assert!(told(&refused).contains("expected to be root"), "{}", told(&refused));
+        return;
+    }
+    let mut mesh = mesh;
+    mesh.start_workload(&["web", "--user", "nobody", "--", "python3", "-m", "http.server", "80"]).unwrap();
+    let ask = ["run", "caller", "--", "curl", "-sSf", "-o", "/dev/null", "http://web:80/"];
+    mesh.weft_until(&ask, |output| output.status.success()).unwrap();
+    let script = "cd /; id -u; id -g; grep CapBnd /proc/self/status";
+    let who = exec(&mesh, &["web", "--", "/bin/sh", "-c", script]);
+    assert_eq!(text(&who), "65534\n65534\nCapBnd:\t0000000000000000", "{}", told(&who));
+    let state = mesh.home().join(".local/state/weft");
+    assert!(!exec(&mesh, &["web", "--", "ls", state.to_str().unwrap()]).status.success());
+}

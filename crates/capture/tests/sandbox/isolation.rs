@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use nix::unistd::geteuid;
-use weft_capture::{Ended, Sandbox};
+use weft_capture::{Ended, RunAs, Sandbox};
 
 use crate::rig::{Scene, receive_query, wait_until};
 
@@ -18,6 +18,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("root_finds_the_kernels_settings_read_only", root_finds_read_only),
     ("root_keeps_what_daemons_need", root_keeps),
     ("root_without_power_over_the_host_is_caged_too", lesser_root),
+    ("another_user_is_a_real_boundary", another_user),
     ("nscd_is_not_asked", no_nscd),
 ];
 
@@ -36,6 +37,46 @@ pub(crate) fn assert_no_power(output: &str) {
     // {chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, sys_chroot, audit_write, setfcap}
     assert_eq!(caps.split(' ').next(), Some(expected), "{output}");
     assert!(caps.ends_with("0000000000000000 0000000000000000"), "{output}");
+}
+
+/// Started by root, with that user's ids and nothing of root's left, also for files that would give it back.
+fn another_user() {
+    if !geteuid().is_root() {
+        assert!(RunAs::find("nobody").unwrap_err().contains("root"));
+        return;
+    }
+    assert!(RunAs::find("no-such-user").unwrap_err().contains("found \"no-such-user\""));
+    let code = "
+import os
+status = dict(l.split(':\\t', 1) for l in open('/proc/self/status').read().splitlines() if ':\\t' in l)
+print('ids', os.getresuid(), os.getresgid(), os.getgroups())
+print('caps', *(status[name] for name in ('CapEff', 'CapPrm', 'CapInh', 'CapBnd', 'CapAmb')))
+print('env', os.environ['USER'], os.environ['LOGNAME'], os.environ['HOME'], '.')
+def refused(what, attempt):
+    try: attempt(); print('ALLOWED', what)
+    except OSError: print('refused', what)
+refused('setuid', lambda: os.setuid(0))
+refused('signal PID 1', lambda: os.kill(1, 9))
+refused('core_pattern', lambda: open('/proc/sys/kernel/core_pattern', 'w'))
+refused('shadow', lambda: open('/etc/shadow'))
+refused('chown', lambda: os.chown('/etc/hostname', os.getuid(), -1))
+";
+    let mut scene = Scene::new(&[]);
+    let script = "exec \"$@\"";
+    scene.plan.program.argv = ["/bin/sh", "-c", script, "sh", "/usr/bin/python3", "-c", code].map(Into::into).to_vec();
+    // The program's own user can't write into the scene's folder: its output is the launcher's open file.
+    let output = std::fs::File::create(scene.path("output")).unwrap();
+    nix::unistd::dup2_stdout(&output).unwrap();
+    nix::unistd::dup2_stderr(&output).unwrap();
+    scene.plan.program.user = Some(RunAs::find("nobody").unwrap());
+    let ended = scene.prepare().program.start().unwrap().wait().unwrap();
+    let output = scene.output();
+    assert_eq!(ended, Ended::Code(0), "{output}");
+    let ids = "ids (65534, 65534, 65534) (65534, 65534, 65534) [65534]";
+    let none = "0000000000000000";
+    assert!(output.contains(ids) && output.contains(&format!("caps {none} {none} {none} {none} {none}")), "{output}");
+    assert!(output.contains("env nobody nobody /nonexistent ") && !output.contains("ALLOWED"), "{output}");
+    assert_eq!(output.matches("refused").count(), 5, "{output}");
 }
 
 /// Tries to get at its sandbox, and says what was refused.

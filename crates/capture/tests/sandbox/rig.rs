@@ -38,7 +38,7 @@ impl Scene {
             hide: Vec::new(),
             forward: Vec::new(),
             redirection: None,
-            program: Program { argv, signals: InheritedSignals::of_this_process() },
+            program: Program { argv, user: None, signals: InheritedSignals::of_this_process() },
         };
         Self { folder, plan }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Spec {
     pub(crate) command: Vec<String>,
     /// The folder's workload that it was started for, as [`crate::supervise::Owner`] says it; or empty.
     pub(crate) owner: String,
+    /// The user that root runs it as; empty: the launcher's own.
+    pub(crate) user: String,
 }
 
 /// Why a workload can't be registered as it was described.
@@ -71,6 +73,7 @@ impl Spec {
             pid: message.pid,
             command: message.command,
             owner: message.owner,
+            user: message.user,
             name,
         })
     }
@@ -86,6 +89,7 @@ impl Spec {
             pid: self.pid,
             command: self.command.clone(),
             owner: self.owner.clone(),
+            user: self.user.clone(),
         }
     }
 }

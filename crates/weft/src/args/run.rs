@@ -15,6 +15,7 @@ Examples:
   weft run payments --port 8080 -- ./payments
   weft run checkout -n shop -- ./checkout --payments http://payments.default:8080
   weft run web --publish 8080:80 -- nginx -g 'daemon off;'
+  sudo weft run orders --user orders -- ./orders               by root: another user, a real boundary
   weft run orders -d --ready-http 8080/healthz -- ./orders     in the background; weft logs orders")]
 pub(crate) struct RunArgs {
     /// The workload's name; also its service's, its label app, and its service account's.
@@ -56,6 +57,9 @@ pub(crate) struct RunArgs {
     /// The folder's workload that this is a replica of.
     #[arg(long, hide = true, default_value = "")]
     pub(crate) owner: String,
+    /// Run the program as this user of the machine; for root alone.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
     /// Let the program see $XDG_RUNTIME_DIR (its user's agents live there).
     #[arg(long)]
     pub(crate) keep_runtime_dir: bool,

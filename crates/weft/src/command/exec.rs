@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use weft_capture::{InheritedSignals, Namespaces, Program};
+use weft_capture::{InheritedSignals, Namespaces, Program, RunAs};
 use weft_wire::proto::weft::v1::Workload;
 
 use crate::args::{ExecArgs, ShellArgs, WorkloadName};
@@ -32,7 +32,10 @@ fn enter(home: &Home, name: &WorkloadName, argv: Vec<OsString>) -> Result<ExitCo
     let workload = runtime.block_on(super::workload::find(home, name))?;
     let namespaces = ask(home, &workload)?;
     let folder = env::current_dir().context("find the working folder")?;
-    let held = weft_capture::join(&namespaces, &Program { argv, signals }, &folder).context("enter the workload")?;
+    let user = workload.spec.as_ref().map(|spec| spec.user.as_str()).filter(|user| !user.is_empty());
+    let user = user.map(RunAs::find).transpose().map_err(Failure::new)?;
+    let held =
+        weft_capture::join(&namespaces, &Program { argv, user, signals }, &folder).context("enter the workload")?;
     runtime.block_on(async {
         match Foreground::start(held)? {
             Start::NotRun(code) => Ok(code),

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use weft_capture::{InheritedSignals, Plan, Program, ResolvConf, Sandbox};
+use weft_capture::{InheritedSignals, Plan, Program, ResolvConf, RunAs, Sandbox};
 use weft_mesh::record::PortProtocol;
 use weft_wire::bootstrap::{Bootstrap, ControlAddress, InheritedSockets, Names, Redirection};
 use weft_wire::proto::weft::v1::{self, WorkloadSpec};
@@ -40,12 +40,13 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     if let Some(path) = &args.output {
         output::redirect(path)?;
     }
+    let user = args.user.as_deref().map(RunAs::find).transpose().map_err(Failure::new)?;
     let runtime = super::runtime()?;
     let mut registration = runtime.block_on(Registration::new(home, spec(args)))?;
     let assigned = Assignment::read(registration.assigned())?;
     let host = ResolvConf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     let Sandbox { outbound, dns, redirection, maker, namespaces, notes, program } =
-        weft_capture::prepare(&sandbox(home, args, &assigned, (&host, signals)))
+        weft_capture::prepare(&sandbox(home, args, &assigned, (&host, signals, user.clone())))
             .context("make the workload's sandbox")?;
     for text in &notes {
         print::note(&format!("weft: {text}"));
@@ -61,7 +62,7 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         let door = Door::new(home, Arc::clone(&namespaces))?;
         output::bound(args.output.iter().cloned().chain([plan.log.clone()]).collect());
-        let asked = Asked { namespaces, addresses: assigned.addresses, signals };
+        let asked = Asked { namespaces, addresses: assigned.addresses, user, signals };
         let readiness = Check::of(&args.ready).map(|check| readiness::watch(check, asked));
         if readiness.is_none() {
             registration.tell(Readiness::Ready).await?;
@@ -119,6 +120,7 @@ fn spec(args: &RunArgs) -> WorkloadSpec {
         pid: std::process::id(),
         command: args.program.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         owner: args.owner.clone(),
+        user: args.user.clone().unwrap_or_default(),
     }
 }
 
@@ -126,7 +128,7 @@ fn sandbox(
     home: &Home,
     args: &RunArgs,
     assigned: &Assignment,
-    (host, signals): (&ResolvConf, InheritedSignals),
+    (host, signals, user): (&ResolvConf, InheritedSignals, Option<RunAs>),
 ) -> Plan {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !args.keep_runtime_dir).map(PathBuf::from);
     Plan {
@@ -137,7 +139,7 @@ fn sandbox(
         hide: std::iter::once(home.state().to_path_buf()).chain(runtime_dir).collect(),
         forward: args.forward.clone(),
         redirection: None,
-        program: Program { argv: args.program.clone(), signals },
+        program: Program { argv: args.program.clone(), user, signals },
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use weft_capture::{Ended, InheritedSignals, Namespaces, Program};
+use weft_capture::{Ended, InheritedSignals, Namespaces, Program, RunAs};
 use weft_wire::maker::Family;
 
 use crate::args::ReadyArgs;
@@ -36,6 +36,8 @@ pub(super) struct Asked {
     pub(super) namespaces: Arc<Namespaces>,
     /// The workload's own addresses.
     pub(super) addresses: Vec<IpAddr>,
+    /// Whose exec's program is; the launcher's own where nothing is said.
+    pub(super) user: Option<RunAs>,
     /// What exec's program begins with.
     pub(super) signals: InheritedSignals,
 }
@@ -117,7 +119,7 @@ impl Asked {
 
     async fn succeeds(&self, line: &str) -> bool {
         let words = ["/bin/sh", "-c", &format!("exec >/dev/null 2>&1 </dev/null; {line}")].map(Into::into);
-        let program = Program { argv: words.to_vec(), signals: self.signals };
+        let program = Program { argv: words.to_vec(), user: self.user.clone(), signals: self.signals };
         let Ok(folder) = std::env::current_dir() else { return false };
         let started = weft_capture::join(&self.namespaces, &program, &folder).and_then(|held| held.start());
         let Ok(mut running) = started else { return false };
