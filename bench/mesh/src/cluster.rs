@@ -124,7 +124,8 @@ async fn start_pod(api: &Api, plan: Plan, pod: Pod) -> Outcome<String> {
         let found = if is_injected { "a proxy in a pod outside the mesh" } else { "no proxy in a pod of the mesh" };
         return Err(Failure::new(plan.pod_name(pod), found));
     }
-    api.patch(&format!("{}/status", pod_path(plan, pod)), &objects::running(pod, is_injected)).await?;
+    let sidecars: &[&str] = if is_injected { &["weft-proxy"] } else { &[] };
+    api.patch(&format!("{}/status", pod_path(plan, pod)), &objects::running(pod, sidecars)).await?;
     Ok(made["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
 }
 

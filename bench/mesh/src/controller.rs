@@ -54,8 +54,8 @@ impl Launch {
         Ok(Self { weft: weft.to_owned(), folder: folder.to_owned(), environment })
     }
 
-    /// Starts one. Returns it with how long it took to be ready.
-    pub(crate) async fn start(&self) -> Outcome<(Controller, Duration)> {
+    /// Starts one, and waits until it is ready.
+    pub(crate) async fn start(&self) -> Outcome<Controller> {
         let begun = Instant::now();
         let log = self.folder.join("controller.log");
         let log = File::options().create(true).append(true).open(&log);
@@ -74,7 +74,7 @@ impl Launch {
             }
             sleep(PAUSE).await;
         }
-        Ok((controller, begun.elapsed()))
+        Ok(controller)
     }
 }
 

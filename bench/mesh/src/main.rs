@@ -87,7 +87,7 @@ async fn measure(arguments: &Arguments) -> Outcome<Report> {
     let plan = Plan::new(proxies, pods, services, namespaces).map_err(|why| Failure::new("the sizes", why))?;
     let api = Api::connect().await?;
     let launch = Launch::new(&api, &arguments.weft, &arguments.folder).await?;
-    let (first, _) = launch.start().await?;
+    let first = launch.start().await?;
     let lodger = Lodger::move_in(&api, &arguments.folder).await?;
     let small = lodger.measure_often(&arguments.proxy, &arguments.folder).await?;
     say("making the cluster");
@@ -96,7 +96,7 @@ async fn measure(arguments: &Arguments) -> Outcome<Report> {
     phases.end("cluster made", &first)?;
     drop(first);
 
-    let (controller, _) = phases.restart(&launch, "started: all listed").await?;
+    let controller = phases.restart(&launch, "started: all listed").await?;
     let mut fleet = phases.start_proxies(&cluster, &controller, arguments).await?;
     let mut scene = Scene { cluster: &cluster, controller: &controller, fleet: &mut fleet };
     say("changing things");
@@ -104,12 +104,13 @@ async fn measure(arguments: &Arguments) -> Outcome<Report> {
     phases.end("changes", &controller)?;
     drop(controller);
 
-    let (controller, _) = phases.restart(&launch, "killed and started: all listed").await?;
+    let controller = phases.restart(&launch, "killed and started: all listed").await?;
     controller.settled(plan.proxies).await?;
     phases.end("all proxies back, all acknowledged", &controller)?;
     let large = lodger.measure_often(&arguments.proxy, &arguments.folder).await?;
     let proxy = ProxyMemory { small, large };
-    Ok(Report { date: today(), machine: machine(), plan, phases: phases.all, changes, proxy })
+    let Phases { all, certified_s, .. } = phases;
+    Ok(Report { date: today(), machine: machine(), plan, phases: all, certified_s, changes, proxy })
 }
 
 /// The phases so far, and when and with what the present one began.
@@ -117,11 +118,13 @@ struct Phases {
     all: Vec<Phase>,
     begun: Instant,
     cpu_ns: u64,
+    /// How long it took until the last of all proxies had a certificate.
+    certified_s: f64,
 }
 
 impl Phases {
     fn begin(cpu_ns: u64) -> Self {
-        Self { all: Vec::new(), begun: Instant::now(), cpu_ns }
+        Self { all: Vec::new(), begun: Instant::now(), cpu_ns, certified_s: 0.0 }
     }
 
     fn end(&mut self, name: &'static str, controller: &Controller) -> Outcome<()> {
@@ -139,11 +142,11 @@ impl Phases {
         Ok(())
     }
 
-    async fn restart(&mut self, launch: &Launch, name: &'static str) -> Outcome<(Controller, Duration)> {
-        *self = Self { all: std::mem::take(&mut self.all), begun: Instant::now(), cpu_ns: 0 };
-        let started = launch.start().await?;
-        self.end(name, &started.0)?;
-        Ok(started)
+    async fn restart(&mut self, launch: &Launch, name: &'static str) -> Outcome<Controller> {
+        (self.begun, self.cpu_ns) = (Instant::now(), 0);
+        let controller = launch.start().await?;
+        self.end(name, &controller)?;
+        Ok(controller)
     }
 
     /// All proxies start at once.
@@ -160,8 +163,8 @@ impl Phases {
         let certified =
             Expected { proxies, since: Instant::now(), holds: Box::new(|it| matches!(it, Update::Credential(_))) };
         let seen = fleet.watch(&[certified]).await?;
-        say(&format!("the last certificate came after {:.2} s", seen.last[0].as_secs_f64()));
         controller.settled(cluster.plan.proxies).await?;
+        self.certified_s = seen.last[0].as_secs_f64();
         self.end("all proxies certified, all acknowledged", controller)?;
         sleep(REST).await;
         self.end("at rest", controller)?;
@@ -202,6 +205,7 @@ fn machine() -> Machine {
     Machine {
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         cpu: model.map(|(_, name)| name.to_owned()).unwrap_or_default(),
+        load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     }
 }

@@ -81,8 +81,8 @@ pub(crate) fn pod(plan: Plan, pod: Pod) -> Object {
     )
 }
 
-/// What a kubelet says of a pod that runs and is ready, with its proxy if it has one.
-pub(crate) fn running(pod: Pod, has_proxy: bool) -> Value {
+/// What a kubelet says of a pod that runs and is ready, and so are these native sidecars of it.
+pub(crate) fn running(pod: Pod, sidecars: &[&str]) -> Value {
     let ip = pod.address().to_string();
     let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": SINCE});
     let container = |name: &str| {
@@ -92,7 +92,7 @@ pub(crate) fn running(pod: Pod, has_proxy: bool) -> Value {
         })
     };
     let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition);
-    let sidecars: Vec<Value> = has_proxy.then(|| container("weft-proxy")).into_iter().collect();
+    let sidecars: Vec<Value> = sidecars.iter().map(|name| container(name)).collect();
     json!({"status": {
         "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "10.1.0.1", "hostIPs": [{"ip": "10.1.0.1"}],
         "startTime": SINCE,

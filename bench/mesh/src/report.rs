@@ -1,6 +1,5 @@
 //! What a run found, as JSON and as a Markdown table. Pure.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) plan: Plan,
     pub(crate) phases: Vec<Phase>,
+    /// Seconds from the start of all proxies until the last had its certificate.
+    pub(crate) certified_s: f64,
     pub(crate) changes: Vec<Row>,
     pub(crate) proxy: ProxyMemory,
 }
@@ -34,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     pub(crate) cpu: String,
     pub(crate) cores: usize,
+    /// How many processes wanted to run in the last minute.
+    pub(crate) load: String,
 }
 
 /// A part of the run, and what the control plane took when it had ended.
@@ -101,32 +104,41 @@ impl Row {
             self.quantile(1.0),
             self.bytes_to_concerned as f64 / changes as f64 / 1024.0,
             self.cpu_ms / changes as f64,
-        )
+        ) + "\n"
     }
 }
 
 impl Report {
     pub(crate) fn markdown(&self) -> String {
         let Plan { proxies, pods, services, namespaces } = self.plan;
-        let Machine { kernel, cpu, cores } = &self.machine;
-        let mut text = format!(
-            "{proxies} proxies, {pods} pods, {services} Services, {namespaces} namespaces; {}, Linux {kernel}, {cores} × {cpu}\n\n\
-             | phase | s | CPU s | Anonymous MiB | RSS MiB | most RSS MiB |\n|---|---|---|---|---|---|\n",
-            self.date
-        );
-        let mib = |kib: u64| kib as f64 / 1024.0;
-        for Phase { name, seconds, cpu_seconds, cost } in &self.phases {
-            let memory = [cost.anonymous_kib, cost.rss_kib, cost.peak_kib].map(|kib| format!("{:.1}", mib(kib)));
-            // Writing to a string doesn't fail.
-            let _written = writeln!(text, "| {name} | {seconds:.2} | {cpu_seconds:.2} | {} |", memory.join(" | "));
-        }
-        text += "\n| change | changes | proxies told | p50 ms | p99 ms | max ms | KiB sent a change | CPU ms a change |\n\
-                 |---|---|---|---|---|---|---|---|\n";
-        for row in &self.changes {
-            text += &row.line();
-            text.push('\n');
-        }
-        text + &self.proxy.markdown()
+        let Machine { kernel, cpu, cores, load } = &self.machine;
+        let rate = proxies as f64 / self.certified_s.max(f64::EPSILON);
+        format!(
+            "{proxies} proxies, {pods} pods, {services} Services, {namespaces} namespaces; {}, Linux {kernel}, \
+             {cores} × {cpu}, load average {load}\n\n{}\n\
+             The last certificate came {:.2} s after all proxies had started: {rate:.0} each second.\n\n{}\n{}",
+            self.date,
+            self.phases(),
+            self.certified_s,
+            self.changes(),
+            self.proxy.markdown(),
+        )
+    }
+
+    fn phases(&self) -> String {
+        let mib = |kib: u64| format!("{:.1}", kib as f64 / 1024.0);
+        let line = |Phase { name, seconds, cpu_seconds, cost }: &Phase| {
+            let memory = [cost.anonymous_kib, cost.rss_kib, cost.peak_kib].map(mib).join(" | ");
+            format!("| {name} | {seconds:.2} | {cpu_seconds:.2} | {memory} |\n")
+        };
+        let head = "| phase | s | CPU s | Anonymous MiB | RSS MiB | most RSS MiB |\n|---|---|---|---|---|---|\n";
+        head.to_owned() + &self.phases.iter().map(line).collect::<String>()
+    }
+
+    fn changes(&self) -> String {
+        let head = "| change | changes | proxies told | p50 ms | p99 ms | max ms | KiB sent a change | CPU ms a change |\n\
+                    |---|---|---|---|---|---|---|---|\n";
+        head.to_owned() + &self.changes.iter().map(Row::line).collect::<String>()
     }
 }
 
@@ -140,8 +152,7 @@ impl ProxyMemory {
             let (anonymous, rss) = (range(costs, |cost| cost.anonymous_kib), range(costs, |cost| cost.rss_kib));
             format!("| {name} | {} | {anonymous} | {rss} |\n", costs.len())
         };
-        "\n| a pod's proxy that talks to ten Services | times | Anonymous KiB | RSS KiB |\n|---|---|---|---|\n"
-            .to_owned()
+        "| a pod's proxy that talks to ten Services | times | Anonymous KiB | RSS KiB |\n|---|---|---|---|\n".to_owned()
             + &line("in a mesh of these ten", &self.small)
             + &line("in the whole mesh", &self.large)
     }
@@ -157,6 +168,6 @@ mod tests {
         let last: Vec<Duration> = (1..=200).rev().map(Duration::from_millis).collect();
         row.add(&last, 10, (2048, 5), Duration::from_millis(400));
         assert_eq!([row.quantile(0.5), row.quantile(0.99), row.quantile(1.0)], [100.0, 198.0, 200.0]);
-        assert_eq!(row.line(), "| x | 200 | 10 | 100 | 198 | 200 | 0.0 | 2.0 |");
+        assert_eq!(row.line(), "| x | 200 | 10 | 100 | 198 | 200 | 0.0 | 2.0 |\n");
     }
 }

@@ -203,6 +203,18 @@ impl Controller {
         tasks.spawn(write);
         info!(%identity, "the control plane serves");
         self.health.signs();
+        self.answer(services, (proxies, command_line), identity, metrics).await?;
+        Ok(())
+    }
+
+    /// Answers proxies, the command line and the API server until everything ends.
+    async fn answer(
+        &self,
+        services: Services,
+        (proxies, command_line): (TcpListener, TcpListener),
+        identity: SpiffeId,
+        metrics: Arc<Metrics>,
+    ) -> Result<(), ControlError> {
         let facts = Facts {
             trust_domain: self.config.trust_domain.to_string(),
             folder: None,
@@ -225,8 +237,7 @@ impl Controller {
             self.webhooks(metrics).run(served).await;
             Ok(())
         };
-        tokio::try_join!(self.until_streams_end(grpc), webhooks, ready)?;
-        Ok(())
+        tokio::try_join!(self.until_streams_end(grpc), webhooks, ready).map(|_| ())
     }
 
     /// Streams have a word to say before they go, and not all of their clients listen.

@@ -22,6 +22,7 @@ pub(crate) mod request;
 mod resource;
 mod run;
 mod target;
+mod watch;
 
 pub(crate) use analyze::{AnalyzeArgs, AnalyzeFormat, BugReportArgs, Threshold, UseKube};
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
@@ -30,14 +31,14 @@ pub(crate) use controller::ControllerArgs;
 pub(crate) use inject::{InjectArgs, TextArgs, UninjectArgs};
 pub(crate) use machine::{ExecArgs, LogsArgs, ShellArgs, WorkloadName};
 pub(crate) use observe::{
-    CheckArgs, CheckFormat, EdgesArgs, FilterArgs, IdentityArgs, ProxyStatusArgs, StatArgs, TapArgs, TopArgs,
-    VersionArgs, VizCommand,
+    CheckArgs, CheckFormat, EdgesArgs, IdentityArgs, ProxyStatusArgs, StatArgs, VersionArgs, VizCommand,
 };
 pub(crate) use parties::{Callee, Caller};
 pub(crate) use port::PortFlag;
 pub(crate) use resource::{Resources, TableFormat, nearest_kind};
 pub(crate) use run::{ReadyArgs, RunArgs};
 pub(crate) use target::{Target, UNNAMED};
+pub(crate) use watch::{FilterArgs, TapArgs, TopArgs};
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
 #[derive(Debug, Parser)]

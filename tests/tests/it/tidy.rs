@@ -41,6 +41,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     let mut files = Vec::new();
     rust_files(&root().join("crates"), &mut files);
     rust_files(&root().join("tests"), &mut files);
+    rust_files(&root().join("bench/mesh"), &mut files);
     assert!(files.len() > 50, "found only {} files", files.len());
     files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }

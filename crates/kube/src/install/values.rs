@@ -1,11 +1,13 @@
 //! What a user can set: typed, checked, with defaults; unknown keys are refused with the nearest known.
 
+mod merge;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use weft_compile::DefaultInbound;
 use weft_mesh::TrustDomain;
-use weft_resources::nearest;
 
+use self::merge::{leaves, merge, nested, split, yaml};
 use super::VERSION;
 
 /// The values of an installation. docs/kubernetes.md says what each means.
@@ -285,74 +287,6 @@ impl PullPolicy {
     }
 }
 
-fn split(pair: &str) -> Result<(&str, &str), ValuesError> {
-    pair.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| ValuesError::NoPair(pair.to_owned()))
-}
-
-fn yaml(name: &str, text: &str) -> Result<Value, ValuesError> {
-    let wrong = |error: serde_saphyr::Error| ValuesError::Yaml { file: name.to_owned(), why: first_line(&error) };
-    serde_saphyr::from_str(text).map_err(wrong)
-}
-
-fn first_line(error: &serde_saphyr::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
-}
-
-/// `a.b` and a value as `{a: {b: value}}`.
-fn nested(key: &str, value: Value) -> Value {
-    key.rsplit('.').fold(value, |value, part| Value::Object([(part.to_owned(), value)].into_iter().collect()))
-}
-
-/// Puts `new` into `all`, key by key; `at` is the key of `all` itself.
-fn merge(all: &mut Value, new: Value, place: &str, at: &str) -> Result<(), ValuesError> {
-    let known = all.clone();
-    match (all, new) {
-        (Value::Object(all), Value::Object(new)) => {
-            for (name, value) in new {
-                let key = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-                match all.get_mut(&name) {
-                    Some(old) => merge(old, value, place, &key)?,
-                    None => return Err(unknown(place, &key, &known, at)),
-                }
-            }
-            Ok(())
-        }
-        // An empty file, or a section without entries, says nothing.
-        (Value::Object(_), Value::Null) => Ok(()),
-        (Value::Object(_), other) => {
-            let key = if at.is_empty() { place } else { at };
-            Err(ValuesError::Wrong { key: key.to_owned(), expected: "a mapping", found: other.to_string() })
-        }
-        // `memory:` and `--set …memory=` take a value away.
-        (old, Value::Null) => {
-            *old = Value::from("");
-            Ok(())
-        }
-        (old, new) => {
-            *old = new;
-            Ok(())
-        }
-    }
-}
-
-fn unknown(place: &str, key: &str, known: &Value, at: &str) -> ValuesError {
-    let names: Vec<String> = keys(known, at);
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let nearest = nearest(key, &names).unwrap_or_default().to_owned();
-    ValuesError::Unknown { place: place.to_owned(), key: key.to_owned(), nearest }
-}
-
-/// The keys of a section and of those below it.
-fn keys(value: &Value, at: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for (name, value) in value.as_object().into_iter().flatten() {
-        let key = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-        found.extend(keys(value, &key));
-        found.push(key);
-    }
-    found
-}
-
 /// Every leaf is a string or one of a few words; says which one isn't.
 fn read(all: &Value) -> Result<Values, ValuesError> {
     let mut wrong = None;
@@ -364,18 +298,6 @@ fn read(all: &Value) -> Result<Values, ValuesError> {
     match wrong {
         Some(wrong) => Err(wrong),
         None => serde_json::from_value(all.clone()).map_err(|_| wrong_word(all)),
-    }
-}
-
-fn leaves(value: &Value, at: &str, see: &mut impl FnMut(&str, &Value)) {
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map {
-                let key = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-                leaves(value, &key, see);
-            }
-        }
-        leaf => see(at, leaf),
     }
 }
 

@@ -122,7 +122,10 @@ impl Keeper {
             let anchors = self.configs.get_opt(ANCHORS_CONFIG).await?.map(|config| anchors_of(&config));
             let issuer = match self.secrets.get_opt(ISSUER_SECRET).await? {
                 Some(secret) => secret,
-                None => match self.make_issuer(anchors.clone().flatten().as_deref()).await? {
+                None => match self
+                    .make_issuer(anchors.iter().flatten().map(String::as_str).find(|text| !text.trim().is_empty()))
+                    .await?
+                {
                     Some(secret) => secret,
                     // Another one was quicker.
                     None => continue,

@@ -27,7 +27,7 @@ fn while_the_control_plane_is_away_only_what_may_be_of_the_mesh_and_is_new_waits
     let new = format!("http://{}:{TARGET}/", addresses(2)[0]);
     let (code, said) = says(&scene, &new);
     assert!(code != Some(0) && !said.contains("a-pod-that-is-new"), "{code:?} {said}");
-    assert!(scene.log("web").contains("within 5 s: the control plane is away"), "{}", scene.log("web"));
+    wait("a refusal that says why", || scene.log("web").contains("within 5 s: the control plane is away"));
 
     scene.node.inside(Place::Node, || scene.control.serve(control_address()));
     wait("an answer", || says(&scene, &new).1.contains("a-pod-that-is-new"));

@@ -91,7 +91,19 @@ fn what_was_injected_is_uninjected() {
 fn json_is_one_object_or_a_list() {
     let room =
         Room::new().file("p.yaml", "kind: Pod # one\nmetadata: {name: p, annotations: {linkerd.io/inject: enabled}}\n");
-    insta::assert_snapshot!(room.run("uninject -o json p.yaml"), @"");
+    insta::assert_snapshot!(room.run("uninject -o json p.yaml"), @r#"
+    exit 0
+    {
+      "kind": "Pod",
+      "metadata": {
+        "name": "p"
+      }
+    }
+    --- stderr
+
+    pod "p" uninjected
+
+    "#);
     let text = room.run("inject -o json p.yaml p.yaml");
     assert!(
         text.starts_with("exit 0\n{\n  \"apiVersion\": \"v1\",\n  \"kind\": \"List\",\n  \"items\": [\n"),
