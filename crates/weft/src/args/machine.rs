@@ -19,7 +19,7 @@ pub(crate) struct WorkloadName {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  weft exec checkout -- curl http://payments:8080/charge     what checkout may do, as checkout
+  weft exec checkout -- curl http://payments:8080/charge     as checkout, with its identity
   weft exec checkout-4k2j9 -- ss -tn                         one replica, by its own name
   weft exec -n shop web -- sh -c 'cat /etc/resolv.conf'
 

@@ -15,8 +15,8 @@ Examples:
   weft run payments --port 8080 -- ./payments
   weft run checkout -n shop -- ./checkout --payments http://payments.default:8080
   weft run web --publish 8080:80 -- nginx -g 'daemon off;'
-  sudo weft run orders --user orders -- ./orders               by root: another user, a real boundary
-  weft run orders -d --ready-http 8080/healthz -- ./orders     in the background; weft logs orders")]
+  sudo weft run orders --user orders -- ./orders     by root: a real boundary between users
+  weft run orders -d --ready-http 8080/healthz -- ./orders     in the background")]
 pub(crate) struct RunArgs {
     /// The workload's name; also its service's, its label app, and its service account's.
     pub(crate) name: String,
