@@ -2,6 +2,7 @@
 //! Weft's namespace come to. Pure; `keep` reads, makes and follows them.
 
 mod keep;
+mod renewal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;

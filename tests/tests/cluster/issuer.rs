@@ -142,6 +142,53 @@ fn an_issuer_and_anchors_that_are_deleted_are_made_again_under_the_same_root() {
     guarded.holds();
 }
 
+/// An issuer of the mesh's own root, as old as that, which ends in ten seconds.
+const OLD: &str = r#"
+openssl ecparam -name prime256v1 -genkey -noout -out old.key
+openssl req -new -key old.key -subj "/CN=old issuer" -out old.csr
+touch index && echo 01 >serial
+cat >old.cnf <<END
+[ca]
+default_ca = own
+[own]
+database = index
+serial = serial
+new_certs_dir = .
+default_md = sha256
+policy = any
+rand_serial = yes
+[any]
+commonName = supplied
+[issuer]
+basicConstraints = critical, CA:true, pathlen:0
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+END
+openssl ca -batch -config old.cnf -extensions issuer -cert own-root.crt -keyfile own-root.key -in old.csr -out old.crt -notext \
+	-startdate $(date -u -d "$(openssl x509 -in own-root.crt -noout -startdate | cut -d= -f2)" +%Y%m%d%H%M%SZ) \
+	-enddate $(date -u -d '+10 seconds' +%Y%m%d%H%M%SZ)
+"#;
+
+#[test]
+fn an_old_issuer_of_the_own_root_is_renewed() {
+    let Some(mesh) = Meshed::alone() else { return };
+    let guarded = Guarded::start(&mesh, "old");
+    let folder = tempfile::tempdir().unwrap();
+    mesh.shell(&format!("cd {} && {FORGE} {OLD}", folder.path().display()));
+    let saved = Saved::of(&mesh, "weft-issuer");
+    let root = mesh.shell(ROOT);
+    write(&mesh, folder.path(), ["old.crt", "old.key", "own-root.crt"]);
+    let old = mesh.shell(ISSUER);
+    let new = mesh.shell_until(ISSUER, |output| output.status.success() && output.stdout != old.as_bytes());
+    assert!(!new.is_empty() && mesh.shell(ROOT) == root);
+    mesh.shell("weft check --wait=60s");
+    guarded.namespace.apply(&Shell::meshed("late").manifest());
+    guarded.namespace.wait("pod/late", "condition=Ready");
+    guarded.holds();
+    drop(saved);
+    mesh.shell("weft check --wait=60s");
+}
+
 #[test]
 fn no_other_root_is_made_while_one_is_trusted() {
     let Some(mesh) = Meshed::alone() else { return };

@@ -1,5 +1,5 @@
-//! Puts every issuer in use that can sign. One that can't changes nothing, and one that is taken away is made
-//! again: the former goes on meanwhile.
+//! Puts every issuer in use that can sign. One that can't changes nothing, one that is taken away is made
+//! again, and Weft's own is renewed in time: the former goes on meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use time::OffsetDateTime;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 use tracing::{info, warn};
 use weft_control::Shared;
 use weft_identity::Authority;
@@ -38,12 +38,14 @@ impl Issuers {
         self.settle(&followed);
         let mut changes = self.keeper.follow(followed.clone());
         let mut pause = MEND_PAUSE;
+        let mut looks = interval(RENEWAL_LOOKS);
         loop {
             tokio::select! {
                 changed = changes.next() => match changed {
                     Some(changed) => {
                         followed = changed;
                         pause = MEND_PAUSE;
+                        looks.reset_after(MEND_PAUSE);
                         self.settle(&followed);
                     }
                     None => return,
@@ -52,6 +54,7 @@ impl Issuers {
                     self.mend(&followed).await;
                     pause = LONGEST_PAUSE;
                 }
+                _ = looks.tick() => self.renew().await,
             }
         }
     }
@@ -77,6 +80,12 @@ impl Issuers {
         }
     }
 
+    async fn renew(&self) {
+        if let Err(error) = self.keeper.renew().await {
+            self.broken(error.to_string());
+        }
+    }
+
     fn broken(&self, reason: String) {
         if self.health.broken(ISSUER, reason.clone()) {
             warn!(reason, "the issuer can't sign: a former one goes on, if there is one");
@@ -89,3 +98,5 @@ const ISSUER: &str = "issuer";
 /// What was deleted may be on its way to be written anew (`kubectl replace --force`, cert-manager).
 const MEND_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is looked whether the issuer is due: a third of its life is left then, months of Weft's own.
+const RENEWAL_LOOKS: Duration = Duration::from_secs(60 * 60);

@@ -1,6 +1,6 @@
-//! Makes the issuer where there is none, and follows it: the edge. What is there is never replaced, and no
-//! root is made where another is trusted; of two controllers that make one at once, both take what was
-//! written first.
+//! Makes the issuer where there is none, follows it, and renews Weft's own: the edge. What others wrote is never
+//! replaced, and no root is made where another is trusted; of two controllers that write one at once, both
+//! take what was written first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,9 @@ use tokio::time::sleep;
 use tracing::info;
 use weft_identity::{Authority, AuthorityLifetimes, AuthorityPem};
 use weft_mesh::TrustDomain;
+use zeroize::Zeroizing;
 
+use super::renewal::{is_due, is_signed_by};
 use super::{IssuerError, IssuerSecret, Settled, Written, holds, settle};
 use crate::client::failed;
 use crate::names::{ANCHORS_CONFIG, ISSUER_SECRET, MANAGED_BY, MANAGER, ROOT_SECRET};
@@ -149,20 +151,13 @@ impl Keeper {
     /// A new issuer under the root that is kept, or under a new one where nobody trusts any yet; `None` when
     /// somebody else wrote one meanwhile. `trusted` are the anchors, PEM.
     async fn make_issuer(&self, trusted: Option<&str>) -> Result<Option<Secret>, KeepError> {
-        let now = SystemTime::now();
-        let pem = match (self.secrets.get_opt(ROOT_SECRET).await?, trusted) {
-            (Some(secret), trusted) => {
-                let data = bytes(&secret);
-                let text = |key: &str| String::from_utf8(data.get(key)?.clone()).ok();
-                let (certificate, key) = text("ca.crt").zip(text("ca.key")).ok_or(KeepError::Root)?;
-                if trusted.is_some_and(|bundle| !holds(bundle, &certificate)) {
-                    return Err(KeepError::Lost("the Secret weft-root is none of the roots that the mesh trusts"));
-                }
-                let lifetime = AuthorityLifetimes::default().issuer;
-                Authority::issue(&certificate, &key, &self.domain, now, lifetime)?.to_pem().ok_or(KeepError::Root)?
+        let pem = match (self.root().await?, trusted) {
+            (Some(root), Some(bundle)) if !holds(bundle, &root.certificate) => {
+                return Err(KeepError::Lost("the Secret weft-root is none of the roots that the mesh trusts"));
             }
+            (Some(root), _) => self.issue(&root)?,
             (None, Some(_)) => return Err(KeepError::Lost("there is no Secret weft-root")),
-            (None, None) => match self.make_root(now).await? {
+            (None, None) => match self.make_root(SystemTime::now()).await? {
                 Some(pem) => pem,
                 None => return Ok(None),
             },
@@ -170,11 +165,50 @@ impl Keeper {
         self.write_issuer(&pem).await
     }
 
+    /// Replaces an issuer that is due by a new one under the same root, if that root's key is here and the
+    /// issuer is its own; any other is renewed by whoever made it.
+    ///
+    /// # Errors
+    /// [`KeepError`]: the former issuer stays.
+    pub(crate) async fn renew(&self) -> Result<(), KeepError> {
+        let Some(mut secret) = self.secrets.get_opt(ISSUER_SECRET).await? else { return Ok(()) };
+        let Ok(issuer) = IssuerSecret::read(&bytes(&secret)) else { return Ok(()) };
+        if !is_due(&issuer, SystemTime::now()) {
+            return Ok(());
+        }
+        let Some(root) = self.root().await?.filter(|root| is_signed_by(&issuer, &root.certificate)) else {
+            return Ok(());
+        };
+        secret.data = Some(issuer_data(&self.issue(&root)?));
+        // With the version that was read: whoever wrote meanwhile wins.
+        match self.secrets.replace(ISSUER_SECRET, &PostParams::default(), &secret).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+            other => other?,
+        };
+        info!(secret = ISSUER_SECRET, "renewed the issuer, under the same root");
+        Ok(())
+    }
+
+    /// The root of Weft's own, if its key is here.
+    async fn root(&self) -> Result<Option<Root>, KeepError> {
+        let Some(secret) = self.secrets.get_opt(ROOT_SECRET).await? else { return Ok(None) };
+        let data = bytes(&secret);
+        let text = |key: &str| String::from_utf8(data.get(key)?.clone()).ok();
+        let (certificate, key) = text("ca.crt").zip(text("ca.key")).ok_or(KeepError::Root)?;
+        Ok(Some(Root { certificate, key: Zeroizing::new(key) }))
+    }
+
+    fn issue(&self, root: &Root) -> Result<AuthorityPem, KeepError> {
+        let lifetime = AuthorityLifetimes::default().issuer;
+        let made = Authority::issue(&root.certificate, &root.key, &self.domain, SystemTime::now(), lifetime)?;
+        made.to_pem().ok_or(KeepError::Root)
+    }
+
     async fn make_root(&self, now: SystemTime) -> Result<Option<AuthorityPem>, KeepError> {
         let made = Authority::generate(&self.domain, now, AuthorityLifetimes::default())?;
         let pem = made.to_pem().ok_or(KeepError::Root)?;
-        let data = [("ca.crt", &pem.root_certificate), ("ca.key", &pem.root_key)];
-        if create(&self.secrets, &secret(ROOT_SECRET, "Opaque", &data)).await?.is_none() {
+        let data = entries([("ca.crt", &pem.root_certificate), ("ca.key", &pem.root_key)]);
+        if create(&self.secrets, &secret(ROOT_SECRET, "Opaque", data)).await?.is_none() {
             return Ok(None);
         }
         info!(secret = ROOT_SECRET, "made a root of the mesh's own");
@@ -182,9 +216,7 @@ impl Keeper {
     }
 
     async fn write_issuer(&self, pem: &AuthorityPem) -> Result<Option<Secret>, KeepError> {
-        let data =
-            [("tls.crt", &pem.issuer_certificate), ("tls.key", &pem.issuer_key), ("ca.crt", &pem.root_certificate)];
-        let made = create(&self.secrets, &secret(ISSUER_SECRET, "kubernetes.io/tls", &data)).await?;
+        let made = create(&self.secrets, &secret(ISSUER_SECRET, "kubernetes.io/tls", issuer_data(pem))).await?;
         if made.is_some() {
             info!(secret = ISSUER_SECRET, "made an issuer");
         }
@@ -196,6 +228,12 @@ impl Keeper {
         let config = ConfigMap { metadata: meta(ANCHORS_CONFIG), data: Some(data), ..ConfigMap::default() };
         Ok(create(&self.configs, &config).await?)
     }
+}
+
+/// A root with its key: secret.
+struct Root {
+    certificate: String,
+    key: Zeroizing<String>,
 }
 
 /// One of the two that are followed; `None` is one that was deleted.
@@ -238,8 +276,15 @@ where
     }
 }
 
-fn secret(name: &str, kind: &str, data: &[(&str, &String)]) -> Secret {
-    let data = data.iter().map(|(key, text)| ((*key).to_owned(), ByteString(text.as_bytes().to_vec()))).collect();
+fn issuer_data(pem: &AuthorityPem) -> BTreeMap<String, ByteString> {
+    entries([("tls.crt", &pem.issuer_certificate), ("tls.key", &pem.issuer_key), ("ca.crt", &pem.root_certificate)])
+}
+
+fn entries<const N: usize>(texts: [(&str, &String); N]) -> BTreeMap<String, ByteString> {
+    texts.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec()))).collect()
+}
+
+fn secret(name: &str, kind: &str, data: BTreeMap<String, ByteString>) -> Secret {
     Secret { metadata: meta(name), type_: Some(kind.to_owned()), data: Some(data), ..Secret::default() }
 }
 
