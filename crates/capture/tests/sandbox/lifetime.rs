@@ -103,7 +103,9 @@ print(sorted(os.listdir('/proc/self/fd')), os.getcwd(), sorted(os.environ.items(
 }
 
 fn ignored_signals() {
-    ignore(Signal::SIGHUP);
+    handle(Signal::SIGHUP, SigHandler::SigIgn);
+    // A shell starts what it sends to the background with this ignored.
+    handle(Signal::SIGINT, SigHandler::SigDfl);
     let code = "
 import signal
 for s in ('SIGHUP', 'SIGPIPE', 'SIGTERM', 'SIGINT', 'SIGCHLD'):
@@ -277,8 +279,8 @@ pub(crate) fn launch(what: &str) -> ExitCode {
     let mut scene = Scene::new(&[]);
     if what == "group" {
         // The launcher's own part of job control; read above, so the program gets defaults.
-        ignore(Signal::SIGINT);
-        ignore(Signal::SIGTSTP);
+        handle(Signal::SIGINT);
+        handle(Signal::SIGTSTP);
     }
     scene.plan.program.argv = [PYTHON, "-c", &code].map(Into::into).to_vec();
     let mut program = scene.prepare().program.start().unwrap();
@@ -289,9 +291,10 @@ pub(crate) fn launch(what: &str) -> ExitCode {
 }
 
 #[allow(unsafe_code, reason = "signal dispositions")]
-fn ignore(which: Signal) {
+fn handle(which: Signal, how: SigHandler) {
+    assert!(!matches!(how, SigHandler::Handler(_) | SigHandler::SigAction(_)));
     // SAFETY: no handler is installed.
-    unsafe { signal(which, SigHandler::SigIgn) }.unwrap();
+    unsafe { signal(which, how) }.unwrap();
 }
 
 /// All that a process has started, and what they have.
