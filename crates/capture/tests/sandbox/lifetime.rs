@@ -279,8 +279,8 @@ pub(crate) fn launch(what: &str) -> ExitCode {
     let mut scene = Scene::new(&[]);
     if what == "group" {
         // The launcher's own part of job control; read above, so the program gets defaults.
-        handle(Signal::SIGINT);
-        handle(Signal::SIGTSTP);
+        handle(Signal::SIGINT, SigHandler::SigIgn);
+        handle(Signal::SIGTSTP, SigHandler::SigIgn);
     }
     scene.plan.program.argv = [PYTHON, "-c", &code].map(Into::into).to_vec();
     let mut program = scene.prepare().program.start().unwrap();
