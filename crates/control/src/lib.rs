@@ -20,6 +20,7 @@ mod addresses;
 mod authenticate;
 mod authority;
 mod certificates;
+mod crowd;
 mod discovery;
 mod distribute;
 mod folder;
@@ -45,6 +46,7 @@ mod telemetry;
 
 pub use authenticate::{Authenticator, Caller, Claim, Client};
 pub use certificates::Signing;
+pub use crowd::{Crowd, Place};
 pub use distribute::{Delivery, Refusal, Standing};
 pub use folder::Manifests;
 pub use mesh::{Mesh, ServiceName, TargetError};

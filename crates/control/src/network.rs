@@ -2,8 +2,6 @@
 //! run side by side, bounded in number and time, and so are connections of one address; what a
 //! handshake proved is said with each call, and the connection ends when the proof does.
 
-mod crowd;
-
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -27,8 +25,8 @@ use tracing::{debug, error, warn};
 use weft_identity::{Certificate, peer_identity};
 
 use crate::authenticate::Client;
+use crate::crowd::{Crowd, Place};
 use crate::own::Config;
-use crowd::{Crowd, Place};
 
 /// A connection whose handshake is done.
 pub(crate) struct Secured {
@@ -46,7 +44,7 @@ pub(crate) fn secured(listener: TcpListener, config: Config) -> impl Stream<Item
 }
 
 async fn accept(listener: TcpListener, config: Config, connections: mpsc::Sender<Result<Secured, Infallible>>) {
-    let (handshakes, crowd) = (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Crowd::default());
+    let (handshakes, crowd) = (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Crowd::new(MAX_OF_ONE_ADDRESS));
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
         let accepted = tokio::select! {
@@ -140,6 +138,8 @@ impl AsyncWrite for Secured {
 
 /// Handshakes at once; more wait in the listener's backlog.
 const MAX_HANDSHAKES: usize = 256;
+/// A pod's proxy has two or three; a node behind whose address several call, some more.
+const MAX_OF_ONE_ADDRESS: usize = 64;
 /// Connections that wait for the server to take them.
 const MAX_WAITING: usize = 64;
 /// How long a client may stay that proves no identity: enough to be certified.

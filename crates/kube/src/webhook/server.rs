@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use weft_control::Crowd;
 
 use super::answer::{self, Injection};
 use super::body::Room;
@@ -57,7 +58,7 @@ pub(super) async fn run(
     injector: Arc<Injector>,
     ended: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (places, crowd) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Crowd::new(MAX_OF_ONE_ADDRESS));
     let (stages, stage) = watch::channel(Stage::Serving);
     let mut connections = JoinSet::new();
     let ended = async {
@@ -72,16 +73,17 @@ pub(super) async fn run(
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, address)) = accepted else {
             // Out of descriptors, most likely; some are given back soon.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let Some(own) = crowd.enter(address.ip()) else { continue };
         let (tls, injector, stage) = (tls.clone(), Arc::clone(&injector), stage.clone());
         connections.spawn(async move {
             connection(stream, tls, injector, stage).await;
-            drop(place);
+            drop((place, own));
         });
     }
     drop(listener);
@@ -239,6 +241,8 @@ const INJECT: &str = "/inject";
 const VALIDATE: &str = "/validate";
 /// API servers keep a few connections open; this many pods could be made at once.
 const MAX_CONNECTIONS: usize = 1024;
+/// Whoever else opens connections and says nothing keeps the API server out of half of them at most.
+const MAX_OF_ONE_ADDRESS: usize = MAX_CONNECTIONS / 2;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is read of a connection at once; the heads of questions are short.
 const READ_BYTES: usize = 32 << 10;

@@ -4,23 +4,31 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Who is connected.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
+/// Who is connected, with at most so many connections each.
+#[derive(Debug, Clone)]
+pub struct Crowd {
+    most: usize,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
 
 /// One connection's place, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     crowd: Crowd,
     address: IpAddr,
 }
 
 impl Crowd {
+    /// An address has at most `most` connections.
+    pub fn new(most: usize) -> Self {
+        Self { most, taken: Arc::default() }
+    }
+
     /// A place for one more connection of an address; `None` when it has its fill.
-    pub(super) fn enter(&self, address: IpAddr) -> Option<Place> {
+    pub fn enter(&self, address: IpAddr) -> Option<Place> {
         let mut places = self.lock();
         let taken = places.entry(address).or_default();
-        if *taken >= MAX_OF_ONE_ADDRESS {
+        if *taken >= self.most {
             return None;
         }
         *taken += 1;
@@ -28,7 +36,7 @@ impl Crowd {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,17 +52,14 @@ impl Drop for Place {
     }
 }
 
-/// A pod's proxy has two or three; a node behind whose address several call, some more.
-const MAX_OF_ONE_ADDRESS: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_address_has_its_fill_and_others_theirs() {
-        let (crowd, one, other) = (Crowd::default(), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let mut places: Vec<Place> = (0..MAX_OF_ONE_ADDRESS).map(|_| crowd.enter(one).unwrap()).collect();
+        let (crowd, one, other) = (Crowd::new(3), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let mut places: Vec<Place> = (0..3).map(|_| crowd.enter(one).unwrap()).collect();
         assert!(crowd.enter(one).is_none() && crowd.enter(other).is_some());
         places.pop();
         assert!(crowd.enter(one).is_some(), "a place is free again");
