@@ -34,8 +34,8 @@ new() { # NAME SUBJECT SIGNER DAYS
 	if [ "$3" = self ]; then signed="-signkey $1.key"; else signed="-CA $3.crt -CAkey $3.key -CAcreateserial"; fi
 	openssl x509 -req -in $1.csr $signed -days $4 -extfile ca.cnf -extensions ca -out $1.crt
 }
-new expired expired own-root 0
 new their-root "their root" self 90
+new expired expired their-root 0
 new middle "their intermediate" their-root 80
 new theirs "their issuer" middle 70
 openssl req -x509 -newkey rsa:2048 -nodes -keyout rsa-root.key -subj "/CN=rsa root" -days 90 -out rsa-root.crt \
@@ -107,7 +107,7 @@ fn an_issuer_that_cannot_sign_is_told_and_changes_nothing() {
         (["issuer.crt", "nonsense", "own-root.crt"], "expected a private key"),
         (["issuer.crt", "empty", "own-root.crt"], "expected the key tls.key"),
         (["issuer.crt", "theirs.key", "own-root.crt"], "another"),
-        (["expired.crt", "expired.key", "own-root.crt"], "expired"),
+        (["expired.crt", "expired.key", "their-root.crt"], "expired"),
         (["theirs.crt", "theirs.key", "their-root.crt"], "their intermediate"),
     ];
     for (number, (files, reason)) in cases.into_iter().enumerate() {
