@@ -16,7 +16,7 @@ const LOG: &str = "kubectl logs -n weft deployment/weft-controller --tail=300";
 const ISSUER: &str = "kubectl get secret -n weft weft-issuer -o jsonpath='{.data.tls\\.crt}' | base64 -d";
 const ROOT: &str = "kubectl get secret -n weft weft-root -o jsonpath='{.data.ca\\.crt}' | base64 -d";
 
-/// Certificates by openssl, as cert-manager's users have them, in a folder: of the mesh's own root, and of a
+/// Certificates by openssl, as cert-manager's users have them, in a folder: the mesh's own root, and those of a
 /// root and an intermediate that others made.
 const FORGE: &str = r#"
 set -eu
