@@ -130,7 +130,8 @@ fn pods_are_injected_while_the_webhooks_certificate_is_replaced() {
                   -o jsonpath={.spec.clusterIP}):443 </dev/null 2>/dev/null | openssl x509 -noout -serial";
     let stored = "kubectl get secret -n weft weft-webhook -o jsonpath='{.data.tls\\.crt}' | base64 -d \
                   | openssl x509 -noout -serial";
-    let before = mesh.shell(served);
+    // The machine's own way to a Service is a moment behind a controller that was replaced.
+    let before = mesh.shell_until(served, |output| output.status.success());
     let trials = Trials::start(&namespace);
     mesh.shell("kubectl delete secret -n weft weft-webhook");
     let new = mesh.shell_until(stored, |output| output.status.success());
