@@ -54,7 +54,7 @@ impl Issuers {
                     self.mend(&followed).await;
                     pause = LONGEST_PAUSE;
                 }
-                _ = looks.tick() => self.renew().await,
+                _ = looks.tick() => self.renew(&followed).await,
             }
         }
     }
@@ -80,9 +80,10 @@ impl Issuers {
         }
     }
 
-    async fn renew(&self) {
-        if let Err(error) = self.keeper.renew().await {
-            self.broken(error.to_string());
+    /// What is due can sign for months more: a failure is no reason to call it broken.
+    async fn renew(&self, followed: &Followed) {
+        if let Err(error) = self.keeper.renew(&followed.written).await {
+            warn!(%error, "the issuer is due and couldn't be renewed: it is tried again within the hour");
         }
     }
 

@@ -166,14 +166,18 @@ impl Keeper {
     }
 
     /// Replaces an issuer that is due by a new one under the same root, if that root's key is here and the
-    /// issuer is its own; any other is renewed by whoever made it.
+    /// issuer is its own; any other is renewed by whoever made it. Nothing is asked before `known` is due.
     ///
     /// # Errors
     /// [`KeepError`]: the former issuer stays.
-    pub(crate) async fn renew(&self) -> Result<(), KeepError> {
+    pub(crate) async fn renew(&self, known: &Written) -> Result<(), KeepError> {
+        let is_due = |issuer: &IssuerSecret| is_due(issuer, SystemTime::now());
+        if !known.issuer.as_ref().is_ok_and(is_due) {
+            return Ok(());
+        }
         let Some(mut secret) = self.secrets.get_opt(ISSUER_SECRET).await? else { return Ok(()) };
         let Ok(issuer) = IssuerSecret::read(&bytes(&secret)) else { return Ok(()) };
-        if !is_due(&issuer, SystemTime::now()) {
+        if !is_due(&issuer) {
             return Ok(());
         }
         let Some(root) = self.root().await?.filter(|root| is_signed_by(&issuer, &root.certificate)) else {
