@@ -4,7 +4,8 @@ use weft_tests::cluster::Namespace;
 use weft_tests::meshed::Meshed;
 use weft_tests::shell::Shell;
 
-const SERVER: &str = r#"
+/// Web pages, in the mesh.
+pub(crate) const SERVER: &str = r#"
 apiVersion: v1
 kind: Pod
 metadata: {name: web, namespace: NAMESPACE, labels: {app: web, sidecar.istio.io/inject: "true"}}

@@ -6,6 +6,8 @@ use std::process::Output;
 use weft_tests::meshed::Meshed;
 use weft_tests::shell::Shell;
 
+use crate::guarded::SERVER;
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -24,28 +26,13 @@ spec:
       - {name: early, image: "localhost/weft-test/tools:1", command: [sh, -c, "until curl -fs -m 10 -o /dev/null http://web/; do sleep 0.2; done"]}
       containers:
       - {name: late, image: "localhost/weft-test/tools:1", command: [curl, -sS, -m, "10", -w, "%{http_code}", -o, /dev/null, "http://web/"]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: NAMESPACE, labels: {app: web, sidecar.istio.io/inject: "true"}}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: web
-    image: localhost/weft-test/tools:1
-    command: [python3, -m, http.server, "8080"]
-    readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: NAMESPACE}
-spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
 #[test]
 fn a_job_completes_and_its_init_containers_have_the_network() {
     let Some(mesh) = Meshed::shared() else { return };
     let namespace = mesh.cluster.namespace("job");
+    namespace.apply(SERVER);
     namespace.apply(JOB);
     namespace.wait("job/once", "condition=Complete");
     let pod =
