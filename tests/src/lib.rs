@@ -4,12 +4,15 @@ pub mod cluster;
 pub mod load;
 pub mod mesh;
 pub mod meshed;
+pub mod network;
 pub mod process;
 pub mod shell;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use network::Network;
 
 /// The user that nobody is; tests that run as root try things as this one too.
 const NOBODY: u32 = 65_534;
@@ -35,6 +38,7 @@ impl User {
 pub struct Installation {
     folder: tempfile::TempDir,
     user: User,
+    network: Option<Network>,
 }
 
 impl Installation {
@@ -55,7 +59,16 @@ impl Installation {
             std::os::unix::fs::chown(&home, id, id)?;
             std::os::unix::fs::chown(folder.path(), id, id)?;
         }
-        Ok(Self { folder, user })
+        Ok(Self { folder, user, network: None })
+    }
+
+    /// The same in a network of its own, with these addresses.
+    ///
+    /// # Errors
+    /// When there can't be one.
+    pub fn within(mut self, addresses: &[&str]) -> std::io::Result<Self> {
+        self.network = Some(Network::new(|program| self.command(Path::new(program)), addresses)?);
+        Ok(self)
     }
 
     /// A folder that belongs to the user.
@@ -70,7 +83,14 @@ impl Installation {
 
     /// Any program, likewise.
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = match self.network.as_ref().map(Network::enter) {
+            Some(enter) => {
+                let mut command = Command::new(&enter[0]);
+                command.args(&enter[1..]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         self.as_user(&mut command);
         command
     }

@@ -5,14 +5,13 @@ use std::os::fd::AsFd;
 
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
-use weft_wire::bootstrap::Redirection;
 
 use crate::channel::Channel;
 use crate::error::{CaptureError, Failure, Step};
 use crate::inside::end_with_parent;
 use crate::message::Message;
 use crate::mounts::{own_namespace, own_proc};
-use crate::netlink::rules::Addresses;
+use crate::netlink::rules::{Addresses, Datagrams, Steering};
 use crate::sys::NoProcess;
 use crate::{capability, descriptors, namespace, network, sys};
 
@@ -106,13 +105,16 @@ fn connect_ipv6() -> Result<(), Failure> {
 }
 
 fn tproxy() -> Result<(), Failure> {
-    network::apply(Redirection::Tproxy, Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] })
+    network::apply(
+        Steering::Tproxy(Datagrams::Captured),
+        Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] },
+    )
 }
 
 /// In a network namespace of its own: a table `weft` stands in the first.
 fn redirect() -> Result<(), Failure> {
     namespace::into(CloneFlags::CLONE_NEWNET, Step::NetworkNamespace)?;
-    network::apply(Redirection::Redirect, Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] })
+    network::apply(Steering::Redirect, Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] })
 }
 
 /// In a grandchild: only a new process is inside a new PID namespace.
@@ -148,7 +150,7 @@ const TRIALS: [Trial; 8] = [
     Trial { ability: "IPv6", otherwise: Some("programs see IPv4 only"), act: connect_ipv6 },
     Trial {
         ability: "steering by TPROXY",
-        otherwise: Some("REDIRECT is used, which costs more for each connection"),
+        otherwise: Some("REDIRECT is used, which costs more for each connection, and UDP other than DNS is refused"),
         act: tproxy,
     },
     Trial { ability: "steering by REDIRECT", otherwise: Some("TPROXY is needed"), act: redirect },

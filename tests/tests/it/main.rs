@@ -14,3 +14,4 @@ mod limits_table;
 mod signals;
 mod supervised;
 mod tidy;
+mod udp;
