@@ -96,9 +96,9 @@ pub(crate) fn listen(own: &[IpAddr]) -> Result<Listeners, Failure> {
 /// Sockets for datagrams of the families that `own` has, IPv4 first.
 pub(crate) fn datagrams(own: &[IpAddr]) -> Result<Vec<DatagramSockets>, Failure> {
     let pair = |ip: &IpAddr| {
-        let failed = |error| Failure::new(Step::Listeners, errno_of(&error), format!("datagrams at {ip}"));
-        let captured = captured(loopback_of(*ip), DATAGRAM_PORT).map_err(failed)?;
-        Ok(DatagramSockets { captured, answers: raw(*ip).map_err(failed)? })
+        let failed = |what: &'static str| move |error| Failure::new(Step::Listeners, errno_of(&error), what);
+        let captured = captured(loopback_of(*ip), DATAGRAM_PORT).map_err(failed("UDP"))?;
+        Ok(DatagramSockets { captured, answers: raw(*ip).map_err(failed("a raw socket needs CAP_NET_RAW"))? })
     };
     own.iter().map(pair).collect()
 }

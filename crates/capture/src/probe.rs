@@ -111,6 +111,10 @@ fn tproxy() -> Result<(), Failure> {
     )
 }
 
+fn datagrams() -> Result<(), Failure> {
+    network::datagrams(&[OWN_IPV4]).map(drop)
+}
+
 /// In a network namespace of its own: a table `weft` stands in the first.
 fn redirect() -> Result<(), Failure> {
     namespace::into(CloneFlags::CLONE_NEWNET, Step::NetworkNamespace)?;
@@ -144,7 +148,7 @@ fn processes() -> Result<(), Failure> {
 const OWN_IPV4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const OWN_IPV6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
-const TRIALS: [Trial; 8] = [
+const TRIALS: [Trial; 9] = [
     Trial { ability: "network namespaces", otherwise: None, act: namespace::enter },
     Trial { ability: "addresses, routes and transparent sockets", otherwise: None, act: connect },
     Trial { ability: "IPv6", otherwise: Some("programs see IPv4 only"), act: connect_ipv6 },
@@ -152,6 +156,11 @@ const TRIALS: [Trial; 8] = [
         ability: "steering by TPROXY",
         otherwise: Some("REDIRECT is used, which costs more for each connection, and UDP other than DNS is refused"),
         act: tproxy,
+    },
+    Trial {
+        ability: "sockets that answer for others, for UDP",
+        otherwise: Some("UDP other than DNS is refused"),
+        act: datagrams,
     },
     Trial { ability: "steering by REDIRECT", otherwise: Some("TPROXY is needed"), act: redirect },
     Trial { ability: "mount namespaces", otherwise: None, act: own_namespace },

@@ -1,13 +1,13 @@
 //! Capture: what reaches the proxy, and how the proxy reaches the program.
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 
 use weft_capture::{Ended, Sandbox};
 use weft_wire::bootstrap::Redirection;
 use weft_wire::maker::{Family, Request};
 
-use crate::rig::{NAMESERVER, OWN, PEER, Scene, datagram, dns_answer, make, receive_query, serve, socket, wait_until};
+use crate::rig::{NAMESERVER, OWN, PEER, Scene, dns_answer, make, receive_query, serve, socket, wait_until};
 
 pub(crate) const ALL: &[(&str, fn())] = &[
     ("tcp_reaches_the_proxy_with_its_destination", tcp_reaches_the_proxy),
@@ -17,9 +17,6 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("dns_reaches_the_proxy_and_is_answered", dns),
     ("a_name_server_that_stays_inside_is_captured", near_nameserver),
     ("redirected_dns_is_answered_from_the_listener", redirected_dns),
-    ("datagrams_reach_the_proxy_and_are_answered", datagrams),
-    ("datagrams_without_a_proxy_go_nowhere", no_proxy_no_datagram),
-    ("datagrams_that_cant_be_captured_are_refused", redirected_datagrams),
     ("a_program_sees_its_caller", program_sees_its_caller),
     ("the_maker_serves_batches_and_refuses_nonsense", batches),
     ("many_connections_at_once", many_connections),
@@ -148,70 +145,6 @@ fn redirected_dns() {
         }
         assert_eq!(program.wait().unwrap(), Ended::Code(0), "{}", scene.output());
     }
-}
-
-const DATAGRAMS: &str = "
-import socket, sys
-for ip in sys.argv[1:]:
-    f = socket.AF_INET6 if ':' in ip else socket.AF_INET
-    s = socket.socket(f, socket.SOCK_DGRAM); s.settimeout(0.2); s.bind(('', 0)); port = s.getsockname()[1]
-    c = socket.socket(f, socket.SOCK_DGRAM); c.settimeout(0.2); c.connect((ip, port)); c.send(b'x')
-    try: print(s.recv(10).decode())
-    except OSError: pass
-    try: c.recv(10)
-    except ConnectionRefusedError: print('refused')
-    except OSError as e: print('no answer')
-";
-
-/// The program has bound the very port that it sends to, at every address: answers from there come all the same.
-fn datagrams() {
-    let code = "
-import socket, sys
-for ip in sys.argv[1:]:
-    f = socket.AF_INET6 if ':' in ip else socket.AF_INET
-    taken = socket.socket(f, socket.SOCK_DGRAM); taken.bind(('', 4000))
-    for c in (socket.socket(f, socket.SOCK_DGRAM), taken):
-        c.settimeout(10); c.sendto(b'question', (ip, 4000)); print(*c.recvfrom(100)[:2])
-    taken.close()
-";
-    let scene = Scene::python(code, &["198.51.100.9", "2001:db8::9", PEER[0]]);
-    let Sandbox { datagrams, program, .. } = scene.prepare();
-    let mut program = program.start().unwrap();
-    let (captured, answers): (Vec<_>, Vec<_>) = datagrams.into_iter().map(|pair| (pair.captured, pair.answers)).unzip();
-    for to in ["198.51.100.9", "198.51.100.9", "2001:db8::9", "2001:db8::9", PEER[0], PEER[0]] {
-        let (family, bytes, from, meant) = receive_query(&captured);
-        let to = socket(to, 4000);
-        assert_eq!((bytes.as_slice(), meant), (&b"question"[..], Some(to)));
-        assert_eq!(from.ip(), socket(OWN[family], 0).ip());
-        let raw = socket2::SockRef::from(&answers[family]);
-        raw.send_to(&datagram(to, from, b"answer"), &SocketAddr::new(from.ip(), 0).into()).unwrap();
-    }
-    assert_eq!(program.wait().unwrap(), Ended::Code(0), "{}", scene.output());
-    let answer = |ip: &str| format!("b'answer' ('{ip}', 4000)\n").repeat(2);
-    let expected =
-        ["198.51.100.9", "2001:db8::9", PEER[0]].map(answer).concat().replace("::9', 4000", "::9', 4000, 0, 0");
-    assert_eq!(scene.output(), expected);
-}
-
-/// A socket bound to every address must not get what was meant for elsewhere.
-fn no_proxy_no_datagram() {
-    let scene = Scene::python(DATAGRAMS, &[PEER[0], PEER[1], "8.8.8.8", OWN[0], OWN[1], "127.0.0.1"]);
-    let (ended, output) = scene.run();
-    assert_eq!(ended, Ended::Code(0), "{output}");
-    assert_eq!(output, "no answer\nno answer\nno answer\nx\nno answer\nx\nno answer\nx\nno answer\n");
-}
-
-fn redirected_datagrams() {
-    let mut scene = Scene::python(DATAGRAMS, &[PEER[0], PEER[1], "8.8.8.8", OWN[0], OWN[1], "127.0.0.1"]);
-    scene.plan.redirection = Some(Redirection::Redirect);
-    let Sandbox { datagrams, notes, program, .. } = scene.prepare();
-    assert!(
-        datagrams.is_empty() && notes.iter().any(|note| note.contains("UDP other than DNS is refused")),
-        "{notes:?}"
-    );
-    assert_eq!(program.start().unwrap().wait().unwrap(), Ended::Code(0), "{}", scene.output());
-    let expected = "refused\nrefused\nrefused\nx\nno answer\nx\nno answer\nx\nno answer\n";
-    assert_eq!(scene.output(), expected);
 }
 
 const SERVE: &str = "
