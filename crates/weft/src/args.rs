@@ -23,6 +23,7 @@ mod resource;
 mod run;
 mod target;
 mod watch;
+mod why;
 
 pub(crate) use analyze::{AnalyzeArgs, AnalyzeFormat, BugReportArgs, Threshold, UseKube};
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
@@ -39,6 +40,7 @@ pub(crate) use resource::{Resources, TableFormat, nearest_kind};
 pub(crate) use run::{ReadyArgs, RunArgs};
 pub(crate) use target::{Target, UNNAMED};
 pub(crate) use watch::{FilterArgs, TapArgs, TopArgs};
+pub(crate) use why::WhyArgs;
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
 #[derive(Debug, Parser)]
@@ -122,6 +124,8 @@ Examples:
     Tap(TapArgs),
     /// Show which calls are made now: how many, how fast, with what success.
     Top(TopArgs),
+    /// Say what became of a request, and who ended it.
+    Why(WhyArgs),
     /// List the certificates of workloads and of the authority.
     #[command(after_help = CERTS_HELP)]
     Certs(ReadArgs),
