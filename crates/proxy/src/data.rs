@@ -153,7 +153,11 @@ pub fn run(config: Config, channels: Channels) -> io::Result<()> {
     served.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
 }
 
-async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
+/// What [`run`] does, on a runtime of the caller's that has one thread, as a task of its [`LocalSet`].
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     let terminate = signal(SignalKind::terminate())?;
     let access = Rc::new(AccessLog::new(config.access.take())?);
     let ready = config.ready.take();

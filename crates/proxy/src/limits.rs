@@ -125,6 +125,9 @@ pub const SOCKET_BATCH: u8 = 16;
 pub const SOCKET_REFILL: usize = 6;
 /// DNS questions that are being answered at once; more are dropped, and clients ask again.
 pub const DNS_QUESTIONS: usize = 512;
+/// Those of them that name servers of the host are asked at once: half, so that names of the mesh are
+/// answered while name servers say nothing.
+pub const DNS_PASSED_ON: usize = DNS_QUESTIONS / 2;
 /// Sockets kept to answer DNS from, one for each name server that programs ask.
 pub const DNS_REPLY_SOCKETS: usize = 16;
 /// The longest datagram of DNS; what EDNS clients ask for is at most 4,096.
