@@ -13,4 +13,5 @@ mod lasting;
 mod limits_table;
 mod signals;
 mod supervised;
+mod terminal;
 mod tidy;
