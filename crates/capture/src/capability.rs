@@ -25,17 +25,23 @@ pub(crate) const ROOT: u64 = bit(CHOWN)
     | NET_BIND_SERVICE
     | bit(SYS_CHROOT)
     | bit(AUDIT_WRITE)
-    | bit(SETFCAP);
+    | SETFCAP;
 /// What the socket maker keeps: it answers DNS from port 53.
 pub(crate) const NET_BIND_SERVICE: u64 = bit(10);
+/// What user 0 needs to map itself into a user namespace.
+pub(crate) const SETFCAP: u64 = bit(31);
 
 /// Whether this process may make namespaces without a user namespace.
 pub(crate) fn may_do_without_user_namespace() -> bool {
+    let needed = bit(SYS_ADMIN) | bit(NET_ADMIN) | bit(SETPCAP);
+    geteuid().is_root() && effective() & needed == needed
+}
+
+/// What this process can do now.
+pub(crate) fn effective() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
-    let needed = bit(SYS_ADMIN) | bit(NET_ADMIN) | bit(SETPCAP);
-    geteuid().is_root() && effective & needed == needed
+    effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Gives up all that a program of this user may not have, for this process and all that it runs.
@@ -77,7 +83,6 @@ const NET_RAW: u8 = 13;
 const SYS_CHROOT: u8 = 18;
 const SYS_ADMIN: u8 = 21;
 const AUDIT_WRITE: u8 = 29;
-const SETFCAP: u8 = 31;
 
 #[cfg(test)]
 mod tests {

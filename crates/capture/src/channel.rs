@@ -67,13 +67,14 @@ fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8], flags: MsgFlags) -> Result<
     let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
     let packet = loop {
         match recvmsg::<()>(socket.as_raw_fd(), &mut buffer, Some(&mut control), flags) {
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECONNRESET) => return Ok(Received::default()),
+            // ECONNRESET is told once, when the other end closed before it had read all: what it sent is still here.
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
             other => break other?,
         }
     };
     let mut received = Received { length: packet.bytes, ..Received::default() };
-    for control in packet.cmsgs()? {
+    // There is room for all descriptors that come: if some were cut off, no more files may be open here.
+    for control in packet.cmsgs().map_err(|_| Errno::EMFILE)? {
         match control {
             ControlMessageOwned::ScmCredentials(sender) => received.sender = Some(Pid::from_raw(sender.pid())),
             other => received.descriptors.extend(sys::adopt(&other)),
@@ -128,3 +129,18 @@ impl AsFd for Channel {
 
 /// Four sockets for each of two families, or four namespaces.
 const MAX_DESCRIPTORS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_of_who_has_not_read_all_is_heard() {
+        let (launcher, init) = Channel::pair().unwrap();
+        launcher.send(&Message::Signal(15)).unwrap();
+        init.send(&Message::Ended(15)).unwrap();
+        drop(init);
+        assert_eq!(launcher.receive().unwrap().map(|packet| packet.message), Some(Message::Ended(15)));
+        assert!(launcher.receive().unwrap().is_none());
+    }
+}

@@ -1,11 +1,11 @@
-//! What can go wrong, where, and what a user can do about it. The hints are a pure function of the
-//! failure and of the host's settings.
+//! What can go wrong, and where. What a user can do about it `hint` says.
 
 use std::fmt;
-use std::fs;
 use std::net::IpAddr;
 
 use nix::errno::Errno;
+
+use crate::hint::{self, Settings};
 
 /// Why a program can't be captured or run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +64,7 @@ impl Failure {
 
     /// What a user can do about it, when something is known; one sentence. Reads the host's settings.
     pub fn hint(&self) -> Option<String> {
-        hint(self, &Settings::of_this_host())
+        hint::hint(self, &Settings::of_this_host())
     }
 }
 
@@ -138,73 +138,6 @@ impl fmt::Display for Step {
     }
 }
 
-/// The host's settings that decide what a user may do. `None`: this kernel has no such setting.
-#[derive(Debug, Clone, Copy, Default)]
-struct Settings {
-    unprivileged_userns_clone: Option<u64>,
-    max_user_namespaces: Option<u64>,
-    apparmor_restrict: Option<u64>,
-    seccomp: bool,
-}
-
-impl Settings {
-    fn of_this_host() -> Self {
-        let number = |path| fs::read_to_string(path).ok().and_then(|text: String| text.trim().parse().ok());
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Self {
-            unprivileged_userns_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
-            max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
-            apparmor_restrict: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-            seccomp: status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2')),
-        }
-    }
-}
-
-fn hint(failure: &Failure, host: &Settings) -> Option<String> {
-    let missing = matches!(Errno::from_raw(failure.errno), Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT);
-    match failure.step {
-        Step::Rules if missing => Some(
-            "the kernel lacks a part of nftables: as root, `modprobe -a nf_tables nft_tproxy nft_redir nft_reject_inet`, \
-             or a kernel with CONFIG_NF_TABLES_INET, CONFIG_NFT_TPROXY (or CONFIG_NFT_REDIR) and CONFIG_NFT_REJECT"
-                .into(),
-        ),
-        Step::Proc | Step::PidNamespace => Some(
-            "parts of /proc are covered, as in a container: start that container with \
-             `--security-opt systempaths=unconfined`"
-                .into(),
-        ),
-        Step::Fork => Some("raise the limit of processes: `ulimit -u`, or TasksMax of the user's slice".into()),
-        _ => namespaces_hint(failure, host),
-    }
-}
-
-/// Who forbids namespaces: the kernel's settings, AppArmor (which may let `unshare` succeed and refuse what
-/// follows) or a container.
-fn namespaces_hint(failure: &Failure, host: &Settings) -> Option<String> {
-    let hint = match Errno::from_raw(failure.errno) {
-        Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS if host.max_user_namespaces == Some(0) => {
-            "user namespaces are off: as root, `sysctl -w user.max_user_namespaces=15000`"
-        }
-        Errno::EPERM | Errno::EACCES if host.unprivileged_userns_clone == Some(0) => {
-            "user namespaces are off for users: as root, `sysctl -w kernel.unprivileged_userns_clone=1`"
-        }
-        Errno::EPERM | Errno::EACCES if host.apparmor_restrict == Some(1) => {
-            "AppArmor restricts user namespaces: as root, `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, \
-             or give weft a profile with the rule `userns,`"
-        }
-        Errno::EPERM | Errno::EACCES if host.seccomp => {
-            "a seccomp filter forbids it, as in a container: start that container with \
-             `--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined`"
-        }
-        Errno::ENOSPC => "too many namespaces: as root, raise user.max_user_namespaces and user.max_net_namespaces",
-        Errno::EINVAL | Errno::ENOSYS if failure.step == Step::UserNamespace => {
-            "the kernel was built without user namespaces (CONFIG_USER_NS): run weft as root"
-        }
-        _ => return None,
-    };
-    Some(hint.into())
-}
-
 fn describe(errno: i32) -> &'static str {
     Errno::from_raw(errno).desc()
 }
@@ -231,25 +164,5 @@ mod tests {
         );
         let failure = Failure::new(Step::UserNamespace, Errno::EPERM, "");
         assert_eq!(failure.to_string(), "cannot make a user namespace: Operation not permitted");
-    }
-
-    #[test]
-    fn the_hint_names_the_setting_that_forbids() {
-        let check = |step, errno, host: Settings, word: &str| {
-            let text = hint(&Failure::new(step, errno, ""), &host).unwrap_or_default();
-            assert!(text.contains(word), "expected {word}, found {text:?}");
-        };
-        let off = Settings { max_user_namespaces: Some(0), ..Settings::default() };
-        check(Step::UserNamespace, Errno::ENOSPC, off, "user.max_user_namespaces=");
-        let debian = Settings { unprivileged_userns_clone: Some(0), ..Settings::default() };
-        check(Step::UserNamespace, Errno::EPERM, debian, "kernel.unprivileged_userns_clone=1");
-        let ubuntu = Settings { apparmor_restrict: Some(1), ..Settings::default() };
-        check(Step::MapIds, Errno::EPERM, ubuntu, "apparmor_restrict_unprivileged_userns=0");
-        check(Step::Network, Errno::EPERM, ubuntu, "apparmor_restrict_unprivileged_userns=0");
-        let container = Settings { seccomp: true, ..Settings::default() };
-        check(Step::UserNamespace, Errno::EPERM, container, "seccomp=unconfined");
-        check(Step::Rules, Errno::ENOENT, Settings::default(), "nft_tproxy");
-        check(Step::UserNamespace, Errno::EINVAL, Settings::default(), "CONFIG_USER_NS");
-        assert_eq!(hint(&Failure::new(Step::Network, Errno::EPERM, ""), &Settings::default()), None);
     }
 }

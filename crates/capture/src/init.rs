@@ -6,23 +6,25 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signalfd::SignalFd;
-use nix::unistd::{Pid, execvpe, pipe2};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, execvpe, getpgid, pipe2};
 
 use crate::channel::Channel;
 use crate::error::{Failure, Step};
 use crate::inside::{Blueprint, Processes, end_with_parent, untraceable};
-use crate::maker::child_signals;
 use crate::message::Message;
 use crate::namespaces::Namespaces;
 use crate::plan::Program;
 use crate::sys::NoProcess;
 use crate::user::RunAs;
+use crate::witness::Witness;
 use crate::{capability, descriptors, mounts, sys};
 
 /// PID 1's life; its exit code tells nothing.
@@ -43,7 +45,7 @@ pub(crate) fn run(blueprint: &Blueprint<'_>, launcher: &Channel) -> i32 {
 /// tells nothing.
 pub(crate) fn run_to_end(launcher: &Channel, processes: Processes, become_program: impl FnOnce() -> Errno) -> i32 {
     let ended = match start(launcher, become_program) {
-        Ok(program) => supervise(launcher, program),
+        Ok(program) => supervise(launcher, program, Witness::new(processes)),
         Err(errno) => launcher.send(&Message::NotRunning(errno as i32)),
     };
     if processes == Processes::Shared {
@@ -114,12 +116,13 @@ pub(crate) fn become_program(program: &Program, processes: Processes, launcher: 
     let run = || {
         if processes == Processes::Shared {
             // After it: another user undoes it.
-            prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
         }
         launcher.send(&Message::Hello)?;
         let argv = program.argv.iter().map(c_string).collect::<Result<Vec<CString>, Errno>>()?;
         let environment = environment(program.user.as_ref())?;
         sys::restore_signals(program.signals)?;
+        program.signals.closed_streams().for_each(sys::close);
         execvpe(argv.first().ok_or(Errno::ENOENT)?, &argv, &environment)
     };
     match run() {
@@ -141,23 +144,27 @@ fn c_string(word: &OsString) -> Result<CString, Errno> {
 }
 
 /// Passes signals on and reaps until the program has ended, or the launcher.
-fn supervise(launcher: &Channel, program: Pid) -> Result<(), Errno> {
+fn supervise(launcher: &Channel, program: Pid, mut witness: Witness) -> Result<(), Errno> {
     descriptors::close_all(&[launcher.as_fd()])?;
-    let children = child_signals()?;
+    // All of them are blocked already; see `sys::spawn`.
+    let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     loop {
+        hear(&signals, &mut witness)?;
         // The program may have ended before its end could be signalled here.
-        if let Some(status) = reap(&children, program)? {
+        if let Some(status) = reap(launcher, program)? {
             return launcher.send(&Message::Ended(status));
         }
         let mut watched =
-            [PollFd::new(children.as_fd(), PollFlags::POLLIN), PollFd::new(launcher.as_fd(), PollFlags::POLLIN)];
+            [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(launcher.as_fd(), PollFlags::POLLIN)];
         match poll(&mut watched, PollTimeout::NONE) {
             Err(Errno::EINTR) => continue,
             other => other?,
         };
         if watched[1].any() == Some(true) {
+            // The kernel signals the members of a group before their leader, whose word this may be.
+            hear(&signals, &mut witness)?;
             match launcher.try_receive() {
-                Ok(Some(packet)) => pass_on(&packet.message, program),
+                Ok(Some(packet)) => pass_on(&packet.message, program, &mut witness),
                 Err(Errno::EAGAIN) => {}
                 Ok(None) | Err(_) => return Ok(()),
             }
@@ -165,21 +172,33 @@ fn supervise(launcher: &Channel, program: Pid) -> Result<(), Errno> {
     }
 }
 
-fn pass_on(message: &Message, program: Pid) {
-    if let Message::Signal(signal) = message {
+/// Takes all signals in. What the kernel sent, such as a terminal's, the launcher doesn't pass on.
+fn hear(signals: &SignalFd, witness: &mut Witness) -> Result<(), Errno> {
+    while let Some(info) = signals.read_signal()? {
+        if info.ssi_code <= 0 {
+            witness.note(info.ssi_signo.cast_signed(), info.ssi_pid, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+fn pass_on(message: &Message, program: Pid, witness: &mut Witness) {
+    let Message::Signal(signal) = message else { return };
+    let is_in_our_group = getpgid(Some(program)) == getpgid(None);
+    if !(witness.saw(*signal, Instant::now()) && is_in_our_group) {
         // It isn't reaped yet, so the number is still its own; a signal that doesn't exist is the sender's fault.
         let _ = sys::kill(program, *signal);
     }
 }
 
-/// Reaps all that have ended; the program's status when it is among them.
-fn reap(children: &SignalFd, program: Pid) -> Result<Option<i32>, Errno> {
-    while children.read_signal()?.is_some() {}
+/// Reaps all that have ended; the program's status when it is among them. Tells when it has stopped.
+fn reap(launcher: &Channel, program: Pid) -> Result<Option<i32>, Errno> {
     let mut status = None;
     loop {
-        match sys::ended_child() {
-            Ok(Some((pid, ended))) if pid == program => status = Some(ended),
-            Ok(Some(_)) => {}
+        match sys::changed_child() {
+            Ok(Some((pid, _))) if pid != program => {}
+            Ok(Some((_, changed))) if libc::WIFSTOPPED(changed) => launcher.send(&Message::Stopped)?,
+            Ok(Some((_, ended))) => status = Some(ended),
             Ok(None) | Err(Errno::ECHILD) => return Ok(status),
             Err(errno) => return Err(errno),
         }

@@ -24,6 +24,7 @@ mod capability;
 mod channel;
 mod descriptors;
 mod error;
+mod hint;
 mod init;
 mod inside;
 mod join;
@@ -46,6 +47,7 @@ mod sandbox;
 mod signals;
 mod sys;
 mod user;
+mod witness;
 
 pub use error::{CaptureError, Failure, Step};
 pub use join::join;

@@ -125,7 +125,7 @@ fn stand_for_any(socket: &Socket, family: Family) -> io::Result<()> {
 }
 
 /// A descriptor that can be read when a child has ended. All signals are blocked already; see [`sys::spawn`].
-pub(crate) fn child_signals() -> Result<SignalFd, Errno> {
+fn child_signals() -> Result<SignalFd, Errno> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)

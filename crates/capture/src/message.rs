@@ -27,6 +27,8 @@ pub(crate) enum Message {
     NotRunning(i32),
     /// The launcher to PID 1: send the program this signal.
     Signal(i32),
+    /// PID 1 to the launcher: the program has been stopped.
+    Stopped,
     /// PID 1 to the launcher: the program ended with this status, wait(2).
     Ended(i32),
 }
@@ -52,6 +54,7 @@ impl Message {
             Self::Running => vec![b'X'],
             Self::NotRunning(errno) => number(b'x', *errno),
             Self::Signal(signal) => number(b'S', *signal),
+            Self::Stopped => vec![b'P'],
             Self::Ended(status) => number(b'E', *status),
         }
     }
@@ -76,6 +79,7 @@ impl Message {
             b"X" => Ok(Self::Running),
             [b'x', errno @ ..] => number(errno).map(Self::NotRunning),
             [b'S', signal @ ..] => number(signal).map(Self::Signal),
+            b"P" => Ok(Self::Stopped),
             [b'E', status @ ..] => number(status).map(Self::Ended),
             _ => Err(Errno::EPROTO),
         }
@@ -100,6 +104,7 @@ mod tests {
             Message::Running,
             Message::NotRunning(2),
             Message::Signal(15),
+            Message::Stopped,
             Message::Ended(7 << 8),
         ] {
             assert_eq!(Message::decode(&message.encode()), Ok(message));

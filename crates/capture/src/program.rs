@@ -1,5 +1,6 @@
 //! The program of a sandbox, as its launcher holds it: first held back, then running.
 
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -23,6 +24,7 @@ pub struct HeldProgram {
 pub struct RunningProgram {
     tree: Tree,
     pid: Pid,
+    was_stopped: bool,
     ended: Option<Ended>,
 }
 
@@ -56,7 +58,7 @@ impl HeldProgram {
                 Message::NotRunning(errno) => return Err(CaptureError::Exec { program: name, errno }),
                 Message::Running => {
                     let pid = pid.ok_or(Failure::new(Step::Supervise, Errno::EPROTO, "no pid was told"))?;
-                    return Ok(RunningProgram { tree, pid, ended: None });
+                    return Ok(RunningProgram { tree, pid, was_stopped: false, ended: None });
                 }
                 _ => {}
             }
@@ -96,6 +98,16 @@ impl RunningProgram {
         Ok(self.ended)
     }
 
+    /// Whether the program was stopped, and still is; asked after [`RunningProgram::try_wait`]. Each stop is told once.
+    pub fn stopped(&mut self) -> bool {
+        if !std::mem::take(&mut self.was_stopped) {
+            return false;
+        }
+        // A terminal stops both at once, and what continues the one continues the other.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        state(&stat) == Some('T')
+    }
+
     /// Sends the program a signal. PID 1 of its sandbox does it, so that it never reaches another process that
     /// got the same number.
     ///
@@ -110,6 +122,10 @@ impl RunningProgram {
         let ended = match received {
             Ok(Some(packet)) => match packet.message {
                 Message::Ended(status) => Ended::from_status(status),
+                Message::Stopped => {
+                    self.was_stopped = true;
+                    return Ok(());
+                }
                 _ => return Ok(()),
             },
             // PID 1 was killed, and with it the program.
@@ -123,8 +139,13 @@ impl RunningProgram {
     }
 }
 
+/// The letter of proc_pid_stat(5), after the program's name, which may hold anything.
+fn state(stat: &str) -> Option<char> {
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+}
+
 impl AsFd for RunningProgram {
-    /// Readable when the program has ended.
+    /// Readable when the program has ended or stopped.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.tree.channel.as_fd()
     }
@@ -174,5 +195,16 @@ impl Drop for Tree {
             let _ = shutdown(self.channel.as_fd().as_raw_fd(), Shutdown::Both);
             self.await_end();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_behind_any_name() {
+        assert_eq!(state("7 (a) S (b)) T 1 7 7 0"), Some('T'));
+        assert_eq!(state(""), None);
     }
 }

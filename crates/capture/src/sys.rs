@@ -72,6 +72,28 @@ pub(crate) fn restore_signals(signals: InheritedSignals) -> Result<(), Errno> {
     blocked.thread_set_mask()
 }
 
+/// Whether this process ignores a signal.
+#[allow(unsafe_code, reason = "sigaction that only asks")]
+pub(crate) fn ignores(signal: i32) -> bool {
+    // SAFETY: zeroes are a valid sigaction: the default, no flags, an empty mask.
+    let mut found: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is set, and `found` lives through the call.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut found) };
+    asked == 0 && found.sa_sigaction == libc::SIG_IGN
+}
+
+/// Runs before Rust's runtime, which changes what it notes.
+// SAFETY: the loader calls each entry of this section once, as a C function, before `main`. It makes system calls and
+// stores into atomics only, which need no runtime, and can't panic.
+#[allow(unsafe_code, reason = "what was inherited is known before Rust's runtime starts, and not after")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = before_main;
+
+extern "C" fn before_main() {
+    crate::signals::note_inherited();
+}
+
 /// Children are waited for, even where the launcher inherited that SIGCHLD is ignored.
 pub(crate) fn await_children() {
     set_disposition(libc::SIGCHLD, libc::SIG_DFL);
@@ -112,11 +134,20 @@ pub(crate) fn end_by(signal: i32) {
 
 /// Waits for a child without blocking: who ended, and the status as wait(2) gives it.
 /// `Ok(None)` when none has; ECHILD when there is none.
-#[allow(unsafe_code, reason = "waitpid with realtime signals, which nix doesn't know")]
 pub(crate) fn ended_child() -> Result<Option<(Pid, i32)>, Errno> {
+    wait_for_any(libc::WNOHANG)
+}
+
+/// Likewise, and who has stopped.
+pub(crate) fn changed_child() -> Result<Option<(Pid, i32)>, Errno> {
+    wait_for_any(libc::WNOHANG | libc::WUNTRACED)
+}
+
+#[allow(unsafe_code, reason = "waitpid with realtime signals, which nix doesn't know")]
+fn wait_for_any(flags: i32) -> Result<Option<(Pid, i32)>, Errno> {
     let mut status = 0;
     // SAFETY: `status` lives through the call.
-    let pid = Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) })?;
+    let pid = Errno::result(unsafe { libc::waitpid(-1, &raw mut status, flags) })?;
     Ok((pid != 0).then_some((Pid::from_raw(pid), status)))
 }
 
@@ -168,8 +199,8 @@ pub(crate) fn closes_on_exec(number: RawFd) -> Option<bool> {
 /// Closes a descriptor by its number.
 #[allow(unsafe_code, reason = "close by number")]
 pub(crate) fn close(number: RawFd) {
-    // SAFETY: only used in a forked child on descriptors of its caller, whose owners never run there; see
-    // `spawn` and `descriptors`.
+    // SAFETY: only used in a forked child on descriptors of its caller, whose owners never run there, and on standard
+    // streams right before exec; see `spawn` and `descriptors`.
     unsafe { libc::close(number) };
 }
 

@@ -32,6 +32,6 @@ pub use problem::{Problem, ResourceRef, Severity, UNKNOWN};
 pub use resource::Resource;
 pub use unread::unreadable;
 pub use value::parse_value;
-pub use weft::readiness::Readiness;
+pub use weft::readiness::{Probe, ProbeTiming, Readiness};
 pub use weft::workload::{APP_PROTOCOLS, Restart, Workload, WorkloadPort};
 pub use yaml::{Entry, Node, Place, Value};

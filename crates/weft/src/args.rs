@@ -37,7 +37,7 @@ pub(crate) use observe::{
 pub(crate) use parties::{Callee, Caller};
 pub(crate) use port::PortFlag;
 pub(crate) use resource::{Resources, TableFormat, nearest_kind};
-pub(crate) use run::{ReadyArgs, RunArgs};
+pub(crate) use run::{ReadyArgs, ReadyTimingArgs, RunArgs};
 pub(crate) use target::{Target, UNNAMED};
 pub(crate) use watch::{FilterArgs, TapArgs, TopArgs};
 pub(crate) use why::WhyArgs;

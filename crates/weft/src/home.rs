@@ -1,6 +1,8 @@
 //! Which mesh a command asks: this machine's, whose state is one folder, or a cluster's.
 
 use std::env;
+use std::fs;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -125,6 +127,18 @@ impl Home {
     /// Whether a control plane answers there.
     fn runs(&self) -> bool {
         UnixStream::connect(self.socket()).is_ok()
+    }
+
+    /// Tries whether files can be filled there: on a full disk folders can be made, and nothing else.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn try_write(&self) -> io::Result<()> {
+        let path = self.state.join(format!("try.{}", std::process::id()));
+        let tried = fs::write(&path, [0; 4096]);
+        // Where it couldn't be made there is nothing to remove.
+        let _ = fs::remove_file(&path);
+        tried
     }
 
     /// Where logs go.

@@ -1,6 +1,6 @@
-//! `weft exec` and `weft shell`: another program in a running workload, as an ordinary user.
+//! `weft exec`: another program in a running workload, as an ordinary user. What it is in a terminal, `terminal` tries.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use weft_tests::mesh::{Mesh, told};
 use weft_tests::{User, obstacle};
@@ -75,48 +75,6 @@ fn who_is_not_there_is_told_by_name() {
     assert_eq!(output.status.code(), Some(1));
     let said = told(&output);
     assert!(said.contains("no workload payments runs in the namespace default") && said.contains("weft ps"), "{said}");
-}
-
-/// Types into a terminal in which `weft shell` runs, and says what was seen there.
-const TYPE: &str = r#"
-import os, pty, select, sys, time
-pid, master = pty.fork()
-if pid == 0:
-    os.execvp(sys.argv[1], sys.argv[1:])
-seen = b""
-def until(text):
-    global seen
-    end = time.time() + 30
-    while text not in seen:
-        assert time.time() < end, seen
-        if select.select([master], [], [], 0.1)[0]:
-            seen += os.read(master, 65536)
-    seen = seen[seen.index(text) + len(text):]
-def send(text): os.write(master, text)
-send(b"PS1='ready> '; echo begin-$((40+2))\n"); until(b"begin-42")
-send(b"tty >/dev/null && echo terminal-$((1+1))\n"); until(b"terminal-2")
-send(b"echo now-$((1+2)); sleep 1000\n"); until(b"now-3")
-deadline = time.time() + 30
-while True:
-    send(b"\x03")
-    if select.select([master], [], [], 0.2)[0]:
-        seen += os.read(master, 65536)
-    if b"^C" in seen or time.time() > deadline: break
-send(b"echo back-$((2+2))\n"); until(b"back-4")
-send(b"exit 9\n")
-_, status = os.waitpid(pid, 0)
-print("exit", os.WEXITSTATUS(status))
-"#;
-
-#[test]
-fn a_shell_has_its_terminal() {
-    let Some(mesh) = mesh() else { return };
-    let weft = mesh.weft();
-    let mut python = Command::new("python3");
-    python.args(["-c", TYPE]).arg(weft.get_program()).args(["--state-dir"]).arg(mesh.home().join(".local/state/weft"));
-    python.args(["shell", "checkout"]).env("SHELL", "/bin/bash").stdin(Stdio::null());
-    let output = mesh.as_user(&mut python).output().unwrap();
-    assert_eq!(text(&output), "exit 9", "{}", told(&output));
 }
 
 /// By root alone: the program, and whoever joins it, is that user and no more.

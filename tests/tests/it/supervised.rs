@@ -148,6 +148,22 @@ fn who_is_not_ready_is_not_called() {
     mesh.run_until(CALL, |output| output.stdout == b"one").unwrap();
 }
 
+/// Root's alone; everybody else is told so.
+#[test]
+fn a_program_runs_as_the_user_that_its_file_names() {
+    let text = "apiVersion: weft.io/v1alpha1\nkind: Workload\nmetadata: {name: who}\nspec:\n  \
+                command: [sh, -c, \"cd /; id -u; exec sleep 1000\"]\n  user: nobody\n";
+    let expected = |user| if user == User::Own && nix::unistd::geteuid().is_root() { "65534" } else { "to be root" };
+    for user in User::all() {
+        if let Some(obstacle) = obstacle() {
+            eprintln!("skipped: no user namespaces: {obstacle}");
+            return;
+        }
+        let mesh = Mesh::start(user, &[("who.yaml", text)], &["--metrics-address", "none"]).unwrap();
+        mesh.weft_until(&["logs", "who"], |output| told(output).contains(expected(user))).unwrap();
+    }
+}
+
 #[test]
 fn one_in_the_background_is_called_once_it_answers_and_one_in_the_foreground_keeps_its_words() {
     let Some(mut mesh) = mesh(&[]) else { return };

@@ -231,8 +231,11 @@ fn covered_proc() {
 
 fn under_covered_proc(code: &str) -> Command {
     let exe = std::env::current_exe().unwrap();
+    // One that is whole, wherever it is mounted, lets another one be.
     let script = format!(
-        "mount -t tmpfs none /proc/fs && mount -o bind,ro /proc/sys /proc/sys && \
+        "for other in $(awk '/ - proc / && $5 != \"/proc\" {{print $5}}' /proc/self/mountinfo); do \
+         umount --lazy \"$other\"; done; \
+         mount -t tmpfs none /proc/fs && mount -o bind,ro /proc/sys /proc/sys && \
          exec setpriv --reuid=65534 --regid=65534 --clear-groups {} --launch covered",
         exe.display()
     );

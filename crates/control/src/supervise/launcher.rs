@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::{Child, Command};
-use weft_resources::{Readiness, Workload, WorkloadPort};
+use weft_resources::{Probe, ProbeTiming, Readiness, Workload, WorkloadPort};
 
 use super::owner::Owner;
 
@@ -51,28 +51,48 @@ impl Launcher {
 }
 
 fn arguments(owner: &Owner, workload: &Workload, (state_dir, log): (&Path, &Path)) -> Vec<OsString> {
-    let Workload { namespace, name, service_account, labels, ports, readiness, command, .. } = workload;
+    let Workload { namespace, name, service_account, user, labels, ports, readiness, command, .. } = workload;
     let mut words: Vec<OsString> = vec!["--state-dir".into(), state_dir.into(), "run".into(), name.into()];
     let mut say = |flag: &str, value: OsString| words.extend([flag.into(), value]);
     say("--namespace", namespace.into());
     say("--owner", owner.to_string().into());
     say("--output", log.into());
     service_account.iter().for_each(|account| say("--service-account", account.into()));
+    user.iter().for_each(|user| say("--user", user.into()));
     labels.iter().for_each(|(key, value)| say("--label", format!("{key}={value}").into()));
     for port in ports {
         say("--port", declared(port).into());
         port.publish.iter().for_each(|at| say("--publish", format!("{at}:{}", port.port).into()));
     }
     workload.forward.iter().for_each(|port| say("--forward", port.to_string().into()));
-    match readiness {
-        None => {}
-        Some(Readiness::Port(port)) => say("--ready-port", port.to_string().into()),
-        Some(Readiness::Http { port, path }) => say("--ready-http", format!("{port}{path}").into()),
-        Some(Readiness::Exec(command)) => say("--ready-exec", shell_line(command).into()),
+    if let Some(Readiness { probe, timing }) = readiness {
+        let (flag, value) = asked(probe);
+        say(flag, value.into());
+        for (flag, number) in times(timing) {
+            say(flag, number.to_string().into());
+        }
     }
     words.push("--".into());
     words.extend(command.iter().map(OsString::from));
     words
+}
+
+fn asked(probe: &Probe) -> (&'static str, String) {
+    match probe {
+        Probe::Port(port) => ("--ready-port", port.to_string()),
+        Probe::Http { port, path } => ("--ready-http", format!("{port}{path}")),
+        Probe::Exec(command) => ("--ready-exec", shell_line(command)),
+    }
+}
+
+fn times(timing: &ProbeTiming) -> [(&'static str, u16); 5] {
+    [
+        ("--ready-initial-delay", timing.initial_delay_seconds),
+        ("--ready-period", timing.period_seconds),
+        ("--ready-timeout", timing.timeout_seconds),
+        ("--ready-successes", timing.success_threshold),
+        ("--ready-failures", timing.failure_threshold),
+    ]
 }
 
 /// `[NAME:]PORT[/PROTOCOL]`.
@@ -96,9 +116,9 @@ mod tests {
     #[test]
     fn the_command_line_says_what_the_file_says() {
         let text = "apiVersion: weft.io/v1alpha1\nkind: Workload\nmetadata: {name: web, namespace: shop, labels: {a: b}}\n\
-                    spec:\n  command: [serve, --fast]\n  serviceAccount: front\n  workingDir: sub\n  \
+                    spec:\n  command: [serve, --fast]\n  serviceAccount: front\n  user: www\n  workingDir: sub\n  \
                     ports: [{name: grpc, port: 90, publish: 91}, {port: 80, appProtocol: http}]\n  \
-                    readiness: {exec: {command: [test, \"it's\"]}}\n";
+                    readiness: {exec: {command: [test, \"it's\"]}, timeoutSeconds: 7}\n";
         let workload = weft_resources::parse("team/web.yaml", text.as_bytes()).workloads.remove(0);
         let owner = Owner { place: Place::new("shop", "web", 0), revision: 1 };
         let words = arguments(&owner, &workload, ("/state".as_ref(), "/log".as_ref()));
@@ -106,8 +126,9 @@ mod tests {
         assert_eq!(
             line,
             "--state-dir /state run web --namespace shop --owner shop/web/0@0000000000000001 --output /log \
-             --service-account front --label a=b --port grpc:90 --publish 127.0.0.1:91:90 --port 80/http \
-             --ready-exec 'test' 'it'\\''s' -- serve --fast"
+             --service-account front --user www --label a=b --port grpc:90 --publish 127.0.0.1:91:90 --port 80/http \
+             --ready-exec 'test' 'it'\\''s' --ready-initial-delay 0 --ready-period 1 --ready-timeout 7 \
+             --ready-successes 1 --ready-failures 3 -- serve --fast"
         );
         let launcher = Launcher { program: "weft".into(), state_dir: "/state".into(), root: "/folder".into() };
         assert_eq!(launcher.folder(&workload), Path::new("/folder/team/sub"));

@@ -38,6 +38,8 @@ pub struct Workload {
     pub replicas: u16,
     /// Whether one that ended is started again.
     pub restart: Restart,
+    /// The user of the machine that it runs as; for a control plane of root's alone.
+    pub user: Option<String>,
     /// How it is known that one can be called; without it, as soon as its proxy listens.
     pub readiness: Option<Readiness>,
 }
@@ -81,6 +83,7 @@ pub(crate) fn read(meta: Meta, root: &Fields<'_>, spec: Option<&Spot<'_>>, notes
             file: meta.file,
             labels,
             service_account: text("serviceAccount", notes),
+            user: text("user", notes),
             command: command(&fields, spec?, notes)?,
             working_dir: text("workingDir", notes),
             env: fields.field("env").map(|spot| env(&spot, notes)).unwrap_or_default(),
@@ -249,7 +252,7 @@ pub const APP_PROTOCOLS: [&str; 11] =
     ["http", "http2", "h2c", "kubernetes.io/h2c", "grpc", "tcp", "tls", "https", "mysql", "mongo", "redis"];
 const PORT_FIELDS: &[&str] = &["name", "port", "appProtocol", "publish"];
 pub(crate) const FIELDS: &[&str] =
-    &["command", "workingDir", "env", "ports", "forward", "replicas", "restart", "readiness", "serviceAccount"];
+    &["command", "workingDir", "env", "ports", "forward", "replicas", "restart", "readiness", "serviceAccount", "user"];
 /// A replica's name has `-` and five characters more, and is a label as well.
 const MAX_NAME_BYTES: usize = 57;
 /// One machine runs a hundred or so; this is a slip's bound.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use weft_wire::bootstrap::Published;
 
 use super::port::PortFlag;
@@ -51,6 +52,8 @@ pub(crate) struct RunArgs {
     pub(crate) detached: bool,
     #[command(flatten)]
     pub(crate) ready: ReadyArgs,
+    #[command(flatten)]
+    pub(crate) ready_timing: ReadyTimingArgs,
     /// Write its output to this file, of which the newest 8 to 16 MiB are kept.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -81,6 +84,30 @@ pub(crate) struct ReadyArgs {
     /// It is called once this line of the shell, run in the workload, ends with 0.
     #[arg(long = "ready-exec", value_name = "COMMAND")]
     pub(crate) exec: Option<String>,
+}
+
+/// How often that is asked, and which answers count.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ReadyTimingArgs {
+    /// Seconds before the first question.
+    #[arg(long = "ready-initial-delay", value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) initial_delay: u16,
+    /// Seconds between two questions.
+    #[arg(long = "ready-period", value_name = "SECONDS", default_value_t = 1, value_parser = at_least_one())]
+    pub(crate) period: u16,
+    /// Seconds that an answer may take.
+    #[arg(long = "ready-timeout", value_name = "SECONDS", default_value_t = 1, value_parser = at_least_one())]
+    pub(crate) timeout: u16,
+    /// Good answers in a row that make it ready.
+    #[arg(long = "ready-successes", value_name = "COUNT", default_value_t = 1, value_parser = at_least_one())]
+    pub(crate) successes: u16,
+    /// Bad answers in a row that make it unready.
+    #[arg(long = "ready-failures", value_name = "COUNT", default_value_t = 3, value_parser = at_least_one())]
+    pub(crate) failures: u16,
+}
+
+fn at_least_one() -> RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
 }
 
 fn ready_http(text: &str) -> Result<(u16, String), String> {

@@ -51,7 +51,8 @@ fn follow(files: &mut [Followed]) -> Result<ExitCode, Failure> {
 /// Nothing was kept: because it runs in the foreground, or because nothing ran.
 fn nothing(home: &Home, args: &LogsArgs) -> Failure {
     let WorkloadName { name, namespace } = &args.workload;
-    let found = super::runtime().and_then(|runtime| runtime.block_on(workload::find(home, &args.workload)));
+    let running = super::runtime().and_then(|runtime| runtime.block_on(workload::list(home)));
+    let found = running.and_then(|running| workload::choose(running, &args.workload));
     match found {
         Ok(running) => {
             let (id, pid) = workload::id_and_pid(&running);

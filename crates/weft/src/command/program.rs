@@ -1,12 +1,14 @@
 //! A program in the foreground of this process: signals from outside are passed on to it, and when it
 //! ends, so does the command, in the same way. It knows no mesh.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{IsTerminal, stderr, stdin, stdout};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use nix::unistd::{Pid, getpgid, getpgrp, tcgetpgrp, tcsetpgrp};
 use tokio::net::UnixDatagram;
 use weft_capture::{CaptureError, Ended, HeldProgram, RunningProgram};
 
@@ -19,6 +21,8 @@ pub(crate) struct Foreground {
     /// The runtime's eye on the program's end.
     end: UnixDatagram,
     signals: Signals,
+    /// Where a user sits who sees that this process stops, and can continue it.
+    terminal: Option<OwnedFd>,
 }
 
 /// What came of starting a program.
@@ -47,7 +51,7 @@ impl Foreground {
         match program.start() {
             Ok(running) => {
                 let end = readiness(running.as_fd())?;
-                Ok(Start::Running(Self { running, end, signals }))
+                Ok(Start::Running(Self { running, end, signals, terminal: terminal() }))
             }
             Err(CaptureError::Exec { program, errno }) => Ok(Start::NotRun(not_run(&program, errno))),
             Err(error) => Err(Failure::new(format!("start the program: {error}"))),
@@ -62,6 +66,9 @@ impl Foreground {
         loop {
             if let Some(ended) = self.running.try_wait().context("wait for the program")? {
                 return Ok(Happening::Ended(ended));
+            }
+            if self.running.stopped() {
+                self.stop_as_well();
             }
             tokio::select! {
                 ready = self.end.readable() => forget(&self.end, &ready),
@@ -79,8 +86,24 @@ impl Foreground {
         let _ = self.running.signal(signal as i32);
     }
 
+    /// The program has stopped by itself, as a shell inside does that is told to `suspend`: the shell outside sees
+    /// this process only. When that continues it, the program goes on, with the terminal if that was given.
+    fn stop_as_well(&self) {
+        let Some(terminal) = &self.terminal else { return };
+        // Nothing refuses it to a process itself.
+        let _ = raise(Signal::SIGSTOP);
+        if tcgetpgrp(terminal) == Ok(getpgrp())
+            && let Ok(group) = getpgid(Some(Pid::from_raw(self.running.pid())))
+        {
+            // One that is in another session has a terminal of its own.
+            let _ = tcsetpgrp(terminal, group);
+        }
+        self.tell(Signal::SIGCONT);
+    }
+
     /// What a terminal sends (from the kernel) reaches the program by itself: it is in this process
-    /// group. What another process sent was meant for the program and is passed on, once.
+    /// group. What another process sent was meant for the program and is passed on, once: where it went to the whole
+    /// group, PID 1 knows.
     fn pass_on(&self, info: &siginfo) {
         let from_kernel = info.ssi_code > 0;
         if let Ok(signal) = Signal::try_from(info.ssi_signo as i32)
@@ -89,6 +112,13 @@ impl Foreground {
             self.tell(signal);
         }
     }
+}
+
+fn terminal() -> Option<OwnedFd> {
+    let (input, output, errors) = (stdin(), stdout(), stderr());
+    let streams = [input.as_fd(), output.as_fd(), errors.as_fd()];
+    let terminal = streams.into_iter().find(|stream| stream.is_terminal())?;
+    terminal.try_clone_to_owned().ok()
 }
 
 /// As shells and env(1) tell it: 127 when there is no such program, 126 when it can't be run.

@@ -1,7 +1,7 @@
 //! `weft up`: the control plane, in the foreground or in the background.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -25,8 +25,16 @@ pub(crate) fn run(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
             .hint("weft up without -f starts a mesh without policies"));
     }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(home.logs());
-    made.context(format!("make {}", home.logs().display()))?;
+    made.map_err(|error| no_folder(home, &error))?;
+    home.try_write().map_err(|error| no_folder(home, &error))?;
     if args.detach { detached(home, args) } else { foreground(home, args) }
+}
+
+fn no_folder(home: &Home, error: &io::Error) -> Failure {
+    Failure::new(format!("write to the state folder {}: {error}", home.state().display())).hint(format!(
+        "name a folder that can be written to and has space: --state-dir DIR or {}",
+        crate::home::STATE_VARIABLE
+    ))
 }
 
 /// Removes the sockets of launchers that were killed.

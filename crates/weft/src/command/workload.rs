@@ -27,10 +27,9 @@ pub(super) async fn all(home: &Home) -> Result<ListWorkloadsResponse, Failure> {
 /// The one of this name: a replica by its own, else the first ready replica of the service.
 ///
 /// # Errors
-/// When none is called so, or no mesh runs.
-pub(super) async fn find(home: &Home, name: &WorkloadName) -> Result<Workload, Failure> {
-    let running = list(home).await?;
-    choose(running, name).ok_or_else(|| {
+/// When none is called so.
+pub(super) fn choose(running: Vec<Workload>, name: &WorkloadName) -> Result<Workload, Failure> {
+    called(running, name).ok_or_else(|| {
         Failure::new(format!("no workload {} runs in the namespace {}", name.name, name.namespace))
             .hint("see what runs, and where: weft ps")
     })
@@ -42,7 +41,7 @@ pub(super) fn id_and_pid(workload: &Workload) -> (&str, u32) {
     (id, workload.spec.as_ref().map_or(0, |spec| spec.pid))
 }
 
-fn choose(running: Vec<Workload>, name: &WorkloadName) -> Option<Workload> {
+fn called(running: Vec<Workload>, name: &WorkloadName) -> Option<Workload> {
     let id = format!("{}/{}", name.namespace, name.name);
     let is_service = |workload: &Workload| {
         workload.spec.as_ref().is_some_and(|spec| spec.name == name.name && spec.namespace == name.namespace)
@@ -69,7 +68,7 @@ mod tests {
         let running = [workload("web-1", WorkloadState::Starting), workload("web-2", WorkloadState::Ready)];
         let check = |name: &str, namespace: &str, expected: Option<&str>| {
             let name = WorkloadName { name: name.to_owned(), namespace: namespace.to_owned() };
-            let found = choose(running.to_vec(), &name);
+            let found = called(running.to_vec(), &name);
             assert_eq!(found.as_ref().map(|found| id_and_pid(found).0), expected, "{name:?}");
         };
         check("web", "shop", Some("shop/web-2"));

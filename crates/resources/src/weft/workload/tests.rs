@@ -1,5 +1,6 @@
 use super::*;
 use crate::parse;
+use crate::weft::readiness::{Probe, ProbeTiming};
 
 const WEB: &str = "\
 apiVersion: weft.io/v1alpha1
@@ -15,6 +16,7 @@ spec:
   restart: OnFailure
   readiness: {httpGet: {port: 8080, path: /healthz}}
   serviceAccount: front
+  user: www-data
 ";
 
 fn only(text: &str) -> Workload {
@@ -34,7 +36,8 @@ fn what_was_written_is_read() {
     assert_eq!(web.env["PAYMENTS"], "http://payments:8080");
     assert_eq!(web.forward, [5432]);
     assert_eq!((web.replicas, web.restart), (2, Restart::OnFailure));
-    assert_eq!(web.readiness, Some(Readiness::Http { port: 8080, path: "/healthz".to_owned() }));
+    assert_eq!(web.readiness, usual(Probe::Http { port: 8080, path: "/healthz".to_owned() }));
+    assert_eq!(web.user.as_deref(), Some("www-data"));
     assert_eq!(web.ports[0].publish, Some("127.0.0.1:18080".parse().unwrap()));
     assert_eq!((web.ports[0].app_protocol.as_deref(), web.ports[1].port), (Some("http"), 9000));
     assert_eq!(web.service_account.as_deref(), Some("front"));
@@ -48,9 +51,24 @@ fn little_needs_to_be_said() {
     assert_eq!((web.readiness, web.service_account, web.ports), (None, None, Vec::new()));
     let mapping = only(&least.replace("[web]", "[web], env: {A: b}, readiness: {exec: {command: [test, -e, x]}}"));
     assert_eq!(mapping.env["A"], "b");
-    assert_eq!(mapping.readiness, Some(Readiness::Exec(["test", "-e", "x"].map(str::to_owned).to_vec())));
+    assert_eq!(mapping.readiness, usual(Probe::Exec(["test", "-e", "x"].map(str::to_owned).to_vec())));
     let port = only(&least.replace("[web]", "[web], readiness: {tcpSocket: {port: 5432}}"));
-    assert_eq!(port.readiness, Some(Readiness::Port(5432)));
+    assert_eq!(port.readiness, usual(Probe::Port(5432)));
+}
+
+fn usual(probe: Probe) -> Option<Readiness> {
+    Some(Readiness { probe, timing: ProbeTiming::default() })
+}
+
+#[test]
+fn a_probe_has_kubernetess_times() {
+    let times =
+        "initialDelaySeconds: 5, periodSeconds: 10, timeoutSeconds: 2, successThreshold: 3, failureThreshold: 4";
+    let web = only(&WEB.replace("{httpGet", &format!("{{{times}, httpGet")));
+    let ProbeTiming { initial_delay_seconds, period_seconds, timeout_seconds, success_threshold, failure_threshold } =
+        web.readiness.unwrap().timing;
+    assert_eq!((initial_delay_seconds, period_seconds, timeout_seconds), (5, 10, 2));
+    assert_eq!((success_threshold, failure_threshold), (3, 4));
 }
 
 /// Told with line and field, and left out.
@@ -70,6 +88,9 @@ fn what_is_not_understood_is_told() {
             12,
             "spec.readiness: expected one of tcpSocket, httpGet and exec",
         ),
+        ("{httpGet", "{periodSeconds: 0, httpGet", 12, "spec.readiness.periodSeconds: expected a number of 1 to 3600"),
+        ("{httpGet", "{period: 1, httpGet", 12, "spec.readiness.period: expected a known field (the nearest is "),
+        ("user: www-data", "user: 33", 14, "spec.user: expected a text"),
         ("9000]", "8080]", 8, "spec.ports: expected each port once, found 8080 twice"),
         ("9000]", "0]", 8, "spec.ports[1]: expected a port of 1 to 65535"),
         ("appProtocol: http,", "appProtocol: htttp,", 8, "spec.ports[0].appProtocol: expected one of http, http2"),

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::Check;
+use crate::home::Home;
 
 /// A line for the folder, or one for each file that others can use.
 pub(super) fn check(state: &Path) -> Vec<Check> {
@@ -21,6 +22,13 @@ pub(super) fn check(state: &Path) -> Vec<Check> {
         }
         Err(error) => vec![Check::fail(NAME, format!("{}: {error}", state.display()), "make it readable for yourself")],
     }
+}
+
+/// A line when nothing can be written there.
+pub(super) fn space(home: &Home) -> Option<Check> {
+    let error = home.state().is_dir().then(|| home.try_write().err()).flatten()?;
+    let detail = format!("{} can't be written to: {error}", home.state().display());
+    Some(Check::fail(NAME, detail, "free some space, or name another folder with --state-dir DIR"))
 }
 
 /// How many files there are.

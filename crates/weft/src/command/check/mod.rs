@@ -58,7 +58,9 @@ fn machine(home: &Home, args: &CheckArgs) -> Result<ExitCode, Failure> {
 async fn all(home: &Home, findings: &Result<Vec<Finding>, String>) -> Vec<Check> {
     let mut checks = mesh::look(home).await;
     checks.extend(folder::check(home.state()));
+    checks.extend(folder::space(home));
     checks.extend(machine::kernel(findings));
+    checks.push(machine::open_files());
     checks.push(machine::names());
     checks
 }

@@ -25,6 +25,7 @@ use crate::args::RunArgs;
 use crate::failure::{Context, Failure};
 use crate::home::Home;
 use crate::print;
+pub(crate) use door::Card;
 use door::Door;
 use proxy::Sockets;
 use readiness::{Asked, Check};
@@ -60,10 +61,16 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     let proxy = proxy::start(&plan, &sockets)?;
     let namespaces = Arc::new(namespaces);
     runtime.block_on(async {
-        let door = Door::new(home, Arc::clone(&namespaces))?;
+        let card = Card {
+            name: args.name.clone(),
+            namespace: args.namespace.clone(),
+            workload: assigned.workload.clone(),
+            user: args.user.clone(),
+        };
+        let door = Door::new(home, Arc::clone(&namespaces), card)?;
         output::bound(args.output.iter().cloned().chain([plan.log.clone()]).collect());
         let asked = Asked { namespaces, addresses: assigned.addresses, user, signals };
-        let readiness = Check::of(&args.ready).map(|check| readiness::watch(check, asked));
+        let readiness = Check::of(&args.ready).map(|check| readiness::watch(check, args.ready_timing, asked));
         if readiness.is_none() {
             registration.tell(Readiness::Ready).await?;
         }

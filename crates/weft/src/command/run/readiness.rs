@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use weft_capture::{Ended, InheritedSignals, Namespaces, Program, RunAs};
 use weft_wire::maker::Family;
 
-use crate::args::ReadyArgs;
+use crate::args::{ReadyArgs, ReadyTimingArgs};
 use crate::command::program::ended;
 
 /// What is asked.
@@ -52,17 +52,19 @@ impl Check {
 }
 
 /// Asks in the background, as long as somebody listens, and tells when the answer has become another: `false` at first.
-pub(super) fn watch(check: Check, asked: Asked) -> watch::Receiver<bool> {
+pub(super) fn watch(check: Check, timing: ReadyTimingArgs, asked: Asked) -> watch::Receiver<bool> {
     let (tell, told) = watch::channel(false);
     tokio::spawn(async move {
-        let mut gauge = Gauge::default();
+        let seconds = |number: u16| Duration::from_secs(number.into());
+        let mut gauge = Gauge::new(timing);
+        sleep(seconds(timing.initial_delay)).await;
         loop {
-            let passed = timeout(PATIENCE, passes(&check, &asked)).await.unwrap_or(false);
+            let passed = timeout(seconds(timing.timeout), passes(&check, &asked)).await.unwrap_or(false);
             let answer = if passed { Answer::Good } else { Answer::Bad };
             if gauge.takes(answer) && tell.send(gauge.is_ready).is_err() {
                 return;
             }
-            sleep(INTERVAL).await;
+            sleep(seconds(timing.period)).await;
         }
     });
     told
@@ -75,19 +77,31 @@ enum Answer {
     Bad,
 }
 
-/// One bad answer may be a hiccup; one good one is enough.
-#[derive(Debug, Default)]
+/// It takes several answers of a kind in a row to make a difference.
+#[derive(Debug)]
 struct Gauge {
+    successes: u16,
+    failures: u16,
     is_ready: bool,
-    bad_ones: u32,
+    /// Answers in a row that speak against what it is.
+    contrary: u16,
 }
 
 impl Gauge {
+    fn new(timing: ReadyTimingArgs) -> Self {
+        Self { successes: timing.successes, failures: timing.failures, is_ready: false, contrary: 0 }
+    }
+
     /// Whether the answer makes a difference.
     fn takes(&mut self, answer: Answer) -> bool {
-        self.bad_ones = if answer == Answer::Good { 0 } else { self.bad_ones + 1 };
-        let is_ready = answer == Answer::Good || (self.is_ready && self.bad_ones < FAILURES);
-        std::mem::replace(&mut self.is_ready, is_ready) != is_ready
+        let agrees = (answer == Answer::Good) == self.is_ready;
+        self.contrary = if agrees { 0 } else { self.contrary + 1 };
+        let changes = self.contrary >= if self.is_ready { self.failures } else { self.successes };
+        if changes {
+            self.is_ready = !self.is_ready;
+            self.contrary = 0;
+        }
+        changes
     }
 }
 
@@ -145,20 +159,14 @@ fn is_good(start: &[u8]) -> bool {
     matches!(status, Some([b'2' | b'3', tens, ones]) if tens.is_ascii_digit() && ones.is_ascii_digit())
 }
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long it waits between two questions.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// So many failures one after the other make a program unready.
-const FAILURES: u32 = 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn three_failures_in_a_row_make_a_difference() {
-        let mut gauge = Gauge::default();
+    fn so_many_answers_in_a_row_make_a_difference() {
+        let timing = ReadyTimingArgs { initial_delay: 0, period: 1, timeout: 1, successes: 1, failures: 3 };
+        let mut gauge = Gauge::new(timing);
         let mut told = Vec::new();
         let (good, bad) = (Answer::Good, Answer::Bad);
         for answer in [bad, good, good, bad, bad, good, bad, bad, bad, bad, good] {
@@ -167,6 +175,11 @@ mod tests {
             }
         }
         assert_eq!(told, [true, false, true]);
+        let mut gauge = Gauge::new(ReadyTimingArgs { successes: 2, failures: 1, ..timing });
+        assert_eq!(
+            [good, bad, good, good, bad, good].map(|answer| gauge.takes(answer)),
+            [false, false, false, true, true, false]
+        );
     }
 
     #[test]
