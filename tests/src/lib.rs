@@ -1,10 +1,13 @@
 //! The harness of the end-to-end tests: the built binaries, and who runs them.
 
+pub mod capture;
 pub mod cluster;
+pub mod forge;
 pub mod load;
 pub mod mesh;
 pub mod meshed;
 pub mod process;
+pub mod programs;
 pub mod shell;
 
 use std::os::unix::process::CommandExt;
@@ -35,6 +38,7 @@ impl User {
 pub struct Installation {
     folder: tempfile::TempDir,
     user: User,
+    network: Option<u32>,
 }
 
 impl Installation {
@@ -55,7 +59,12 @@ impl Installation {
             std::os::unix::fs::chown(&home, id, id)?;
             std::os::unix::fs::chown(folder.path(), id, id)?;
         }
-        Ok(Self { folder, user })
+        Ok(Self { folder, user, network: None })
+    }
+
+    /// From now on everything runs in the user and network namespaces of this process of the user's.
+    pub fn enter(&mut self, process: u32) {
+        self.network = Some(process);
     }
 
     /// A folder that belongs to the user.
@@ -71,6 +80,11 @@ impl Installation {
     /// Any program, likewise.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
+        if let Some(process) = self.network {
+            command = Command::new("nsenter");
+            command.args(["--user", "--net", "--preserve-credentials", "--target", &process.to_string(), "--"]);
+            command.arg(program);
+        }
         self.as_user(&mut command);
         command
     }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,15 @@ impl Mesh {
     /// # Errors
     /// When it doesn't start, with what it said.
     pub fn start(user: User, files: &[(&str, &str)], flags: &[&str]) -> io::Result<Self> {
-        let mesh = Self { installation: Installation::new(user)?, launchers: Vec::new() };
+        Self::start_for(Installation::new(user)?, files, flags)
+    }
+
+    /// Likewise, of an installation.
+    ///
+    /// # Errors
+    /// When it doesn't start, with what it said.
+    pub fn start_for(installation: Installation, files: &[(&str, &str)], flags: &[&str]) -> io::Result<Self> {
+        let mesh = Self { installation, launchers: Vec::new() };
         fs::create_dir(mesh.folder())?;
         for (name, text) in files {
             mesh.write(name, text)?;
@@ -63,7 +71,12 @@ impl Mesh {
         self.installation.weft()
     }
 
-    /// Another program, as the mesh's user.
+    /// Another program beside the mesh's, as its user.
+    pub fn beside(&self, program: &str) -> Command {
+        self.installation.command(Path::new(program))
+    }
+
+    /// Makes it a command of the mesh's user.
     pub fn as_user<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         self.installation.as_user(command)
     }

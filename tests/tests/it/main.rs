@@ -3,14 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
 #![allow(clippy::print_stderr, reason = "what is skipped says so")]
 
+mod addresses;
 mod certificates;
 mod demo;
 mod exec;
+mod forged;
 mod fuzz_replay;
 mod host;
 mod http;
 mod lasting;
 mod limits_table;
+mod programs;
 mod signals;
 mod supervised;
 mod tidy;
+mod wire;
