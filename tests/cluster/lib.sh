@@ -9,14 +9,15 @@ nodes=${WEFT_CLUSTER_NODES:-2}
 grace=${WEFT_NODE_GRACE:-50s} # how long a node that says nothing counts as ready
 patience=${WEFT_CLUSTER_PATIENCE:-180}
 
-# The number makes all names and addresses: the machine has .0.1 in it, node 2 has .0.12 and its
-# pods .2.0/24, Services are above .240.0.
+# The number makes all names and addresses: the machine has .128.1 in it, node 2 has .128.12 and its
+# pods .2.0/24, Services are above .240.0. Neither machine nor nodes are in the pods' half: kube-proxy
+# then has a Service's answers to them come back through the node that they asked.
 name=weft$number
 net4=10.$number net6=fd00:$number
-machine4=$net4.0.1 machine6=$net6::1
+machine4=$net4.128.1 machine6=$net6:8000::1
 services4=$net4.240.0/20 services6=$net6:f000::/112
-node4() { echo "$net4.0.$((10 + $1))"; }
-node6() { echo "$net6::$((10 + $1))"; }
+node4() { echo "$net4.128.$((10 + $1))"; }
+node6() { echo "$net6:8000::$((10 + $1))"; }
 pods4() { echo "$net4.$1.0/24"; }
 pods6() { echo "$net6:$1::/64"; }
 

@@ -221,10 +221,10 @@ fn start(
         spawn_local(inbound::listen(data.clone(), watched(mesh)?));
     }
     for listener in config.captured {
-        spawn_local(inbound::listen_captured(data.clone(), watched(listener)?));
+        spawn_local(inbound::plain::listen_captured(data.clone(), watched(listener)?));
     }
     for (listener, port) in config.published {
-        spawn_local(inbound::listen_published(data.clone(), watched(listener)?, port));
+        spawn_local(inbound::plain::listen_published(data.clone(), watched(listener)?, port));
     }
     if let Some(admin) = config.admin {
         spawn_local(admin::listen(data.clone(), watched(admin)?, Rc::new(config.checks)));

@@ -27,7 +27,23 @@ impl Failure {
     pub fn inbound(cause: Cause, detail: impl Into<String>) -> Self {
         Self { hop: Hop::CalleeProxy, cause, detail: detail.into() }
     }
+
+    /// What the caller learns, in `weft-error`. Of policy no more than the word.
+    pub(crate) fn told(&self) -> String {
+        match self.cause {
+            Cause::Policy | Cause::PolicyChanged => Cause::Policy.to_string(),
+            cause => format!("{cause}{TOLD}{}{TOLD}{}", self.hop, self.detail),
+        }
+    }
+
+    /// The detail within what another proxy has [`told`](Self::told).
+    pub(crate) fn detail_told(text: &str) -> &str {
+        text.splitn(3, TOLD).nth(2).unwrap_or(text)
+    }
 }
+
+/// Between the parts of what a caller is told.
+const TOLD: &str = "; ";
 
 /// Who closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

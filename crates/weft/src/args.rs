@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::home::STATE_VARIABLE;
@@ -23,6 +23,7 @@ mod resource;
 mod run;
 mod target;
 mod watch;
+mod why;
 
 pub(crate) use analyze::{AnalyzeArgs, AnalyzeFormat, BugReportArgs, Threshold, UseKube};
 pub(crate) use authz::{AuthzCommand, ExplainArgs, Protocol, ReportFormat, TestArgs};
@@ -39,6 +40,7 @@ pub(crate) use resource::{Resources, TableFormat, nearest_kind};
 pub(crate) use run::{ReadyArgs, RunArgs};
 pub(crate) use target::{Target, UNNAMED};
 pub(crate) use watch::{FilterArgs, TapArgs, TopArgs};
+pub(crate) use why::WhyArgs;
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
 #[derive(Debug, Parser)]
@@ -61,6 +63,27 @@ pub(crate) struct Arguments {
     pub(crate) cluster: ClusterArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Those of this process. Ends it where they are none, or ask for help.
+    pub(crate) fn given() -> Self {
+        let matches = command_line().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The whole command line. The help of what runs on this machine alone says nothing of clusters.
+pub(crate) fn command_line() -> clap::Command {
+    let mut command = Arguments::command();
+    command.build(); // so that the commands have the arguments that all of them take
+    let local = |arg: clap::Arg| match arg.get_help_heading() {
+        Some(cluster::HEADING) => arg.hide(true),
+        _ => arg,
+    };
+    ["up", "run", "exec", "shell", "logs", "ps", "down", "demo"]
+        .into_iter()
+        .fold(command, |command, name| command.mut_subcommand(name, |verb| verb.mut_args(local)))
 }
 
 /// The verbs.
@@ -101,6 +124,8 @@ Examples:
     Tap(TapArgs),
     /// Show which calls are made now: how many, how fast, with what success.
     Top(TopArgs),
+    /// Say what became of a request, and who ended it.
+    Why(WhyArgs),
     /// List the certificates of workloads and of the authority.
     #[command(after_help = CERTS_HELP)]
     Certs(ReadArgs),
@@ -300,8 +325,15 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        use clap::CommandFactory;
-        Arguments::command().debug_assert();
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn what_runs_on_this_machine_speaks_of_no_cluster() {
+        let help = |name| command_line().find_subcommand_mut(name).map(|verb| verb.render_help().to_string());
+        assert!(!help("run").unwrap().contains("kubeconfig"));
+        assert!(help("run").unwrap().contains("--state-dir"));
+        assert!(help("stat").unwrap().contains("--kubeconfig"));
     }
 
     /// A line that is wrapped can't be copied.
@@ -314,8 +346,7 @@ mod tests {
             }
             command.get_subcommands().for_each(check);
         }
-        use clap::CommandFactory;
-        check(&Arguments::command());
+        check(&command_line());
     }
 
     #[test]

@@ -12,12 +12,10 @@ mod texts;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::args::Arguments;
 
 fn main() -> ExitCode {
-    match command::run(Arguments::parse()) {
+    match command::run(Arguments::given()) {
         Ok(code) => code,
         Err(failure) => {
             print::failure(&failure);

@@ -79,6 +79,11 @@ fn only_the_verified_identity_is_admitted_and_the_wire_shows_nothing() {
 
     let stranger = said(&call("stranger"));
     assert!(stranger.contains("RBAC: access denied") && stranger.ends_with("403"), "{stranger}");
+    let url = format!("http://payments.{}:8080/charge", payments.name());
+    let id =
+        said(&shop.exec("stranger -c shell", &["curl", "-s", "-o", "/dev/null", "-w", "%header{x-request-id}", &url]));
+    let why = mesh.shell_until(&format!("weft why {id}"), |output| said(output).matches(" 403 ").count() == 2);
+    assert!(why.contains(" refused it: denied: ") && why.contains("payments-policy"), "{why}");
     let outside = said(&call("outside"));
     assert!(outside.ends_with("403"), "a plain caller has no identity: {outside}");
 

@@ -1,6 +1,6 @@
 //! Unmodified HTTP programs in a mesh, and what policy does to them.
 
-use weft_tests::mesh::{Mesh, told};
+use weft_tests::mesh::{Mesh, told as said};
 use weft_tests::{User, obstacle};
 
 const POLICIES: &str = r#"
@@ -83,6 +83,35 @@ fn a_name_is_found_in_every_form() {
             assert_eq!(curl(&mesh, "caller", &["-o", "/dev/null", &url]), "200 ", "{host}");
         }
         let other = mesh.run(&["caller", "-n", "shop", "--", "curl", "-sS", "http://web:8080/"]).unwrap();
-        assert_eq!(other.status.code(), Some(6), "{}", told(&other));
+        assert_eq!(other.status.code(), Some(6), "{}", said(&other));
+    }
+}
+
+#[test]
+fn a_refused_call_can_be_asked_about_by_its_id() {
+    for user in users() {
+        let mesh = mesh(user);
+        let arguments = ["-o", "/dev/null", "-w", "%header{x-request-id}", "http://web:8080/secret/page"];
+        let output = mesh.run(&[&["stranger", "--", "curl", "-sS"], &arguments[..]].concat()).unwrap();
+        let id = String::from_utf8(output.stdout).unwrap();
+        // Logs are written a moment after the answer.
+        let both =
+            |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).matches(" 403 ").count() == 2;
+        let told = mesh.weft_until(&["why", &id], both).unwrap();
+        let told = String::from_utf8(told.stdout).unwrap();
+        assert!(told.starts_with("GET web:8080/secret/page\n"), "{told}");
+        let conclusion = told.trim_end().lines().next_back().unwrap();
+        assert!(conclusion.starts_with("the proxy of default/web-"), "{told}");
+        assert!(
+            conclusion.contains(" refused it: denied: ") && conclusion.contains("web-policy at policies.yaml:"),
+            "{told}"
+        );
+        let json = mesh.weft().args(["why", &id, "-o", "json"]).output().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+        assert_eq!(json["conclusion"], conclusion);
+        assert_eq!(json["calls"].as_array().unwrap().len(), 2);
+
+        let nobodys = mesh.weft().args(["why", "no-such-id"]).output().unwrap();
+        assert!(!nobodys.status.success() && said(&nobodys).contains("no-such-id"));
     }
 }

@@ -3,29 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::decide::Mode;
+use super::effect::Effect;
+use super::linkerd::INHERITED_PREFIXES;
 use super::marks::{Marks, NamespaceMarks};
-use super::settings::Settings;
+use super::settings::{Mode, Settings};
 use super::{istio, linkerd};
-
-/// What an annotation came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// It is in the settings, asks for what is so anyway, or is read elsewhere.
-    Taken,
-    /// It changes nothing, for this reason.
-    Void(String),
-    /// No mesh knows it.
-    Unknown,
-    /// It is of no concern here.
-    Foreign,
-}
-
-impl Effect {
-    pub(super) fn void(reason: &str) -> Self {
-        Self::Void(reason.to_owned())
-    }
-}
 
 /// Settings of a pod, out of its namespace's annotations and its own.
 pub(super) fn settings(namespace: &NamespaceMarks, pod: &Marks, mode: Mode) -> Settings {
@@ -84,9 +66,6 @@ fn security_remark(namespace: &Marks) -> Option<String> {
          needs to redirect traffic: label the namespace {SECURITY_LABEL}=privileged"
     ))
 }
-
-/// Keys of a namespace's annotations that its pods inherit begin so.
-pub const INHERITED_PREFIXES: [&str; 3] = ["config.linkerd.io/", "config.beta.linkerd.io/", "config.alpha.linkerd.io/"];
 
 const SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";
 const INGRESS: &str = "linkerd.io/inject: ingress means enabled here: calls go to the service whose address was \

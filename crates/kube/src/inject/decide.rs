@@ -9,8 +9,8 @@ use std::fmt;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::annotations;
-use super::marks::{Marks, NamespaceMarks};
-use super::settings::Settings;
+use super::marks::{ISTIO_INJECT, Marks, NamespaceMarks};
+use super::settings::{Mode, Settings};
 use crate::names::{NEVER_INJECTED, PROXY_CONTAINER};
 
 /// What becomes of a pod.
@@ -41,14 +41,6 @@ pub fn decide(namespace: &NamespaceMarks, pod: &Pod, control_namespace: &str) ->
 pub fn is_meshed(namespace: &NamespaceMarks, control_namespace: &str) -> bool {
     never(namespace, &Marks::default(), control_namespace).is_none()
         && matches!(namespace_says(&namespace.marks), Said::In(_))
-}
-
-/// How a pod is injected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Usual,
-    /// `linkerd.io/inject: ingress`.
-    Ingress,
 }
 
 /// What all marks of one level say together.
@@ -374,7 +366,6 @@ const WEFT_INJECT: &str = "weft.io/inject";
 pub(crate) const INJECT_ANNOTATIONS: [&str; 2] = [LINKERD_INJECT, WEFT_INJECT];
 const ISTIO_INJECTION: &str = "istio-injection";
 const ISTIO_REVISION: &str = "istio.io/rev";
-pub(super) const ISTIO_INJECT: &str = "sidecar.istio.io/inject";
 const WEBHOOKS_LABEL: &str = "config.linkerd.io/admission-webhooks";
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 const CONTROL_PLANE_LABELS: [&str; 2] = ["linkerd.io/control-plane-component", "linkerd.io/cni-resource"];

@@ -3,9 +3,9 @@
 
 use weft_resources::{Value, parse_value};
 
-use super::annotations::Effect;
-use super::decide::ISTIO_INJECT;
+use super::effect::Effect;
 use super::linkerd;
+use super::marks::ISTIO_INJECT;
 use super::quantity::quantity;
 use super::settings::{Keep, Settings};
 use super::subnet::Subnet;

@@ -1,9 +1,12 @@
 //! Linkerd's annotations `config.linkerd.io/…`, one by one.
 
-use super::annotations::{Effect, INHERITED_PREFIXES};
+use super::effect::Effect;
 use super::quantity::quantity;
 use super::settings::Settings;
 use super::subnet::Subnet;
+
+/// Keys of a namespace's annotations that its pods inherit begin so.
+pub const INHERITED_PREFIXES: [&str; 3] = ["config.linkerd.io/", "config.beta.linkerd.io/", "config.alpha.linkerd.io/"];
 
 /// Takes one annotation.
 ///

@@ -46,3 +46,6 @@ impl NamespaceMarks {
         Self { name: metadata.name.clone().unwrap_or_default(), marks: Marks::of(metadata) }
     }
 }
+
+/// Istio's switch on pods, a label or an annotation.
+pub(super) const ISTIO_INJECT: &str = "sidecar.istio.io/inject";

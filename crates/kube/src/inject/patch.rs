@@ -2,45 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::config::Config;
+use super::operation::{Operation, escape};
 use super::probes::{self, Rewritten};
 use super::scrape::{self, Scrape};
 use super::settings::{Keep, Settings};
 use super::sidecar;
 use crate::names::{CONTROL_PLANE, INIT_CONTAINER, INJECTED, PROXY_CONTAINER, PROXY_USER};
-
-/// One operation of a JSON patch.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Operation {
-    op: Op,
-    path: String,
-    value: Value,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Op {
-    Add,
-    Replace,
-}
-
-impl Operation {
-    fn add(path: impl Into<String>, value: Value) -> Self {
-        Self { op: Op::Add, path: path.into(), value }
-    }
-
-    pub(super) fn replace(path: impl Into<String>, value: Value) -> Self {
-        Self { op: Op::Replace, path: path.into(), value }
-    }
-
-    /// The place of what is there already and is written anew.
-    pub(crate) fn replaced(&self) -> Option<&str> {
-        (self.op == Op::Replace).then_some(&*self.path)
-    }
-}
 
 /// A patch, and what its reader should know.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -145,29 +115,6 @@ fn entries(pod: &Value, map: &str, entries: BTreeMap<String, String>) -> Vec<Ope
     }
     // `add` sets a member that is there already (RFC 6902, section 4.1).
     entries.into_iter().map(|(key, value)| Operation::add(format!("{path}/{}", escape(&key)), value.into())).collect()
-}
-
-/// A key inside a JSON pointer (RFC 6901, section 3).
-pub(crate) fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
-}
-
-/// Applies operations of this module to what they were made for.
-pub(crate) fn apply(pod: &mut Value, operations: &[Operation]) {
-    for Operation { path, value, .. } in operations {
-        let (parent, last) = path.rsplit_once('/').unwrap_or_default();
-        let last = last.replace("~1", "/").replace("~0", "~");
-        match pod.pointer_mut(parent) {
-            Some(Value::Object(members)) => {
-                members.insert(last, value.clone());
-            }
-            Some(Value::Array(items)) => {
-                let at = last.parse().unwrap_or(items.len()).min(items.len());
-                items.insert(at, value.clone());
-            }
-            _ => {}
-        }
-    }
 }
 
 /// The annotation that says which proxy a pod was given.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::patch::Operation;
+use super::operation::Operation;
 use super::sidecar::ADMIN_PORT;
 
 /// Rewritten probes.
@@ -116,10 +116,10 @@ fn is_hook(pointer: &str) -> bool {
     pointer.starts_with("/lifecycle")
 }
 
-/// Where a probe stands in its container, and the last part of the path at which the proxy is asked.
-/// Hooks are called from outside, too.
 /// Where the proxy is asked for probes that it makes.
 pub(crate) const PROBES_PATH: &str = "/app-health/";
+/// Where a probe stands in its container, and the last part of the path at which the proxy is asked.
+/// Hooks are called from outside, too.
 const PROBES: [(&str, &str); 5] = [
     ("/livenessProbe", "livez"),
     ("/readinessProbe", "readyz"),

@@ -36,6 +36,14 @@ pub struct Settings {
     pub remarks: Vec<String>,
 }
 
+/// How a pod is injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Usual,
+    /// `linkerd.io/inject: ingress`.
+    Ingress,
+}
+
 /// Whether something is rewritten so that it works beside the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Keep {

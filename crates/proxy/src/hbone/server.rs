@@ -20,6 +20,7 @@ use super::watched::{Heard, Watched};
 use crate::connection::Account;
 use crate::data::Data;
 use crate::detect::{Declared, Spoken, which_http};
+use crate::inbound::{admit, labels};
 use crate::limits::{
     H2_ERROR_RESETS, H2_REMEMBERED_RESETS, H2_RESET_MEMORY, HBONE_CONNECTION_WINDOW, HBONE_FRAME_BYTES,
     HBONE_SEND_BUFFER, HBONE_SERVER_HEADER_BYTES, HBONE_SERVER_STREAMS, HBONE_SMALL_FRAMES, HBONE_STREAM_WINDOW,
@@ -31,7 +32,7 @@ use crate::side::Side;
 use crate::stream::Stream;
 use crate::tls_stream::TlsStream;
 use crate::why::{Cause, Failure};
-use crate::{http1, http2, inbound};
+use crate::{http1, http2};
 
 /// Serves one connection of another proxy until it ends. A drain tells the peer by GOAWAY, and what
 /// is open goes on.
@@ -126,7 +127,7 @@ async fn serve_stream(
         }
         // What isn't declared is judged as TCP, by which whatever needs HTTP to be told is denied.
         _ => {
-            let mut account = inbound::account(data, *from, destination, party);
+            let mut account = labels::account(data, *from, destination, party);
             account.told = head::service(&head.headers).map(Box::from);
             serve_tcp(data, account, (*from, facts), (respond, receive)).await;
         }
@@ -141,12 +142,12 @@ async fn serve_http(data: &Rc<Data>, (from, party): (SocketAddr, &Rc<Party>), mu
         }
         Some(Spoken::Http2) => http2::inbound::serve(data, caller, party.clone(), (from, facts.destination)).await,
         Some(Spoken::Tcp) => {
-            let mut account = inbound::account(data, from, facts.destination, party);
-            match inbound::open(data, &mut account, facts, from).await {
-                Ok((program, admitted)) => inbound::relay(account, caller, program, admitted).await,
+            let mut account = labels::account(data, from, facts.destination, party);
+            match admit::open(data, &mut account, facts, from).await {
+                Ok((program, admitted)) => admit::relay(account, caller, program, admitted).await,
                 Err(failure) => {
                     caller.stream.reset();
-                    inbound::refused(data, account, failure);
+                    admit::refused(data, account, failure);
                 }
             }
         }
@@ -160,9 +161,9 @@ async fn serve_tcp(
     (from, facts): (SocketAddr, Facts),
     (mut respond, receive): (SendResponse<Bytes>, RecvStream),
 ) {
-    match inbound::open(data, &mut account, facts, from).await {
+    match admit::open(data, &mut account, facts, from).await {
         Ok((program, admitted)) => match answer(&mut respond, Response::new(()), Then::Bytes) {
-            Ok(send) => inbound::relay(account, side(send, receive), program, admitted).await,
+            Ok(send) => admit::relay(account, side(send, receive), program, admitted).await,
             Err(error) => {
                 program.stream.reset();
                 account.refused(Failure::inbound(Cause::Reset, format!("the caller has gone: {error}")));
@@ -170,7 +171,7 @@ async fn serve_tcp(
         },
         Err(failure) => {
             answer_refusal(&mut respond, failure.cause);
-            inbound::refused(data, account, failure);
+            admit::refused(data, account, failure);
         }
     }
 }

@@ -38,10 +38,7 @@ pub(super) enum Reader {
 /// When the asker has gone.
 pub(super) async fn fail(to: &mut Side, asker: Asker, failure: &Failure, request: &Request) -> io::Result<()> {
     let status = failure.cause.status();
-    let cause = match failure.cause {
-        Cause::Policy | Cause::PolicyChanged => "policy".to_owned(),
-        cause => format!("{cause}; {}; {}", failure.hop, failure.detail),
-    };
+    let cause = failure.told();
     let fields = [(REQUEST_ID, request.id()), (UNPROCESSED, failure.cause.as_str())];
     let fields = match (asker.reader, is_other_endpoints(failure.cause)) {
         (Reader::Proxy, true) => &fields[..],

@@ -18,14 +18,15 @@ use crate::access::Judged;
 use crate::connection::broken;
 use crate::copy::copy;
 use crate::data::Data;
+use crate::inbound::labels;
 use crate::live::Facts;
 use crate::metrics::{Meter, Party, count};
+use crate::random;
 use crate::request::{FORGEABLE, Flow, IDENTITY, Line, REQUEST_ID, Request};
 use crate::side::Side;
 use crate::stream::Stream;
 use crate::tunnel::Used;
 use crate::why::{Cause, Failure, Hop as Where};
-use crate::{inbound, random};
 
 /// Who calls on one connection: a proxy of the mesh, or somebody at a published port.
 pub(crate) struct Caller {
@@ -132,7 +133,7 @@ impl Caller {
         match &self.flow {
             Some((record, flow)) if Rc::ptr_eq(record, inbound) => flow.clone(),
             _ => {
-                let flow = data.flows.of(inbound::labels(data, inbound, &self.party, "http"));
+                let flow = data.flows.of(labels::labels(data, inbound, &self.party, "http"));
                 self.flow = Some((inbound.clone(), flow.clone()));
                 flow
             }
@@ -156,7 +157,7 @@ impl Caller {
         ends: (SocketAddr, SocketAddr),
         failure: Failure,
     ) -> After {
-        let flow = data.flows.of(inbound::unjudged_labels(data, &self.party));
+        let flow = data.flows.of(labels::unjudged_labels(data, &self.party));
         let request = Request::begin(data, &flow, ends, Line::default());
         end(client, self.asker(AskedMethod::Other, Persistence::Close), failure, request).await
     }

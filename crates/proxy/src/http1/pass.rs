@@ -89,5 +89,5 @@ fn told(head: &ResponseHead<'_>) -> Failure {
         Some("unknown-address") => Cause::UnknownAddress,
         _ => Cause::Connect,
     };
-    Failure::inbound(cause, text("weft-error").unwrap_or_default())
+    Failure::inbound(cause, Failure::detail_told(&text("weft-error").unwrap_or_default()))
 }

@@ -103,7 +103,7 @@ pub(super) fn fail(exchange: &mut Exchange, dialect: Dialect, audience: Audience
 }
 
 fn http(failure: &Failure) -> Response<Bytes> {
-    let text = told(failure);
+    let text = failure.told();
     let error = error(failure, &text);
     let body = error.body();
     let mut response = Response::new(Bytes::new());
@@ -118,7 +118,7 @@ fn http(failure: &Failure) -> Response<Bytes> {
 
 /// A head that is the whole response (gRPC over HTTP/2, Trailers-Only).
 fn grpc(failure: &Failure) -> Response<Bytes> {
-    let text = told(failure);
+    let text = failure.told();
     let error = error(failure, &text);
     let mut response = Response::new(Bytes::new());
     *response.version_mut() = Version::HTTP_2;
@@ -151,14 +151,6 @@ fn grpc_code(cause: Cause) -> u16 {
         Cause::Policy | Cause::PolicyChanged => PERMISSION_DENIED,
         Cause::BadRequest => INTERNAL,
         _ => UNAVAILABLE,
-    }
-}
-
-/// What the caller learns. Of policy no more than the word.
-fn told(failure: &Failure) -> String {
-    match failure.cause {
-        Cause::Policy | Cause::PolicyChanged => "policy".to_owned(),
-        cause => format!("{cause}; {}; {}", failure.hop, failure.detail),
     }
 }
 

@@ -17,7 +17,7 @@ use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::access::Judged;
 use crate::data::Data;
-use crate::inbound::{labels, unjudged_labels};
+use crate::inbound::labels::{labels, unjudged_labels};
 use crate::limits::H2_TRIES;
 use crate::live::Facts;
 use crate::metrics::{Party, count};

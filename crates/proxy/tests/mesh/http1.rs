@@ -420,7 +420,7 @@ fn bad_answers_and_none_are_told() {
 #[test]
 fn a_program_that_does_not_listen_gets_its_callers_503() {
     let (_held, at) = nobody();
-    let (web, _api) = Mesh::new().pair(at.port());
+    let (web, api) = Mesh::new().pair(at.port());
     let mut caller = web.connect();
     caller.write_all(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let answer = String::from_utf8(read_to_end(&mut caller)).unwrap();
@@ -431,6 +431,7 @@ fn a_program_that_does_not_listen_gets_its_callers_503() {
     assert!(answer.ends_with("connection: close\r\n\r\n") && !answer.contains("weft-unprocessed"), "{answer}");
     let line = web.log.wait(|line| line["status"] == 503);
     assert_eq!((&line["why"], &line["flag"]), (&"connect".into(), &"UF".into()));
+    assert_eq!(line["detail"], api.log.wait(|line| line["status"] == 503)["detail"], "it is told once");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 /// Which mesh is meant: this machine's, or a cluster's.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Which mesh")]
+#[command(next_help_heading = HEADING)]
 pub(crate) struct ClusterArgs {
     /// Ask this machine's mesh, whatever kubeconfig there is.
     #[arg(long, global = true, conflicts_with_all = ["kubeconfig", "context"])]
@@ -27,6 +27,9 @@ pub(crate) struct ClusterArgs {
     #[arg(short = 'L', long, global = true, value_name = "NAMESPACE", env = "WEFT_NAMESPACE", default_value = "weft", value_parser = namespace)]
     pub(crate) weft_namespace: String,
 }
+
+/// Over these arguments in the help of every command that takes them.
+pub(super) const HEADING: &str = "Which mesh";
 
 /// How manifests are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -25,6 +25,7 @@ mod top;
 mod uninstall;
 mod up;
 mod version;
+mod why;
 mod workload;
 
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Edges(args) | Command::Viz(VizCommand::Edges(args)) => edges::run(&mesh()?, args),
         Command::Tap(args) | Command::Viz(VizCommand::Tap(args)) => tap::run(&mesh()?, args),
         Command::Top(args) | Command::Viz(VizCommand::Top(args)) => top::run(&mesh()?, args),
+        Command::Why(args) => why::run(&mesh()?, args),
         Command::Certs(args) => certs::run(&mesh()?, args),
         Command::ProxyStatus(args) => proxy_status::run(&mesh()?, args),
         Command::Identity(args) => identity::run(&access(), args),

@@ -1,5 +1,6 @@
 use super::super::{Marks, NamespaceMarks, Resources, Verdict, decide};
 use super::*;
+use crate::inject::operation::apply;
 
 fn config() -> Config {
     Config {
