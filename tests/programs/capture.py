@@ -1,27 +1,17 @@
-"""Captures what passes the loopback device of a new network, until standard input ends: each packet into the
-file that is its argument. It says when it is ready; others then join its network. When the kernel had no room
-for a packet, it makes a file of that name and `.lost`.
+"""Captures what passes the loopback device: each packet into the file that is its argument. It says `made` when
+it is ready. When the kernel had no room for a packet, it makes a file of that name and `.lost`."""
 
-    unshare --map-current-user --keep-caps --net python3 capture.py FILE
-"""
-
-import fcntl
 import mmap
 import select
 import socket
 import struct
 import sys
-import threading
 
-SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 ETH_P_ALL, SOL_PACKET, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, TPACKET_V3 = 3, 263, 5, 6, 10, 2
 # 32 MiB, for bursts; a block is handed over when it is full, or after 20 ms.
 BLOCK, BLOCKS, FRAME, HANDED_OVER_MS = 1 << 20, 32, 2048, 20
 # Where a block says whether it is ours, and its length.
 STATUS, LENGTH = 8, 20
-
-with socket.socket() as any_socket:
-    fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
 
 packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
 packets.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
@@ -53,6 +43,5 @@ def keep(out):
 
 
 with open(sys.argv[1], "wb") as out:
-    threading.Thread(target=keep, args=(out,), daemon=True).start()
-    print("ready", flush=True)
-    sys.stdin.read()
+    print("made", flush=True)
+    keep(out)

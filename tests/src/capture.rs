@@ -2,37 +2,29 @@
 //! one; whoever runs in it has no other way than through it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::Installation;
 use crate::mesh::PATIENCE;
 
-/// A capture that goes on until it is dropped.
+/// A capture that goes on for as long as the installation is there.
 #[derive(Debug)]
 pub struct Capture {
-    child: Child,
     file: PathBuf,
 }
 
 impl Capture {
-    /// Starts it, and takes the installation into its network.
+    /// Takes the installation into such a network.
     ///
-    /// # Panics
-    /// When it doesn't start.
-    pub fn start(installation: &mut Installation) -> Self {
+    /// # Errors
+    /// When there can't be one.
+    pub fn of(installation: Installation) -> io::Result<(Installation, Self)> {
         let file = installation.home().join("captured");
-        let mut command = Command::new("unshare");
-        command.args(["--map-current-user", "--keep-caps", "--net", "--", "python3", "-c", PROGRAM]).arg(&file);
-        installation.as_user(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("unshare");
-        let mut told = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut told).expect("its word");
-        assert_eq!(told, "ready\n");
-        installation.enter(child.id());
-        Self { child, file }
+        let path = file.display().to_string();
+        let installation = installation.within_what_holds(&["python3", "-c", PROGRAM, &path])?;
+        Ok((installation, Self { file }))
     }
 
     /// What was captured up to a packet that holds `mark`, for which it waits. Packets come in order.
@@ -50,14 +42,6 @@ impl Capture {
             assert!(Instant::now() < deadline, "no {mark:?} in {} bytes", captured.len());
             std::thread::yield_now();
         }
-    }
-}
-
-impl Drop for Capture {
-    fn drop(&mut self) {
-        // It ends with its standard input.
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
     }
 }
 

@@ -6,6 +6,7 @@ pub mod forge;
 pub mod load;
 pub mod mesh;
 pub mod meshed;
+pub mod network;
 pub mod process;
 pub mod programs;
 pub mod shell;
@@ -13,6 +14,8 @@ pub mod shell;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use network::Network;
 
 /// The user that nobody is; tests that run as root try things as this one too.
 const NOBODY: u32 = 65_534;
@@ -38,7 +41,7 @@ impl User {
 pub struct Installation {
     folder: tempfile::TempDir,
     user: User,
-    network: Option<u32>,
+    network: Option<Network>,
 }
 
 impl Installation {
@@ -62,9 +65,22 @@ impl Installation {
         Ok(Self { folder, user, network: None })
     }
 
-    /// From now on everything runs in the user and network namespaces of this process of the user's.
-    pub fn enter(&mut self, process: u32) {
-        self.network = Some(process);
+    /// The same in a network of its own, with these addresses.
+    ///
+    /// # Errors
+    /// When there can't be one.
+    pub fn within(mut self, addresses: &[&str]) -> std::io::Result<Self> {
+        self.network = Some(Network::new(|program| self.command(Path::new(program)), addresses)?);
+        Ok(self)
+    }
+
+    /// The same in a network of its own, held by a program that says `made` once it is ready.
+    ///
+    /// # Errors
+    /// When there can't be one.
+    pub fn within_what_holds(mut self, holder: &[&str]) -> std::io::Result<Self> {
+        self.network = Some(Network::held_by(|program| self.command(Path::new(program)), &[], holder)?);
+        Ok(self)
     }
 
     /// A folder that belongs to the user.
@@ -79,12 +95,14 @@ impl Installation {
 
     /// Any program, likewise.
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        if let Some(process) = self.network {
-            command = Command::new("nsenter");
-            command.args(["--user", "--net", "--preserve-credentials", "--target", &process.to_string(), "--"]);
-            command.arg(program);
-        }
+        let mut command = match self.network.as_ref().map(Network::enter) {
+            Some(enter) => {
+                let mut command = Command::new(&enter[0]);
+                command.args(&enter[1..]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         self.as_user(&mut command);
         command
     }

@@ -25,14 +25,14 @@ impl Mesh {
     /// # Errors
     /// When it doesn't start, with what it said.
     pub fn start(user: User, files: &[(&str, &str)], flags: &[&str]) -> io::Result<Self> {
-        Self::start_for(Installation::new(user)?, files, flags)
+        Self::of(Installation::new(user)?, files, flags)
     }
 
-    /// Likewise, of an installation.
+    /// The same of an installation that is there.
     ///
     /// # Errors
     /// When it doesn't start, with what it said.
-    pub fn start_for(installation: Installation, files: &[(&str, &str)], flags: &[&str]) -> io::Result<Self> {
+    pub fn of(installation: Installation, files: &[(&str, &str)], flags: &[&str]) -> io::Result<Self> {
         let mesh = Self { installation, launchers: Vec::new() };
         fs::create_dir(mesh.folder())?;
         for (name, text) in files {
@@ -71,12 +71,12 @@ impl Mesh {
         self.installation.weft()
     }
 
-    /// Another program beside the mesh's, as its user.
-    pub fn beside(&self, program: &str) -> Command {
+    /// Another program, as the mesh's user, in its network.
+    pub fn command(&self, program: &str) -> Command {
         self.installation.command(Path::new(program))
     }
 
-    /// Makes it a command of the mesh's user.
+    /// Another program, as the mesh's user.
     pub fn as_user<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         self.installation.as_user(command)
     }

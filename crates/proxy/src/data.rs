@@ -30,7 +30,7 @@ use crate::report::{self, Reporter};
 use crate::request::Flows;
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
-use crate::{admin, dns, host, inbound, outbound, range};
+use crate::{admin, dns, host, inbound, outbound, range, udp};
 
 /// What the tasks of one data thread share.
 pub(crate) struct Data {
@@ -232,6 +232,10 @@ fn start(
     for socket in config.dns {
         socket.set_nonblocking(true)?;
         spawn_local(dns::serve_datagrams(data.clone(), UdpSocket::from_std(socket)?));
+    }
+    for udp::Sockets { captured, answers } in config.udp {
+        captured.set_nonblocking(true)?;
+        spawn_local(udp::serve(data.clone(), UdpSocket::from_std(captured)?, answers));
     }
     Ok(data)
 }

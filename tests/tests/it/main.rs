@@ -17,4 +17,5 @@ mod programs;
 mod signals;
 mod supervised;
 mod tidy;
+mod udp;
 mod wire;

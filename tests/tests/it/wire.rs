@@ -20,9 +20,9 @@ fn no_plain_byte_passes_between_proxies() {
     if let Some(obstacle) = obstacle() {
         return skipped(&format!("no user namespaces: {obstacle}"));
     }
-    let mut installation = Installation::new(User::all().pop().unwrap()).unwrap();
-    let capture = Capture::start(&mut installation);
-    let mesh = Mesh::start_for(installation, &[("strict.yaml", STRICT)], &[]).unwrap();
+    let installation = Installation::new(User::all().pop().unwrap()).unwrap();
+    let (installation, capture) = Capture::of(installation).unwrap();
+    let mesh = Mesh::of(installation, &[("strict.yaml", STRICT)], &[]).unwrap();
     let server = include_str!("../../programs/server.py");
     let run = ["run", "--detach", "--ready-port", "8080", "web", "--", "python3", "-c", server];
     let started = mesh.weft().args(run).stdin(Stdio::null()).output().unwrap();
@@ -33,9 +33,9 @@ fn no_plain_byte_passes_between_proxies() {
     assert_eq!(output.stdout, b"all came back\n", "{}", told(&output));
 
     // The same programs without Weft in the same network, at last: what is captured up to there is all.
-    let mut plain_server = mesh.beside("python3");
+    let mut plain_server = mesh.command("python3");
     let mut plain_server = plain_server.args(["-c", server]).stdin(Stdio::null()).spawn().unwrap();
-    let mut call = mesh.beside("python3");
+    let mut call = mesh.command("python3");
     call.args(["-c", program, "127.0.0.1", PLAIN_MARK]);
     let told = until_it_answers(&mut call);
     plain_server.kill().unwrap();

@@ -17,10 +17,10 @@ use tokio::sync::Semaphore;
 use weft_wire::bootstrap::Names;
 
 use crate::data::Data;
-use crate::host;
 use crate::limits::{DNS_CLIENT_IDLE, DNS_MESSAGE_BYTES, DNS_QUESTIONS, DNS_SHORT_NAME_WAIT};
 use crate::metrics::count;
 use crate::sockets::SocketSource;
+use crate::{datagram, host};
 use message::{Answer, Asked, Question};
 use reply::Replies;
 
@@ -29,7 +29,7 @@ pub(crate) const PORT: u16 = 53;
 
 /// Answers datagrams until the proxy drains.
 pub(crate) async fn serve_datagrams(data: Rc<Data>, socket: UdpSocket) {
-    if let Err(error) = reply::tell_destinations(&socket) {
+    if let Err(error) = datagram::tell_destinations(&socket) {
         tracing::error!(%error, "DNS datagrams without their original destination");
         return;
     }

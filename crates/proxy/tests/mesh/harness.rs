@@ -157,6 +157,7 @@ impl Proxy {
             admin: Some(admin),
             published: vec![(published, calls.port())],
             dns: vec![dns],
+            udp: Vec::new(),
             names: Some(Names {
                 namespace: "default".to_owned(),
                 suffix: "svc.cluster.local".to_owned(),
