@@ -25,6 +25,7 @@ fn curl_and_apache_in_every_version_of_http() {
     let Some(stage) = Stage::start() else { return };
     let Some(apache) = stage.find("apache2", &["-v"]) else { return };
     stage.file("pages/page", &page());
+    stage.file("pages/small", "small");
     let folder = stage.home();
     let configuration = include_str!("../../programs/apache.conf").replace("${WEFT_TEST_FOLDER}", &folder);
     stage.file("apache.conf", &configuration);
