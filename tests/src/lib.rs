@@ -1,11 +1,14 @@
 //! The harness of the end-to-end tests: the built binaries, and who runs them.
 
+pub mod capture;
 pub mod cluster;
+pub mod forge;
 pub mod load;
 pub mod mesh;
 pub mod meshed;
 pub mod network;
 pub mod process;
+pub mod programs;
 pub mod shell;
 
 use std::os::unix::process::CommandExt;
@@ -68,6 +71,15 @@ impl Installation {
     /// When there can't be one.
     pub fn within(mut self, addresses: &[&str]) -> std::io::Result<Self> {
         self.network = Some(Network::new(|program| self.command(Path::new(program)), addresses)?);
+        Ok(self)
+    }
+
+    /// The same in a network of its own, held by a program that says `made` once it is ready.
+    ///
+    /// # Errors
+    /// When there can't be one.
+    pub fn within_what_holds(mut self, holder: &[&str]) -> std::io::Result<Self> {
+        self.network = Some(Network::held_by(|program| self.command(Path::new(program)), &[], holder)?);
         Ok(self)
     }
 

@@ -15,11 +15,21 @@ impl Network {
     ///
     /// # Errors
     /// When the kernel refuses it, or unshare and ip (util-linux, iproute2) aren't there.
-    pub fn new(mut command: impl FnMut(&str) -> Command, addresses: &[&str]) -> io::Result<Self> {
+    pub fn new(command: impl FnMut(&str) -> Command, addresses: &[&str]) -> io::Result<Self> {
+        Self::held_by(command, addresses, &["sh", "-c", "echo made && exec sleep infinity"])
+    }
+
+    /// Likewise, held by a program that has every right over it, and says `made` once it is ready.
+    ///
+    /// # Errors
+    /// As for [`Self::new`], and when the holder says something else.
+    pub fn held_by(mut command: impl FnMut(&str) -> Command, addresses: &[&str], holder: &[&str]) -> io::Result<Self> {
         let add: String = addresses.iter().map(|ip| format!("ip address add {ip} dev lo nodad && ")).collect();
-        let script = format!("PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && {add} echo made && exec sleep infinity");
+        let script = format!("PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && {add} exec \"$@\"");
         let mut unshare = command("unshare");
-        unshare.args(["--user", "--map-current-user", "--keep-caps", "--net", "--", "sh", "-c", &script]);
+        unshare
+            .args(["--user", "--map-current-user", "--keep-caps", "--net", "--", "sh", "-c", &script, "sh"])
+            .args(holder);
         let mut holder = unshare.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut said = String::new();
         if let Some(stdout) = holder.stdout.take() {
