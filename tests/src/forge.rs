@@ -41,7 +41,9 @@ impl Forge {
         };
         let anchors = vec![pem::parse(read("root.crt")).expect("a certificate").into_contents()];
         let trust = Trust { domain: TrustDomain::default(), anchors, ..Trust::default() };
-        Self::with(read("issuer.crt"), &read("issuer.key"), trust)
+        let issuer = read("issuer.pem");
+        let (key, certificate) = issuer.split_at(issuer.find("-----BEGIN CERTIFICATE").expect("after its key"));
+        Self::with(certificate.to_owned(), key, trust)
     }
 
     /// With an authority that is the mesh's own in all but its keys.
