@@ -4,9 +4,7 @@
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
-
+use super::interrupt;
 use super::stage::{Stage, finish, wait_for};
 use super::{POLICIES, SHOP, WEB, logged, start_mesh, text, visit};
 use crate::failure::{Context, Failure};
@@ -14,10 +12,9 @@ use crate::print;
 
 /// Plays until a signal ends it.
 pub(super) fn play() -> Result<ExitCode, Failure> {
-    let mut end = End::watch()?;
-    let stage = Stage::new(SHOP)?;
+    let mut stage = Stage::new(SHOP)?;
     print::line("Starting examples/shop: web, checkout, payments, and a stranger. No policy is in force yet.");
-    start_mesh(&stage)?;
+    start_mesh(&mut stage)?;
     wait_for("the shop to open", || visit().filter(|page| text(&page.stdout).contains("charged")))?;
     let _load = Load::start()?;
     for act in [Act::Open, Act::Closed] {
@@ -26,7 +23,7 @@ pub(super) fn play() -> Result<ExitCode, Failure> {
         }
         for second in 0.. {
             show(&stage, act)?;
-            if end.comes_within(TICK) {
+            if interrupt::comes_within(TICK) {
                 print::line("\nEnding the shop and its mesh.");
                 return Ok(ExitCode::SUCCESS);
             }
@@ -94,37 +91,6 @@ impl Drop for Load {
         // It may have ended by the same Ctrl-C.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// What ends the demo: Ctrl-C, or a signal of the same meaning. Caught and not blocked: whatever the demo starts
-/// must still be ended by it.
-struct End {
-    runtime: Runtime,
-    signals: [UnixSignal; 3],
-}
-
-impl End {
-    fn watch() -> Result<Self, Failure> {
-        let runtime = crate::command::runtime()?;
-        let signals = {
-            let _inside = runtime.enter();
-            let catch = |kind| signal(kind).context("wait for Ctrl-C");
-            [catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?, catch(SignalKind::hangup())?]
-        };
-        Ok(Self { runtime, signals })
-    }
-
-    fn comes_within(&mut self, time: Duration) -> bool {
-        let [interrupt, terminate, hangup] = &mut self.signals;
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => true,
-                _ = terminate.recv() => true,
-                _ = hangup.recv() => true,
-                () = tokio::time::sleep(time) => false,
-            }
-        })
     }
 }
 
