@@ -1,4 +1,4 @@
-"""Serves HTTP/1.1 with kept connections at port 8080, and echoes lines of TCP at port 9000."""
+"""Serves HTTP/1.1 with kept connections at port 8080, which echoes bodies, and echoes lines of TCP at port 9000."""
 
 import http.server
 import socketserver
@@ -11,7 +11,12 @@ class Pages(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self):
-        body = self.path.encode()
+        self.answer(self.path.encode())
+
+    def do_POST(self):
+        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, body):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

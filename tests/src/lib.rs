@@ -1,15 +1,21 @@
 //! The harness of the end-to-end tests: the built binaries, and who runs them.
 
+pub mod capture;
 pub mod cluster;
+pub mod forge;
 pub mod load;
 pub mod mesh;
 pub mod meshed;
+pub mod network;
 pub mod process;
+pub mod programs;
 pub mod shell;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use network::Network;
 
 /// The user that nobody is; tests that run as root try things as this one too.
 const NOBODY: u32 = 65_534;
@@ -35,6 +41,7 @@ impl User {
 pub struct Installation {
     folder: tempfile::TempDir,
     user: User,
+    network: Option<Network>,
 }
 
 impl Installation {
@@ -55,7 +62,25 @@ impl Installation {
             std::os::unix::fs::chown(&home, id, id)?;
             std::os::unix::fs::chown(folder.path(), id, id)?;
         }
-        Ok(Self { folder, user })
+        Ok(Self { folder, user, network: None })
+    }
+
+    /// The same in a network of its own, with these addresses.
+    ///
+    /// # Errors
+    /// When there can't be one.
+    pub fn within(mut self, addresses: &[&str]) -> std::io::Result<Self> {
+        self.network = Some(Network::new(|program| self.command(Path::new(program)), addresses)?);
+        Ok(self)
+    }
+
+    /// The same in a network of its own, held by a program that says `made` once it is ready.
+    ///
+    /// # Errors
+    /// When there can't be one.
+    pub fn within_what_holds(mut self, holder: &[&str]) -> std::io::Result<Self> {
+        self.network = Some(Network::held_by(|program| self.command(Path::new(program)), &[], holder)?);
+        Ok(self)
     }
 
     /// A folder that belongs to the user.
@@ -70,7 +95,14 @@ impl Installation {
 
     /// Any program, likewise.
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = match self.network.as_ref().map(Network::enter) {
+            Some(enter) => {
+                let mut command = Command::new(&enter[0]);
+                command.args(&enter[1..]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         self.as_user(&mut command);
         command
     }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,15 @@ impl Mesh {
     /// # Errors
     /// When it doesn't start, with what it said.
     pub fn start(user: User, files: &[(&str, &str)], flags: &[&str]) -> io::Result<Self> {
-        let mesh = Self { installation: Installation::new(user)?, launchers: Vec::new() };
+        Self::of(Installation::new(user)?, files, flags)
+    }
+
+    /// The same of an installation that is there.
+    ///
+    /// # Errors
+    /// When it doesn't start, with what it said.
+    pub fn of(installation: Installation, files: &[(&str, &str)], flags: &[&str]) -> io::Result<Self> {
+        let mesh = Self { installation, launchers: Vec::new() };
         fs::create_dir(mesh.folder())?;
         for (name, text) in files {
             mesh.write(name, text)?;
@@ -61,6 +69,11 @@ impl Mesh {
     /// `weft`, with this mesh's state.
     pub fn weft(&self) -> Command {
         self.installation.weft()
+    }
+
+    /// Another program, as the mesh's user, in its network.
+    pub fn command(&self, program: &str) -> Command {
+        self.installation.command(Path::new(program))
     }
 
     /// Another program, as the mesh's user.

@@ -127,8 +127,8 @@ impl AsFd for Channel {
     }
 }
 
-/// Two listeners for each of two families, or four namespaces.
-const MAX_DESCRIPTORS: usize = 4;
+/// Four sockets for each of two families, or four namespaces.
+const MAX_DESCRIPTORS: usize = 8;
 
 #[cfg(test)]
 mod tests {

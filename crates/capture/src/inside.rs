@@ -14,7 +14,7 @@ use nix::unistd::{Pid, getppid};
 use crate::channel::Channel;
 use crate::error::{Failure, Step};
 use crate::message::Message;
-use crate::netlink::rules::Addresses;
+use crate::netlink::rules::{Addresses, Datagrams};
 use crate::plan::Plan;
 use crate::sys::NoProcess;
 use crate::{capability, descriptors, init, maker, namespace, network, sys};
@@ -103,9 +103,22 @@ fn set_up_network(blueprint: &Blueprint<'_>, setup: &Channel) -> Result<(), Fail
     let listeners = network::listen(&own)?;
     let near_nameservers = near_nameservers(blueprint, &own);
     let addresses = Addresses { own: &own, near_nameservers: &near_nameservers, forwarded: &plan.forward };
-    let redirection = network::steer(plan.redirection, addresses)?;
-    let numbers: Vec<RawFd> = listeners.outbound.iter().chain(&listeners.dns).map(AsRawFd::as_raw_fd).collect();
-    setup.send_with(&Message::Sockets(redirection), &numbers).map_err(hand_over)
+    let datagrams = network::datagrams(&own);
+    let wanted = if datagrams.is_ok() { Datagrams::Captured } else { Datagrams::Refused };
+    let steering = network::steer(plan.redirection, wanted, addresses)?;
+    let mut handed: Vec<&OwnedFd> = listeners.outbound.iter().chain(&listeners.dns).collect();
+    match (steering.datagrams(), &datagrams) {
+        (Datagrams::Captured, Ok(pairs)) => {
+            handed.extend(pairs.iter().flat_map(|pair| [&pair.captured, &pair.answers]))
+        }
+        (_, datagrams) => {
+            let why = datagrams.as_ref().err().map_or_else(|| "no TPROXY".to_owned(), ToString::to_string);
+            let note = Message::Note(format!("UDP other than DNS is refused: {why}"));
+            setup.send(&note).map_err(hand_over)?;
+        }
+    }
+    let numbers: Vec<RawFd> = handed.into_iter().map(AsRawFd::as_raw_fd).collect();
+    setup.send_with(&Message::Sockets(steering), &numbers).map_err(hand_over)
 }
 
 /// Name servers at addresses that stay inside must be steered to the proxy by themselves. Without a resolv.conf,

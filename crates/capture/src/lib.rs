@@ -53,6 +53,7 @@ pub use error::{CaptureError, Failure, Step};
 pub use join::join;
 pub use launcher::{end_by_signal, end_with_parent, enter_private_network};
 pub use namespaces::Namespaces;
+pub use network::DatagramSockets;
 pub use plan::{Plan, Program};
 pub use probe::{Finding, Outcome, probe};
 pub use program::{Ended, HeldProgram, RunningProgram};

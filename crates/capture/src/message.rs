@@ -1,17 +1,18 @@
 //! What launcher, socket maker, PID 1 and program say to each other, a packet each. No I/O.
 
 use nix::errno::Errno;
-use weft_wire::bootstrap::Redirection;
 
 use crate::error::{Failure, Step};
+use crate::netlink::rules::{Datagrams, Steering};
 
 /// One packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
     /// To the launcher: a step was refused, and the sender ends.
     Failed(Failure),
-    /// The socket maker to the launcher: listeners are attached, TCP ones first, as many of UDP.
-    Sockets(Redirection),
+    /// The socket maker to the launcher: listeners are attached, TCP ones first, as many for DNS, and where datagrams
+    /// are captured, as many pairs for them.
+    Sockets(Steering),
     /// To the launcher: something is less than it should be.
     Note(String),
     /// To the launcher: all is prepared.
@@ -43,8 +44,9 @@ impl Message {
                 packet.extend(failure.detail.as_bytes());
                 packet
             }
-            Self::Sockets(Redirection::Tproxy) => vec![b'T'],
-            Self::Sockets(Redirection::Redirect) => vec![b'D'],
+            Self::Sockets(Steering::Tproxy(Datagrams::Captured)) => vec![b'T'],
+            Self::Sockets(Steering::Tproxy(Datagrams::Refused)) => vec![b't'],
+            Self::Sockets(Steering::Redirect) => vec![b'D'],
             Self::Note(text) => [b"N", text.as_bytes()].concat(),
             Self::Ready => vec![b'R'],
             Self::Go => vec![b'G'],
@@ -67,8 +69,9 @@ impl Message {
                 let step = Step::numbered(*step).ok_or(Errno::EPROTO)?;
                 Ok(Self::Failed(Failure { step, errno: i32::from_ne_bytes(*errno), detail: text(detail) }))
             }
-            b"T" => Ok(Self::Sockets(Redirection::Tproxy)),
-            b"D" => Ok(Self::Sockets(Redirection::Redirect)),
+            b"T" => Ok(Self::Sockets(Steering::Tproxy(Datagrams::Captured))),
+            b"t" => Ok(Self::Sockets(Steering::Tproxy(Datagrams::Refused))),
+            b"D" => Ok(Self::Sockets(Steering::Redirect)),
             [b'N', note @ ..] => Ok(Self::Note(text(note))),
             b"R" => Ok(Self::Ready),
             b"G" => Ok(Self::Go),
@@ -91,8 +94,9 @@ mod tests {
     fn messages_survive_the_way() {
         for message in [
             Message::Failed(Failure::new(Step::Rules, Errno::EPERM, "rule `x`")),
-            Message::Sockets(Redirection::Tproxy),
-            Message::Sockets(Redirection::Redirect),
+            Message::Sockets(Steering::Tproxy(Datagrams::Captured)),
+            Message::Sockets(Steering::Tproxy(Datagrams::Refused)),
+            Message::Sockets(Steering::Redirect),
             Message::Note("no PID namespace".into()),
             Message::Ready,
             Message::Go,

@@ -5,14 +5,13 @@ use std::os::fd::AsFd;
 
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
-use weft_wire::bootstrap::Redirection;
 
 use crate::channel::Channel;
 use crate::error::{CaptureError, Failure, Step};
 use crate::inside::end_with_parent;
 use crate::message::Message;
 use crate::mounts::{own_namespace, own_proc};
-use crate::netlink::rules::Addresses;
+use crate::netlink::rules::{Addresses, Datagrams, Steering};
 use crate::sys::NoProcess;
 use crate::{capability, descriptors, namespace, network, sys};
 
@@ -106,13 +105,20 @@ fn connect_ipv6() -> Result<(), Failure> {
 }
 
 fn tproxy() -> Result<(), Failure> {
-    network::apply(Redirection::Tproxy, Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] })
+    network::apply(
+        Steering::Tproxy(Datagrams::Captured),
+        Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] },
+    )
+}
+
+fn datagrams() -> Result<(), Failure> {
+    network::datagrams(&[OWN_IPV4]).map(drop)
 }
 
 /// In a network namespace of its own: a table `weft` stands in the first.
 fn redirect() -> Result<(), Failure> {
     namespace::into(CloneFlags::CLONE_NEWNET, Step::NetworkNamespace)?;
-    network::apply(Redirection::Redirect, Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] })
+    network::apply(Steering::Redirect, Addresses { own: &[OWN_IPV4], near_nameservers: &[], forwarded: &[] })
 }
 
 /// In a grandchild: only a new process is inside a new PID namespace.
@@ -142,14 +148,19 @@ fn processes() -> Result<(), Failure> {
 const OWN_IPV4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const OWN_IPV6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
-const TRIALS: [Trial; 8] = [
+const TRIALS: [Trial; 9] = [
     Trial { ability: "network namespaces", otherwise: None, act: namespace::enter },
     Trial { ability: "addresses, routes and transparent sockets", otherwise: None, act: connect },
     Trial { ability: "IPv6", otherwise: Some("programs see IPv4 only"), act: connect_ipv6 },
     Trial {
         ability: "steering by TPROXY",
-        otherwise: Some("REDIRECT is used, which costs more for each connection"),
+        otherwise: Some("REDIRECT is used, which costs more for each connection, and UDP other than DNS is refused"),
         act: tproxy,
+    },
+    Trial {
+        ability: "sockets that answer for others, for UDP",
+        otherwise: Some("UDP other than DNS is refused"),
+        act: datagrams,
     },
     Trial { ability: "steering by REDIRECT", otherwise: Some("TPROXY is needed"), act: redirect },
     Trial { ability: "mount namespaces", otherwise: None, act: own_namespace },

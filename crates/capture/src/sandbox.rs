@@ -12,6 +12,8 @@ use crate::error::{CaptureError, Failure, Step};
 use crate::inside::{self, Blueprint, Ends, Processes};
 use crate::message::Message;
 use crate::namespaces::Namespaces;
+use crate::netlink::rules::{Datagrams, Steering};
+use crate::network::DatagramSockets;
 use crate::plan::Plan;
 use crate::program::{HeldProgram, Tree};
 use crate::sys::{self, NoProcess};
@@ -28,6 +30,8 @@ pub struct Sandbox {
     /// destination, and is answered from a socket that [`weft_wire::maker::Request::DnsReply`] makes. With
     /// REDIRECT it comes as if to port 15053, and is answered from this very socket: the kernel translates back.
     pub dns: Vec<OwnedFd>,
+    /// For all other datagrams, a pair a family. Empty where the kernel refuses them.
+    pub datagrams: Vec<DatagramSockets>,
     /// How accepted sockets tell their original destination.
     pub redirection: Redirection,
     /// The socket maker's end; see [`weft_wire::maker`].
@@ -71,13 +75,13 @@ fn attempt(plan: &Plan, processes: Processes) -> Result<Sandbox, CaptureError> {
     let tree = Tree::new(channel, first);
 
     let mut notes = Vec::new();
-    let (redirection, descriptors) = listeners(&setup, &mut notes)?;
+    let (steering, descriptors) = listeners(&setup, &mut notes)?;
     let namespaces = await_ready(&tree, &setup, &mut notes)?;
-    let mut outbound = descriptors;
-    let dns = outbound.split_off(outbound.len() / 2);
+    let (outbound, dns, datagrams) = sorted(steering, descriptors);
+    let redirection = steering.redirection();
     let name = plan.program.argv[0].to_string_lossy().into_owned();
     let program = HeldProgram::new(tree, name);
-    Ok(Sandbox { outbound, dns, redirection, maker, namespaces, notes, program })
+    Ok(Sandbox { outbound, dns, datagrams, redirection, maker, namespaces, notes, program })
 }
 
 fn spawn(blueprint: &Blueprint<'_>, ends: Ends) -> Result<Pid, CaptureError> {
@@ -88,18 +92,30 @@ fn spawn(blueprint: &Blueprint<'_>, ends: Ends) -> Result<Pid, CaptureError> {
 }
 
 /// Waits for the first process to hand its listeners over.
-fn listeners(setup: &Channel, notes: &mut Vec<String>) -> Result<(Redirection, Vec<OwnedFd>), CaptureError> {
+fn listeners(setup: &Channel, notes: &mut Vec<String>) -> Result<(Steering, Vec<OwnedFd>), CaptureError> {
     let step = Step::NetworkNamespace;
     loop {
         let received = setup.receive().map_err(|errno| Failure::new(Step::HandOver, errno, ""))?;
         let Packet { message, descriptors, .. } = received.ok_or(CaptureError::Killed(step))?;
         match message {
-            Message::Sockets(redirection) => return Ok((redirection, descriptors)),
+            Message::Sockets(steering) => return Ok((steering, descriptors)),
             Message::Failed(failure) => return Err(failure.into()),
             Message::Note(note) => notes.push(note),
             _ => return Err(Failure::new(Step::HandOver, Errno::EPROTO, "").into()),
         }
     }
+}
+
+/// Listeners for TCP, for DNS and for other datagrams, as [`Message::Sockets`] has them in order.
+fn sorted(steering: Steering, mut descriptors: Vec<OwnedFd>) -> (Vec<OwnedFd>, Vec<OwnedFd>, Vec<DatagramSockets>) {
+    let families = match steering.datagrams() {
+        Datagrams::Captured => descriptors.len() / 4,
+        Datagrams::Refused => descriptors.len() / 2,
+    };
+    let mut pairs = descriptors.split_off(2 * families).into_iter();
+    let dns = descriptors.split_off(families);
+    let pair = || Some(DatagramSockets { captured: pairs.next()?, answers: pairs.next()? });
+    (descriptors, dns, std::iter::from_fn(pair).collect())
 }
 
 /// Waits for PID 1. When it never comes to be, the first process says why.

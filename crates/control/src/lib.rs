@@ -43,6 +43,7 @@ mod socket;
 mod store;
 mod supervise;
 mod telemetry;
+mod wall;
 
 pub use authenticate::{Authenticator, Caller, Claim, Client};
 pub use certificates::Signing;

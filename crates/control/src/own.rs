@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use tokio::sync::watch;
-use tokio::time::sleep;
 use tracing::{info, warn};
 use weft_identity::{Authority, Credential, LeafKey, server_config_for_anyone};
 use weft_mesh::SpiffeId;
 use weft_mesh::record::Trust;
 
 use crate::certificates::Signing;
+use crate::wall::until;
 
 /// The configuration for new connections; `None` until there is a certificate.
 pub(crate) type Config = watch::Receiver<Option<Arc<ServerConfig>>>;
@@ -55,13 +55,6 @@ pub(crate) async fn keep(
     }
 }
 
-/// Returns when the wall clock shows `time`.
-async fn until(time: SystemTime) {
-    while let Ok(left) = time.duration_since(SystemTime::now()) {
-        sleep(left.min(LONGEST_SLEEP)).await;
-    }
-}
-
 fn make(
     authority: &Authority,
     identity: &SpiffeId,
@@ -80,5 +73,3 @@ fn make(
 const ALPN: &[u8] = b"h2";
 /// After what can't be had now.
 const RETRY: Duration = Duration::from_secs(1);
-/// The wall clock can be set meanwhile, and a machine can sleep.
-const LONGEST_SLEEP: Duration = Duration::from_secs(600);

@@ -126,6 +126,14 @@ impl Plane {
         }
     }
 
+    /// The workload of this launcher is no endpoint any more.
+    pub(crate) fn withdraw(&mut self, pid: u32, mesh: &mut Mesh) {
+        let kept = self.workloads().find(|workload| workload.spec.pid == pid);
+        if let Some((id, launch)) = kept.and_then(|workload| Some((workload.id.clone(), workload.launch?))) {
+            self.note(&id, (launch, Readiness::Starting), mesh);
+        }
+    }
+
     /// The stream has ended, and with it the workload that it keeps.
     pub(crate) fn end(&mut self, id: &WorkloadId, launch: LaunchId, mesh: &mut Mesh) {
         if self.registry.kept_by(id, launch).is_some() {

@@ -156,8 +156,7 @@ impl ControlPlane {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ControlError> {
         let Self { config, store, authority, source, listener, metrics, machine } = self;
         let shared = machine.shared().clone();
-        // The sender may go: the authority of one machine never changes while it runs.
-        let (_, signing) = watch::channel(Some(authority));
+        let (signs, signing) = watch::channel(Some(Arc::clone(&authority)));
         let services = Services::new(shared.clone(), Arc::new(machine.clone()), signing, config.cert_lifetime);
         let facts = facts(&config, metrics.as_ref());
         let supervisor = supervisor(&config, &machine, source.as_ref());
@@ -169,6 +168,8 @@ impl ControlPlane {
             tasks.spawn(Scrape { listener, hub: services.hub().clone() }.run(shared.clone()));
         }
         tasks.spawn(persist::run(machine.clone(), Arc::clone(&store)));
+        let kept = authority::keep(Arc::clone(&store), config.trust_domain.clone(), authority, signs);
+        tasks.spawn(until_the_end(shared.clone(), kept));
         tasks.spawn(end_grace(machine.clone(), config.resume_grace));
         tasks.spawn(end_after_workloads(machine.clone()));
         if let Some(source) = source {
@@ -256,6 +257,14 @@ fn admitted(listener: UnixListener) -> impl Stream<Item = Result<UnixStream, Inf
             }
         }
     })
+}
+
+/// Does what never ends by itself until everything does.
+async fn until_the_end(shared: Shared, endless: impl Future<Output = Infallible>) {
+    tokio::select! {
+        never = endless => match never {},
+        () = shared.ending() => {}
+    }
 }
 
 /// Ends everything when `shutdown` says so, and returns when the server had its time to end.

@@ -103,6 +103,18 @@ impl Store {
         replace(folder, &path, bytes).map_err(at(&path))
     }
 
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the file stands.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(StoreError::Io { path, cause }),
+            _ => Ok(()),
+        }
+    }
+
     /// Gives a file or a folder another name in the same folder.
     ///
     /// # Errors

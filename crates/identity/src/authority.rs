@@ -57,17 +57,24 @@ impl Authority {
         Ok(Self::of(root, issuer))
     }
 
-    /// Takes up an authority that was kept, and checks that it can still sign at `now`.
+    /// Takes up an authority that was kept, whatever its age: [`Self::check_dates`] says whether it can sign.
     ///
     /// # Errors
     /// [`AuthorityError`] says which of the four texts can't be used, and why.
-    pub fn from_pem(pem: AuthorityPem, now: SystemTime) -> Result<Self, AuthorityError> {
+    pub fn from_pem(pem: AuthorityPem) -> Result<Self, AuthorityError> {
         let root = Signer::with_key(one(Role::Root, &pem.root_certificate)?, &pem.root_key)?;
-        root.link().check_dates(now)?;
         let issuer = Signer::with_key(one(Role::Issuer, &pem.issuer_certificate)?, &pem.issuer_key)?;
-        issuer.link().check_dates(now)?;
         issuer.link().check_signed_by(root.link())?;
         Ok(Self::of(root, issuer))
+    }
+
+    /// Whether root and issuer hold at `now`.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] says which of them doesn't.
+    pub fn check_dates(&self, now: SystemTime) -> Result<(), AuthorityError> {
+        self.root.check_dates(now)?;
+        self.issuer.link().check_dates(now)
     }
 
     /// A new issuer, signed by a root that was kept, and tried out: others may have made the root.

@@ -36,7 +36,7 @@ pub use protection::{
 };
 pub use provider::provider;
 pub use reason::{Reason, describe};
-pub use renewal::{LEAST_LIFETIME, renew_at, retry_after};
+pub use renewal::{LEAST_LIFETIME, issuer_due, renew_at, retry_after};
 pub use request::RequestError;
 pub use text::certificate_text;
 pub use tls::{

@@ -4,6 +4,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::certificate::Certificate;
+
 /// When to renew a certificate that is in use since `from` and holds until `not_after`.
 ///
 /// About two thirds of its life, earlier by up to a tenth of it as `jitter` (0 to 1) says, so that
@@ -19,6 +21,12 @@ pub fn renew_at(from: SystemTime, not_after: SystemTime, jitter: f64) -> SystemT
     let base = life.mul_f64(USUAL_SHARE).min(latest);
     let early = (life / 10).mul_f64(share(jitter));
     from + base.saturating_sub(early)
+}
+
+/// When to renew an issuer: after two thirds of its life. Its `notBefore` counts, since nobody remembers when
+/// it was made.
+pub fn issuer_due(issuer: &Certificate) -> SystemTime {
+    renew_at(issuer.not_before, issuer.not_after, 0.5)
 }
 
 /// How long to wait before the next attempt when `attempt` of them (counted from 0) have failed.

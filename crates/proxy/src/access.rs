@@ -49,17 +49,19 @@ pub struct AccessRecord {
     pub told: Option<Box<str>>,
 }
 
-#[cfg(test)]
 impl AccessRecord {
-    /// A connection of which nothing else is known.
-    pub(crate) fn of_connection(labels: Labels, start: SystemTime) -> Self {
-        let at = SocketAddr::from(([127, 0, 0, 1], 1));
+    /// A connection, or what goes for one, that has only begun.
+    pub(crate) fn begun(
+        labels: Arc<Labels>,
+        start: SystemTime,
+        (source, destination): (SocketAddr, SocketAddr),
+    ) -> Self {
         Self {
             start,
             duration: Duration::ZERO,
-            labels: labels.into(),
-            source: at,
-            destination: at,
+            labels,
+            source,
+            destination,
             from_caller: 0,
             from_callee: 0,
             verdict: None,
@@ -68,6 +70,13 @@ impl AccessRecord {
             request: None,
             told: None,
         }
+    }
+
+    /// A connection of which nothing else is known.
+    #[cfg(test)]
+    pub(crate) fn of_connection(labels: Labels, start: SystemTime) -> Self {
+        let at = SocketAddr::from(([127, 0, 0, 1], 1));
+        Self::begun(labels.into(), start, (at, at))
     }
 }
 

@@ -13,7 +13,7 @@ use weft_mesh::{SpiffeId, WorkloadId};
 use weft_wire::bootstrap::{self, Bootstrap, Names, Published, Redirection};
 
 use crate::checks::Checks;
-use crate::fds;
+use crate::{fds, udp};
 
 /// The data thread's configuration. Its sockets are non-blocking and not yet watched.
 pub struct Config {
@@ -33,6 +33,8 @@ pub struct Config {
     pub captured: Vec<TcpListener>,
     /// Where DNS questions arrive, each with the address that was asked.
     pub dns: Vec<UdpSocket>,
+    /// Where other datagrams arrive, a pair a family; empty where the kernel refuses them.
+    pub udp: Vec<udp::Sockets>,
     /// How names are resolved.
     pub names: Option<Names>,
     /// Where the program is.
@@ -151,6 +153,9 @@ pub fn from_bootstrap(bootstrap: Bootstrap) -> Result<(Config, ControlConfig), C
             .map(|Published { listen: at, port }| Ok((listen(*at)?, *port)))
             .collect::<Result<_, ConfigError>>()?,
         dns: sockets.dns.iter().map(|number| Ok(take(*number)?.into())).collect::<Result<_, ConfigError>>()?,
+        udp: (sockets.datagrams.iter())
+            .map(|pair| Ok(udp::Sockets { captured: take(pair.captured)?.into(), answers: take(pair.answers)? }))
+            .collect::<Result<_, ConfigError>>()?,
         names: Some(bootstrap.names),
         captured: Vec::new(),
         program: Program::Inside(take(sockets.maker)?, bootstrap.forward.into_iter().collect()),

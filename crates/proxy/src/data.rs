@@ -30,7 +30,7 @@ use crate::report::{self, Reporter};
 use crate::request::Flows;
 use crate::sockets::{Maker, SocketSource};
 use crate::tunnel::Pool;
-use crate::{admin, dns, host, inbound, outbound, range};
+use crate::{admin, dns, host, inbound, outbound, range, udp};
 
 /// What the tasks of one data thread share.
 pub(crate) struct Data {
@@ -153,7 +153,11 @@ pub fn run(config: Config, channels: Channels) -> io::Result<()> {
     served.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
 }
 
-async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
+/// What [`run`] does, on a runtime of the caller's that has one thread, as a task of its [`LocalSet`].
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     let terminate = signal(SignalKind::terminate())?;
     let access = Rc::new(AccessLog::new(config.access.take())?);
     let ready = config.ready.take();
@@ -232,6 +236,10 @@ fn start(
     for socket in config.dns {
         socket.set_nonblocking(true)?;
         spawn_local(dns::serve_datagrams(data.clone(), UdpSocket::from_std(socket)?));
+    }
+    for udp::Sockets { captured, answers } in config.udp {
+        captured.set_nonblocking(true)?;
+        spawn_local(udp::serve(data.clone(), UdpSocket::from_std(captured)?, answers));
     }
     Ok(data)
 }

@@ -125,12 +125,27 @@ pub const SOCKET_BATCH: u8 = 16;
 pub const SOCKET_REFILL: usize = 6;
 /// DNS questions that are being answered at once; more are dropped, and clients ask again.
 pub const DNS_QUESTIONS: usize = 512;
+/// Those of them that name servers of the host are asked at once: half, so that names of the mesh are
+/// answered while name servers say nothing.
+pub const DNS_PASSED_ON: usize = DNS_QUESTIONS / 2;
 /// Sockets kept to answer DNS from, one for each name server that programs ask.
 pub const DNS_REPLY_SOCKETS: usize = 16;
 /// The longest datagram of DNS; what EDNS clients ask for is at most 4,096.
 pub const DNS_DATAGRAM_BYTES: usize = 4_096;
 /// The longest DNS message over TCP that is read.
 pub const DNS_MESSAGE_BYTES: usize = 16 << 10;
+/// Flows of datagrams to the outside, for each family; with more the one that was used longest ago ends.
+pub const UDP_FLOWS: usize = 1_024;
+/// How long a flow may be unused: what RFC 4787 (REQ-5) asks of whoever stands between two who send datagrams.
+pub const UDP_IDLE: Duration = Duration::from_secs(120);
+/// The longest datagram: its length has 16 bits.
+pub const UDP_DATAGRAM_BYTES: usize = 65_535;
+/// Datagrams of one socket that are taken before others have their turn: 0.2 ms of work.
+pub const UDP_TURN: usize = 32;
+/// Destinations that are told of as refused within [`UDP_REFUSAL_PAUSE`].
+pub const UDP_REFUSAL_LINES: usize = 64;
+/// How long a refused destination isn't told of again.
+pub const UDP_REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 /// Access records that wait to be written; more are dropped and counted.
 pub const ACCESS_RECORDS: usize = 1_024;
 /// The most bytes of each word of a request in an access record.

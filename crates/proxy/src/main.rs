@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Notify, mpsc};
 use weft_proxy::config::{self, Config, ConfigError, ControlConfig};
 use weft_proxy::data::{self, Channels};
@@ -14,6 +15,7 @@ use weft_proxy::file::{self, FileError, Loaded};
 use weft_proxy::{control, limits, pod, report};
 
 fn main() -> ExitCode {
+    raise_open_files();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter()).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -29,6 +31,17 @@ fn main() -> ExitCode {
         ["--help" | "-h"] => print(HELP),
         ["--version" | "-V"] => print(concat!("weft-proxy ", env!("CARGO_PKG_VERSION"), "\n")),
         _ => usage(),
+    }
+}
+
+/// Each connection and each flow of datagrams is an open file, and the usual limit of 1,024 is there for programs that
+/// use select(2) alone.
+fn raise_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // With fewer, connections wait and flows end earlier.
+        let _as_before = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

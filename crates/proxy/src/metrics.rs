@@ -2,6 +2,7 @@
 //! scrapes. Names and labels are Istio's, so that its dashboards work; `weft_` is the proxy's own
 //! health. Knows nothing of sockets.
 
+mod datagrams;
 mod requests;
 
 use std::cell::{Cell, RefCell};
@@ -17,6 +18,7 @@ use weft_mesh::decide::{Decision, Unenforced};
 use crate::limits::METRIC_SERIES;
 use crate::report::Reported;
 
+pub use datagrams::Datagrams;
 pub use requests::{Outcome, RequestSeries, Requests};
 
 /// All counters of one data thread.
@@ -60,13 +62,20 @@ pub struct Process {
     pub dry_run_denied: Cell<u64>,
     /// DNS questions.
     pub dns_questions: Cell<u64>,
+    /// Other datagrams.
+    pub udp: Datagrams,
     /// Access records that were dropped because nobody read fast enough.
     pub access_dropped: Cell<u64>,
 }
 
 /// Adds one to a counter.
 pub fn count(counter: &Cell<u64>) {
-    counter.set(counter.get() + 1);
+    count_many(counter, 1);
+}
+
+/// Adds so many to a counter.
+pub(crate) fn count_many(counter: &Cell<u64>, more: u64) {
+    counter.set(counter.get() + more);
 }
 
 /// One more of something that is open, until dropped; a panic drops it as well.
@@ -302,8 +311,8 @@ impl Metrics {
 
 impl Process {
     /// Name, type, help and value of each.
-    pub(crate) fn rows(&self) -> [(&'static str, &'static str, &'static str, u64); 15] {
-        [
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row> {
+        let own = [
             ("weft_outbound_connections", "gauge", "Open connections of the program.", &self.outbound_open),
             ("weft_inbound_connections", "gauge", "Open connections of callers.", &self.inbound_open),
             ("weft_passthrough_total", "counter", "Connections to the outside of the mesh.", &self.passthrough),
@@ -334,8 +343,9 @@ impl Process {
             ),
             ("weft_dns_questions_total", "counter", "DNS questions.", &self.dns_questions),
             ("weft_access_dropped_total", "counter", "Access records that were dropped.", &self.access_dropped),
-        ]
-        .map(|(name, kind, help, value)| (name, kind, help, value.get()))
+        ];
+        let own = own.map(|(name, kind, help, value)| (name, kind, help, value.get()));
+        own.into_iter().chain(self.udp.rows())
     }
 
     /// Counts what was said of one call beside its verdict.
@@ -416,6 +426,9 @@ fn push_label(text: &mut String, name: &str, value: &str) {
 /// The value of `response_flags` when nothing went wrong.
 pub const NO_FLAG: &str = "-";
 const UNKNOWN: &str = "unknown";
+
+/// Name, type, help and value.
+type Row = (&'static str, &'static str, &'static str, u64);
 
 type Family = (&'static str, &'static str, fn(&TcpSeries) -> u64);
 

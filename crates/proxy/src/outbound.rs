@@ -249,7 +249,7 @@ fn gone() -> Failure {
 }
 
 /// How labels name what isn't of the mesh, as Istio does.
-fn outside_name(ip: IpAddr) -> ServiceName {
+pub(crate) fn outside_name(ip: IpAddr) -> ServiceName {
     let name: Arc<str> = if range::is_mesh(ip) { "unknown".into() } else { "PassthroughCluster".into() };
     ServiceName { host: name.clone(), name, namespace: "unknown".into() }
 }

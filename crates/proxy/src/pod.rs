@@ -64,6 +64,7 @@ pub fn config(pod: Pod) -> Result<(Config, ControlConfig), ConfigError> {
         published: Vec::new(),
         captured: vec![any(INBOUND_PORT)?],
         dns: Vec::new(),
+        udp: Vec::new(),
         names: None,
         program: Program::Pod,
         checks: pod.checks,

@@ -80,6 +80,8 @@ pub enum Cause {
     UnknownPort,
     /// The service has no endpoint.
     NoEndpoint,
+    /// Datagrams aren't carried there.
+    Datagram,
     /// Connecting failed.
     Connect,
     /// TLS failed for another reason than the peer's identity.
@@ -111,7 +113,7 @@ impl Cause {
     /// The value of the label `response_flags`: Istio's where it has one.
     pub fn flag(self) -> &'static str {
         match self {
-            Self::UnknownAddress | Self::UnknownPort => "NR",
+            Self::UnknownAddress | Self::UnknownPort | Self::Datagram => "NR",
             Self::NoEndpoint => "UH",
             Self::Connect | Self::Tls => "UF",
             Self::Identity => "CERT",
@@ -142,6 +144,7 @@ impl Cause {
             Self::UnknownAddress => "unknown-address",
             Self::UnknownPort => "unknown-port",
             Self::NoEndpoint => "no-endpoint",
+            Self::Datagram => "udp",
             Self::Connect => "connect",
             Self::Tls => "tls",
             Self::Identity => "identity",

@@ -50,10 +50,22 @@ pub struct InheritedSockets {
     pub redirection: Redirection,
     /// UDP sockets on port 15053 that receive each query with its original destination.
     pub dns: Vec<i32>,
+    /// For all other datagrams, a pair a family. Empty: the kernel refuses them.
+    pub datagrams: Vec<DatagramSockets>,
     /// The socket maker's end (`SOCK_SEQPACKET`); see [`crate::maker`].
     pub maker: i32,
     /// A pipe to which the proxy writes one byte when it can serve.
     pub ready: i32,
+}
+
+/// The sockets of one family for datagrams that are no DNS queries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatagramSockets {
+    /// A UDP socket on port 15054 that receives each datagram with its original destination.
+    pub captured: i32,
+    /// A raw socket that sends whole IP packets inside.
+    pub answers: i32,
 }
 
 /// How an accepted socket tells where its program wanted to go.

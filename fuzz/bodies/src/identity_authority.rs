@@ -2,7 +2,7 @@
 
 use weft_identity::{Authority, AuthorityPem};
 
-use crate::support::authority::{AUTHORITY, now};
+use crate::support::authority::AUTHORITY;
 use crate::support::input::{choice, number};
 
 /// `Authority::from_pem` on one of the four texts, changed: the first byte says which one and how,
@@ -34,9 +34,9 @@ pub fn identity_authority(data: &[u8]) {
 }
 
 fn check(pem: AuthorityPem) {
-    let Ok(authority) = Authority::from_pem(pem, now()) else { return };
+    let Ok(authority) = Authority::from_pem(pem) else { return };
     let kept = authority.to_pem().expect("the root's key came with it");
-    let again = Authority::from_pem(kept, now()).expect("an authority that was kept can be taken up");
+    let again = Authority::from_pem(kept).expect("an authority that was kept can be taken up");
     assert_eq!((again.root(), again.issuer()), (authority.root(), authority.issuer()));
     assert_eq!(again.anchors(), authority.anchors());
     assert!(authority.issuer().authority && authority.root().authority);

@@ -6,10 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use weft_identity::{Authority, AuthorityLifetimes, issuer_due};
+use weft_mesh::TrustDomain;
 use weft_tests::load::Load;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
 use weft_tests::{User, obstacle};
@@ -24,16 +26,24 @@ fn mesh(lifetime: &str) -> Option<Mesh> {
         return None;
     }
     let mut mesh = Mesh::start(User::all().pop().unwrap(), &[], &["--cert-lifetime", lifetime]).unwrap();
+    serve(&mut mesh);
+    Some(mesh)
+}
+
+fn serve(mesh: &mut Mesh) {
     mesh.start_workload(&["web", "--", "python3", "-c", weft_tests::load::SERVER]).unwrap();
     let ask = ["load", "--", "curl", "-sSf", "-o", "/dev/null", "http://web:8080/"];
     mesh.run_until(&ask, |output| output.status.success()).unwrap();
-    Some(mesh)
+}
+
+fn certs(mesh: &Mesh) -> Value {
+    let output = mesh.weft().args(["certs", "-o", "json"]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", told(&output)))
 }
 
 /// By workload, what `weft certs` tells of its certificate, once all that are named have one.
 fn certificates(mesh: &Mesh) -> BTreeMap<String, Value> {
-    let output = mesh.weft().args(["certs", "-o", "json"]).output().unwrap();
-    let certs: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", told(&output)));
+    let certs = certs(mesh);
     let rows = certs["workloads"].as_array().unwrap();
     let row = |row: &Value| (row["workload"].as_str().unwrap().to_owned(), row["certificate"].clone());
     rows.iter().map(row).filter(|(_, certificate)| !certificate.is_null()).collect()
@@ -120,6 +130,56 @@ fn a_control_plane_that_is_killed_again_and_again_is_not_missed() {
         mesh.up(&["--cert-lifetime", "5s"]).unwrap();
         until_renewed(&mesh, &before);
     }
+    load.finish();
+}
+
+/// Puts an authority into the place of the mesh's, whose issuer is due in so long: it has lived for months.
+fn age(mesh: &Mesh, due_in: Duration) -> Authority {
+    let (domain, lifetimes) = (TrustDomain::default(), AuthorityLifetimes::default());
+    let made = |at| Authority::generate(&domain, at, lifetimes).unwrap();
+    let now = SystemTime::now();
+    let life = issuer_due(made(now).issuer()).duration_since(now).unwrap();
+    let aged = made(now + due_in - life);
+    let pem = aged.to_pem().unwrap();
+    let issuer = format!("{}{}", pem.issuer_key, pem.issuer_certificate);
+    for (name, text) in [("root.crt", &pem.root_certificate), ("root.key", &pem.root_key), ("issuer.pem", &issuer)] {
+        let file = mesh.home().join(".local/state/weft/authority").join(name);
+        assert!(file.exists(), "{}: it keeps its owner", file.display());
+        std::fs::write(file, text).unwrap();
+    }
+    aged
+}
+
+#[test]
+fn an_issuer_is_renewed_under_load_and_stays() {
+    if let Some(obstacle) = obstacle() {
+        eprintln!("skipped: no user namespaces: {obstacle}");
+        return;
+    }
+    let flags = ["--cert-lifetime", "5s"];
+    let mut mesh = Mesh::start(User::all().pop().unwrap(), &[], &flags).unwrap();
+    mesh.kill_control_plane().unwrap();
+    let aged = age(&mesh, Duration::from_secs(15));
+    mesh.up(&flags).unwrap();
+    serve(&mut mesh);
+    let load = Load::start(&mesh, 0);
+    let deadline = Instant::now() + 2 * PATIENCE;
+    let authority = loop {
+        let authority = certs(&mesh)["authority"].clone();
+        assert_eq!(authority["root"]["serial"], aged.root().serial.as_str());
+        if authority["issuer"]["serial"] != aged.issuer().serial.as_str() {
+            break authority;
+        }
+        assert!(Instant::now() < deadline, "{authority:#}");
+    };
+    assert!(authority["issuer"]["expires_in_seconds"].as_i64().unwrap() > 364 * 24 * 60 * 60, "{authority:#}");
+    // The first that is signed by the new one, and the one after it.
+    for _ in 0..2 {
+        until_renewed(&mesh, &certificates_until(&mesh, |now| now.len() == 2));
+    }
+    mesh.kill_control_plane().unwrap();
+    mesh.up(&flags).unwrap();
+    assert_eq!(certs(&mesh)["authority"]["issuer"]["serial"], authority["issuer"]["serial"]);
     load.finish();
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test without libtest, whose output is its report")]
 
 mod cases;
+mod datagrams;
 mod isolation;
 mod lifetime;
 mod pod;
@@ -37,13 +38,17 @@ fn case(name: &str) -> ExitCode {
         isolation::false_nscd();
         return ExitCode::SUCCESS;
     }
+    if name == datagrams::WITHOUT_RAW {
+        datagrams::without_raw_sockets();
+        return ExitCode::SUCCESS;
+    }
     let (_, run) = all().into_iter().find(|(known, _)| *known == name).expect("a known case");
     run();
     ExitCode::SUCCESS
 }
 
 fn all() -> Vec<(&'static str, fn())> {
-    [cases::ALL, isolation::ALL, lifetime::ALL, pod::ALL, visit::ALL].concat()
+    [cases::ALL, datagrams::ALL, isolation::ALL, lifetime::ALL, pod::ALL, visit::ALL].concat()
 }
 
 fn run_all(filter: &str) -> ExitCode {
@@ -61,6 +66,10 @@ fn run_all(filter: &str) -> ExitCode {
     for user in if root { &[Some(ORDINARY), None][..] } else { &[None] } {
         let who = user.map_or("the test's user".to_owned(), |id| format!("user {id}"));
         let probed = run(&program, PROBE, *user);
+        if ![Some(0), Some(UNUSABLE.into())].contains(&probed.status.code()) {
+            failed += usize::from(!report(PROBE, &who, &probed));
+            continue;
+        }
         if !probed.status.success() {
             println!("skipped: all cases as {who}: {}", String::from_utf8_lossy(&probed.stdout));
             continue;
@@ -114,10 +123,12 @@ fn show_probe() -> ExitCode {
             }
         }
     }
-    assert_eq!(findings.len(), 8);
-    if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    assert_eq!(findings.len(), 9);
+    if usable { ExitCode::SUCCESS } else { ExitCode::from(UNUSABLE) }
 }
 
 const PROBE: &str = "probe";
+/// The exit code of a probe that found no way to run a program; a panic's is another.
+const UNUSABLE: u8 = 3;
 /// `nobody`.
 const ORDINARY: u32 = 65534;

@@ -184,6 +184,27 @@ pub(crate) fn dns_answer(query: &[u8], ip: [u8; 4]) -> (String, Vec<u8>) {
     (name.join("."), answer)
 }
 
+/// An IP packet with a UDP datagram (RFC 768).
+pub(crate) fn datagram(from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(8 + bytes.len()).unwrap();
+    let octets = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let addresses = [octets(from.ip()), octets(to.ip())].concat();
+    let ports = [from.port().to_be_bytes(), to.port().to_be_bytes(), length.to_be_bytes()].concat();
+    let words = [addresses.as_slice(), &length.to_be_bytes(), &[0, 17], &ports, bytes].concat();
+    let sum: u32 =
+        words.chunks(2).map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |low| u32::from(*low))).sum();
+    let checksum = !u16::try_from((sum >> 16) + (sum & 0xffff)).unwrap();
+    let header = if from.is_ipv4() {
+        [&[0x45, 0][..], &(20 + length).to_be_bytes(), &[0, 0, 0, 0, 64, 17, 0, 0]].concat()
+    } else {
+        [&[0x60, 0, 0, 0][..], &length.to_be_bytes(), &[17, 64]].concat()
+    };
+    [header, addresses, ports, checksum.to_be_bytes().to_vec(), bytes.to_vec()].concat()
+}
+
 /// Asks the socket maker.
 #[allow(unsafe_code, reason = "received descriptors are numbers")]
 pub(crate) fn make(maker: &OwnedFd, request: Request) -> Vec<OwnedFd> {

@@ -123,6 +123,7 @@ impl Supervisor {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Start(owner, workload) => self.start(owner, &workload),
+            Action::Withdraw(pid) => self.machine.with(|plane, mesh| plane.withdraw(pid, mesh)),
             Action::Stop(pid) => send(pid, Signal::SIGTERM),
             Action::Kill(pid) => send(pid, Signal::SIGKILL),
         }

@@ -6,7 +6,9 @@
 //! (nothing) -------> running ------------------> waiting ------------------------> (nothing)
 //!                      |      as `restart` says     | a new text of it
 //!                      | removed, or replaced       v
-//!                      +--------> stopping       finished: `restart` says no
+//!                      +---> leaving        finished: `restart` says no
+//!                               | callers have heard of it
+//!                               +---> stopping
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +44,8 @@ struct Instance {
     owner: Owner,
     began: Time,
     readiness: Readiness,
+    /// Since when nobody is to call it any more.
+    leaving: Option<Time>,
     /// When it was asked to end, if it was.
     stopping: Option<Time>,
     /// Nobody wants it any more since then.
@@ -83,6 +87,8 @@ pub(crate) enum Outcome {
 pub(crate) enum Action {
     /// Start a launcher, and tell its pid by [`State::started`].
     Start(Owner, Box<Workload>),
+    /// Have callers of this launcher's program go elsewhere.
+    Withdraw(u32),
     /// Ask this launcher to end its program.
     Stop(u32),
     /// End it.
@@ -115,8 +121,8 @@ impl State {
 
     /// A launcher was started.
     pub(crate) fn started(&mut self, pid: u32, owner: Owner, now: Time) {
-        let instance =
-            Instance { pid, owner, began: now, readiness: Readiness::Starting, stopping: None, unwanted: None };
+        let readiness = Readiness::Starting;
+        let instance = Instance { pid, owner, began: now, readiness, leaving: None, stopping: None, unwanted: None };
         self.running.push(instance);
     }
 
@@ -134,11 +140,11 @@ impl State {
     /// A launcher has ended.
     pub(crate) fn ended(&mut self, pid: u32, outcome: Outcome, now: Time) {
         let Some(at) = self.running.iter().position(|instance| instance.pid == pid) else { return };
-        let Instance { owner, began, stopping, .. } = self.running.swap_remove(at);
+        let Instance { owner, began, leaving, stopping, .. } = self.running.swap_remove(at);
         let Some(wanted) = self.wanted.get(&owner.place).filter(|wanted| wanted.revision == owner.revision) else {
             return;
         };
-        if stopping.is_some() {
+        if leaving.or(stopping).is_some() {
             return;
         }
         let again = match wanted.workload.restart {
@@ -157,6 +163,7 @@ impl State {
     /// What is to be done now. Starts are to be told by [`State::started`] before it is asked again.
     pub(crate) fn act(&mut self, now: Time) -> Vec<Action> {
         let mut actions = self.end_unwanted(now);
+        actions.extend(self.stop_each(&self.left(now), now));
         let mut changed = BTreeSet::new();
         for (place, wanted) in self.wanted.clone() {
             let start = |place: Place, wanted: Wanted| {
@@ -164,7 +171,7 @@ impl State {
             };
             match self.standing(&place) {
                 Standing::Nothing if self.may_start(&place, now) => actions.push(start(place, wanted)),
-                Standing::Done(surplus) => actions.extend(self.stop_each(&surplus, now)),
+                Standing::Done(surplus) => actions.extend(self.withdraw_each(&surplus, now)),
                 // One place after the other, so that a bad text doesn't take all down.
                 Standing::Older(older) if self.others_are_settled(&place) && changed.insert(place.service()) => {
                     // A port of the host is one program's at a time.
@@ -183,10 +190,10 @@ impl State {
     /// When it is worth asking again, if nothing else happens. What is due already waits for something else.
     pub(crate) fn next(&self, now: Time) -> Option<Time> {
         let pauses = self.pauses.values().filter_map(|pause| pause.until);
-        let ends = self.running.iter().filter_map(|instance| match (instance.stopping, instance.unwanted) {
-            (Some(since), _) => Some(since + KILL_AFTER),
-            (None, Some(since)) => Some(since + GRACE),
-            (None, None) => None,
+        let ends = self.running.iter().filter_map(|instance| {
+            let stopping = instance.stopping.map(|since| since + KILL_AFTER);
+            let leaving = instance.leaving.map(|since| since + LEAVE);
+            stopping.or(leaving).or(instance.unwanted.map(|since| since + GRACE))
         });
         pauses.chain(ends).filter(|time| *time > now).min()
     }
@@ -227,15 +234,21 @@ impl State {
         // Whoever edits a file may remove it for a moment.
         let is_over = |instance: &&Instance| instance.unwanted.is_some_and(|since| now >= since + GRACE);
         let gone: Vec<u32> = self.running.iter().filter(is_over).map(|instance| instance.pid).collect();
-        actions.extend(self.stop_each(&gone, now));
+        actions.extend(self.withdraw_each(&gone, now));
         actions
+    }
+
+    /// Those whose callers have had their time to go elsewhere.
+    fn left(&self, now: Time) -> Vec<u32> {
+        let has_left = |instance: &&Instance| instance.leaving.is_some_and(|since| now >= since + LEAVE);
+        self.running.iter().filter(has_left).map(|instance| instance.pid).collect()
     }
 
     /// What stands at a place that is wanted.
     fn standing(&self, place: &Place) -> Standing {
         let revision = self.wanted.get(place).map(|wanted| wanted.revision);
         let at_place = || self.running.iter().filter(|instance| instance.owner.place == *place);
-        let staying = || at_place().filter(|instance| instance.stopping.is_none());
+        let staying = || at_place().filter(|instance| instance.leaving.or(instance.stopping).is_none());
         let pids = |instances: Vec<&Instance>| instances.into_iter().map(|instance| instance.pid).collect();
         let (new, older): (Vec<_>, Vec<_>) = staying().partition(|instance| Some(instance.owner.revision) == revision);
         match new.iter().position(|instance| instance.readiness == Readiness::Ready) {
@@ -268,6 +281,17 @@ impl State {
         self.running.iter().any(|instance| instance.owner.place == *place)
     }
 
+    fn withdraw_each(&mut self, pids: &[u32], now: Time) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for instance in self.running.iter_mut().filter(|instance| pids.contains(&instance.pid)) {
+            if instance.leaving.or(instance.stopping).is_none() {
+                instance.leaving = Some(now);
+                actions.push(Action::Withdraw(instance.pid));
+            }
+        }
+        actions
+    }
+
     fn stop_each(&mut self, pids: &[u32], now: Time) -> Vec<Action> {
         pids.iter().filter_map(|pid| self.stop(*pid, now)).collect()
     }
@@ -291,6 +315,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LASTED: Duration = Duration::from_secs(30);
 /// What stands nowhere any more is ended after this time.
 const GRACE: Duration = Duration::from_millis(500);
+/// A program that is to end goes on for so long after its callers were told to go elsewhere: what they had asked for by
+/// then is answered. They hear of it within milliseconds.
+const LEAVE: Duration = Duration::from_secs(1);
 /// A program that is asked to end gets this long.
 pub(crate) const KILL_AFTER: Duration = Duration::from_secs(10);
 

@@ -1,6 +1,7 @@
 //! The control plane as launchers and proxies meet it: over its Unix socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod flood;
 mod folder;
 mod harness;
 mod network;

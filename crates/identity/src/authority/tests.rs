@@ -177,7 +177,7 @@ fn other_trust_domains_and_senseless_lifetimes_are_refused() {
 #[test]
 fn an_authority_survives_its_text() {
     let first = authority();
-    let second = Authority::from_pem(first.to_pem().unwrap(), now()).unwrap();
+    let second = Authority::from_pem(first.to_pem().unwrap()).unwrap();
     assert_eq!(second.anchors(), first.anchors());
     assert_eq!((second.root(), second.issuer()), (first.root(), first.issuer()));
     let leaf = sign(&second, &csr(&id("checkout"))).unwrap();
@@ -189,19 +189,15 @@ fn an_authority_survives_its_text() {
 
 #[test]
 fn an_authority_out_of_its_dates_says_which_part() {
-    let pem = || authority().to_pem().unwrap();
+    let check = |now| Authority::from_pem(authority().to_pem().unwrap()).unwrap().check_dates(now);
     let year = AuthorityLifetimes::default().issuer;
-    let expired = Authority::from_pem(pem(), now() + year + HOUR).unwrap_err();
+    let expired = check(now() + year + HOUR).unwrap_err();
     assert_eq!(
         expired.to_string(),
         "issuer certificate: expected one that still holds, found one that expired at 2028-01-15T08:00:00Z"
     );
-    assert!(
-        matches!(Authority::from_pem(pem(), now() - HOUR), Err(AuthorityError::NotYetValid { role, .. }) if role == "root")
-    );
-    assert!(
-        matches!(Authority::from_pem(pem(), now() + 11 * year), Err(AuthorityError::Expired { role, .. }) if role == "root")
-    );
+    assert!(matches!(check(now() - HOUR), Err(AuthorityError::NotYetValid { role, .. }) if role == "root"));
+    assert!(matches!(check(now() + 11 * year), Err(AuthorityError::Expired { role, .. }) if role == "root"));
 }
 
 #[test]
@@ -210,7 +206,7 @@ fn parts_that_don_t_belong_together_are_refused() {
     let load = |change: &dyn Fn(&mut AuthorityPem)| {
         let mut pem = mine.to_pem().unwrap();
         change(&mut pem);
-        Authority::from_pem(pem, now()).unwrap_err()
+        Authority::from_pem(pem).unwrap_err()
     };
     let foreign = other.to_pem().unwrap();
     let unsigned = load(&|pem| {
@@ -238,7 +234,7 @@ fn damaged_text_never_panics_and_is_never_taken_up() {
     let good = authority().to_pem().unwrap();
     let load = |fields: [&str; 4]| {
         let [root_certificate, root_key, issuer_certificate, issuer_key] = fields.map(str::to_owned);
-        Authority::from_pem(AuthorityPem { root_certificate, root_key, issuer_certificate, issuer_key }, now())
+        Authority::from_pem(AuthorityPem { root_certificate, root_key, issuer_certificate, issuer_key })
     };
     let fields = [&*good.root_certificate, &*good.root_key, &*good.issuer_certificate, &*good.issuer_key];
     load(fields).unwrap();

@@ -4,14 +4,14 @@ use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use weft_identity::{Authority, Certificate, IssuerPem, renew_at};
+use weft_identity::{Authority, Certificate, IssuerPem, issuer_due};
 
 use super::IssuerSecret;
 
-/// Whether an issuer has lived two thirds of its life, as [`renew_at`] has it; an expired one has. One that
+/// Whether an issuer has lived two thirds of its life, as [`issuer_due`] has it; an expired one has. One that
 /// can't be read is not renewed: somebody must look at it.
 pub(super) fn is_due(issuer: &IssuerSecret, now: SystemTime) -> bool {
-    certificate(issuer).is_some_and(|issuer| renew_at(issuer.not_before, issuer.not_after, 0.5) <= now)
+    certificate(issuer).is_some_and(|issuer| issuer_due(&issuer) <= now)
 }
 
 /// Whether this root, PEM, has signed the issuer itself: so does Weft. An issuer that is signed by another, or

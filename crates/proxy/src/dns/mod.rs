@@ -17,10 +17,10 @@ use tokio::sync::Semaphore;
 use weft_wire::bootstrap::Names;
 
 use crate::data::Data;
-use crate::host;
-use crate::limits::{DNS_CLIENT_IDLE, DNS_MESSAGE_BYTES, DNS_QUESTIONS, DNS_SHORT_NAME_WAIT};
+use crate::limits::{DNS_CLIENT_IDLE, DNS_MESSAGE_BYTES, DNS_PASSED_ON, DNS_QUESTIONS, DNS_SHORT_NAME_WAIT};
 use crate::metrics::count;
 use crate::sockets::SocketSource;
+use crate::{datagram, host};
 use message::{Answer, Asked, Question};
 use reply::Replies;
 
@@ -29,13 +29,14 @@ pub(crate) const PORT: u16 = 53;
 
 /// Answers datagrams until the proxy drains.
 pub(crate) async fn serve_datagrams(data: Rc<Data>, socket: UdpSocket) {
-    if let Err(error) = reply::tell_destinations(&socket) {
+    if let Err(error) = datagram::tell_destinations(&socket) {
         tracing::error!(%error, "DNS datagrams without their original destination");
         return;
     }
     let socket = Rc::new(socket);
     let replies = Rc::new(Replies::default());
     let permits = Arc::new(Semaphore::new(DNS_QUESTIONS));
+    let passed_on = Rc::new(Semaphore::new(DNS_PASSED_ON));
     let serving = async {
         loop {
             let (query, from, asked) = match reply::receive(&socket).await {
@@ -48,9 +49,9 @@ pub(crate) async fn serve_datagrams(data: Rc<Data>, socket: UdpSocket) {
             };
             // Too many at once: the client asks again.
             let Ok(permit) = permits.clone().try_acquire_owned() else { continue };
-            let (data, socket, replies) = (data.clone(), socket.clone(), replies.clone());
+            let (data, socket, replies, passed_on) = (data.clone(), socket.clone(), replies.clone(), passed_on.clone());
             tokio::task::spawn_local(async move {
-                let Some(answer) = answer(&data, &query, upstream::Over::Datagram).await else { return };
+                let Some(answer) = answer(&data, &query, Way::Datagram(&passed_on)).await else { return };
                 if let Err(error) = replies.send(&data, &socket, &answer, (from, asked)).await {
                     tracing::info!(%from, ?asked, %error, "a DNS answer can't be sent");
                 }
@@ -89,13 +90,21 @@ async fn serve_message(data: &Rc<Data>, socket: &mut TcpStream) -> io::Result<bo
     }
     let mut query = vec![0; length];
     socket.read_exact(&mut query).await?;
-    let Some(answer) = answer(data, &query, upstream::Over::Stream).await else { return Ok(false) };
+    let Some(answer) = answer(data, &query, Way::Stream).await else { return Ok(false) };
     socket.write_all(&upstream::framed(&answer)).await?;
     Ok(true)
 }
 
+/// How a question came. Name servers that say nothing must leave room for questions that they aren't asked.
+enum Way<'p> {
+    /// As a datagram; one of these permits lets it be passed on.
+    Datagram(&'p Semaphore),
+    /// On a connection, which waits by itself.
+    Stream,
+}
+
 /// The answer's bytes; `None` when nobody answers, and the client will give up by itself.
-async fn answer(data: &Data, query: &[u8], over: upstream::Over) -> Option<Vec<u8>> {
+async fn answer(data: &Data, query: &[u8], way: Way<'_>) -> Option<Vec<u8>> {
     count(&data.metrics.process.dns_questions);
     let names = data.names.as_ref()?;
     if let Some(question) = Question::parse(query)
@@ -103,7 +112,13 @@ async fn answer(data: &Data, query: &[u8], over: upstream::Over) -> Option<Vec<u
     {
         return question.reply(answer);
     }
-    upstream::ask(&names.upstream, query, over).await
+    match way {
+        Way::Datagram(permits) => {
+            let _permit = permits.try_acquire().ok()?;
+            upstream::ask(&names.upstream, query, upstream::Over::Datagram).await
+        }
+        Way::Stream => upstream::ask(&names.upstream, query, upstream::Over::Stream).await,
+    }
 }
 
 /// What the mesh says of a name; `None`: it isn't one of the mesh's.

@@ -148,6 +148,7 @@ fn listeners(
             .map(|(listen, port)| Ok((config::listen(listen)?, port)))
             .collect::<Result<_, ConfigError>>()?,
         dns: Vec::new(),
+        udp: Vec::new(),
         names: None,
         captured: Vec::new(),
         program: Program::Host(programs),

@@ -2,8 +2,10 @@
 //! than one read's worth each way. Knows who must be told what, not who they are.
 
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use weft_http::body::BodyReader;
 use weft_http::head::{Asked, Framing, HeadParser, Persistence};
@@ -59,11 +61,21 @@ pub(super) struct Progress {
     more_sent: bool,
     /// The server takes no more of the request.
     server_deaf: Option<io::Error>,
-    client_ended: bool,
+    client: Client,
     answer: Answer,
     /// When the answer's head had come.
     pub answered: Option<Instant>,
     persistence: Option<Persistence>,
+}
+
+/// How far the client's end has got, when it ends its half before it has its answer.
+#[derive(Default, PartialEq)]
+enum Client {
+    #[default]
+    Open,
+    /// The server is still to be told.
+    Ended,
+    Told,
 }
 
 /// How much of the answer went.
@@ -134,6 +146,7 @@ impl Exchange<'_> {
             Answer::Switched if sent.is_ready() => Poll::Ready(Ok(self.done(Next::Bytes, Next::Bytes))),
             Answer::Switched => Poll::Pending,
             Answer::Over(Framing::UntilClose) => Poll::Ready(Ok(self.done(Next::End, Next::End))),
+            Answer::Over(_) if self.progress.client != Client::Open => Poll::Ready(Ok(self.done(Next::End, Next::End))),
             Answer::Over(_) if sent.is_ready() && self.progress.server_deaf.is_none() => {
                 Poll::Ready(Ok(self.done(Next::Message, Next::Message)))
             }
@@ -187,15 +200,19 @@ impl Exchange<'_> {
         self.watch_client(cx).map_or(Poll::Ready(Ok(())), |fault| Poll::Ready(Err(fault)))
     }
 
-    /// Notices a client that has gone while it waits. One that has only ended its half waits on.
+    /// Notices a client that ends or breaks while it waits. One that has ended may have gone, or wait on
+    /// for its answer: the server is told, and does what it does with such a client.
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
-        if self.progress.client_ended || !self.client.bytes().is_empty() {
-            return None;
+        if self.progress.client == Client::Open && self.client.bytes().is_empty() {
+            match self.client.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => self.progress.client = Client::Ended,
+                Poll::Ready(Err(error)) => return Some(self.client_gone(&error)),
+                Poll::Ready(Ok(_)) | Poll::Pending => {}
+            }
         }
-        match self.client.poll_fill(cx) {
-            Poll::Ready(Ok(0)) => self.progress.client_ended = true,
-            Poll::Ready(Err(error)) => return Some(self.client_gone(&error)),
-            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        // Whether it can still be told its answer shows.
+        if self.progress.client == Client::Ended && Pin::new(&mut self.server.stream).poll_shutdown(cx).is_ready() {
+            self.progress.client = Client::Told;
         }
         None
     }

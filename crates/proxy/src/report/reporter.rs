@@ -93,11 +93,11 @@ impl Reporter {
         let (series, deltas) = self.changed(&data.metrics);
         let (outbound_open, inbound_open) = (process.outbound_open.get(), process.inbound_open.get());
         let (taps, taps_dropped) = self.taps.take();
-        let quiet = deltas.is_empty() && outbound_open == 0 && inbound_open == 0;
+        let quiet = deltas.is_empty() && outbound_open == 0 && inbound_open == 0 && process.udp.flows.get() == 0;
         self.resting.set(quiet);
         let activity = if quiet { Activity::Resting } else { Activity::Busy };
         data.renew_gauges();
-        let process = process.rows().map(|(name, _, _, value)| (name, value)).to_vec();
+        let process = process.rows().map(|(name, _, _, value)| (name, value)).collect();
         Snapshot { series, deltas, taps, taps_dropped, outbound_open, inbound_open, process, activity }
     }
 

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../mesh/clock.rs"]
+#[allow(dead_code, reason = "the mesh's other tests use it")]
+mod clock;
 mod ends;
 mod flow;
 #[path = "../mesh/harness.rs"]

@@ -1,16 +1,23 @@
 //! Floods: whoever opens connections or streams without end keeps nobody else out, and the proxy holds no
 //! more than its bounds allow.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use rustls::{ClientConnection, StreamOwned};
 use weft_identity::{MeshTls, server_name};
-use weft_proxy::limits::{ADMIN_CLIENTS, INBOUND_HANDSHAKES, LANE_BACKLOG_BYTES, LANE_CALLEE_STREAMS};
+use weft_proxy::limits::{
+    ADMIN_CLIENTS, DNS_DATAGRAM_BYTES, DNS_MESSAGE_BYTES, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, LANE_BACKLOG_BYTES,
+    LANE_CALLEE_STREAMS,
+};
 use weft_wire::frame::{Event, FRAME_HEAD_BYTES, Frame};
 use weft_wire::head::{self, Head, Kind};
 
+use crate::dns::ask_at;
 use crate::harness::*;
 use crate::http::{alone, anonymous_kib, head_of};
 
@@ -25,28 +32,28 @@ fn connect_from(ip: IpAddr, to: SocketAddr) -> TcpStream {
 }
 
 /// Whether the other side has neither said anything nor closed.
-fn is_open(socket: &TcpStream) -> bool {
+pub(crate) fn is_open(socket: &TcpStream) -> bool {
     socket.set_nonblocking(true).unwrap();
     let peeked = socket.peek(&mut [0]);
     matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
 /// Asks through both proxies, and is answered.
-fn exchange(web: &Proxy, listener: &TcpListener) {
+pub(crate) fn exchange(web: &Proxy, listener: &TcpListener) {
     let (mut caller, mut callee) = (web.connect(), accept(listener));
     caller.write_all(b"ping").unwrap();
     callee.read_exact(&mut [0; 4]).unwrap();
 }
 
 /// A caller of the mesh whose proxy does as it likes: its connection to `api`.
-fn mallory(mesh: &Mesh, api: &Proxy) -> StreamOwned<ClientConnection, TcpStream> {
+pub(crate) fn mallory(mesh: &Mesh, api: &Proxy) -> StreamOwned<ClientConnection, TcpStream> {
     let tls = MeshTls::new(Arc::new(mesh.credential("mallory")), &mesh.trust()).unwrap();
     let config = tls.client_config(&[id("api")], &[head::ALPN]);
     StreamOwned::new(ClientConnection::new(config, server_name()).unwrap(), connect_from(FLOODER, api.mesh))
 }
 
 /// Says that a connection is a lane.
-fn lane() -> Vec<u8> {
+pub(crate) fn lane() -> Vec<u8> {
     let at = SocketAddr::new(CALLEE, 1);
     let mut bytes = Vec::new();
     Head { kind: Kind::Lane, destination: at, source: at, trace: None }.encode(&mut bytes);
@@ -198,4 +205,118 @@ fn never_end() {
     // A head that may become 64 KiB, in both proxies and twice at most.
     let held = anonymous_kib().saturating_sub(before);
     assert!(held < (EACH as u64) * 256, "{held} KiB were held");
+}
+
+/// What an address may have of all connections.
+const HALF: usize = INBOUND_CONNECTIONS / 2;
+/// Descriptors of one of the two processes: one has the proxy's ends, the other the flooder's.
+const NEEDED: u64 = HALF as u64 + 200;
+
+#[test]
+fn an_address_has_half_of_all_connections_and_others_have_theirs() {
+    if !may_open(NEEDED) {
+        eprintln!("skipped: expected to be let open {NEEDED} descriptors, found fewer (ulimit -Hn)");
+        return;
+    }
+    alone("flood::an_address_has_half_of_all_connections_and_others_have_theirs", half_of_all_connections);
+}
+
+fn half_of_all_connections() {
+    assert!(may_open(NEEDED));
+    let (listener, port) = program();
+    let mesh = Mesh::new();
+    // Its clock stands still: else the first would be closed, as they say nothing, before the last have come.
+    let (api, _clock) = mesh.held("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(api.mesh))]));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port));
+    exchange(&web, &listener);
+    let before = anonymous_kib();
+    let mut flooder = Command::new(std::env::current_exe().unwrap())
+        .args(["flood::floods", "--exact", "--ignored", "--nocapture"])
+        .env(FLOODED, api.mesh.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(flooder.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.ends_with(DONE)), "it opens them all");
+    // The one too many is closed, and nobody else's.
+    api.wait_metric("weft_crowded_total 1\n");
+    api.wait_metrics(|page| open_of(page) >= HALF);
+    exchange(&web, &listener);
+    let held = anonymous_kib().saturating_sub(before);
+    assert!(held < 16 * HALF as u64, "{HALF} connections hold {held} KiB");
+    drop(flooder.stdin.take());
+    assert!(said.any(|line| line.contains("1 passed")));
+    assert!(flooder.wait().unwrap().success());
+    api.wait_metrics(|page| open_of(page) < 100);
+    let again = connect_from(FLOODER, api.mesh);
+    exchange(&web, &listener);
+    assert!(is_open(&again), "there is room again");
+}
+
+/// Callers' connections, as a page of metrics tells.
+fn open_of(page: &str) -> usize {
+    let line = page.lines().find_map(|line| line.strip_prefix("weft_inbound_connections "));
+    line.unwrap_or_else(|| panic!("{page}")).parse().unwrap()
+}
+
+const FLOODED: &str = "WEFT_TEST_FLOODED";
+const DONE: &str = "all are open";
+
+/// One more connection than an address may have, until the other test is done with them.
+#[test]
+#[ignore = "the other test's peer"]
+fn floods() {
+    assert!(may_open(NEEDED));
+    let to: SocketAddr = std::env::var(FLOODED).unwrap().parse().unwrap();
+    let flood: Vec<TcpStream> = (0..=HALF).map(|_| connect_from(FLOODER, to)).collect();
+    println!("{DONE}");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    drop(flood);
+}
+
+/// Whether this process may open so many descriptors, raised where that is allowed.
+fn may_open(descriptors: u64) -> bool {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    soft >= descriptors || hard >= descriptors && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()
+}
+
+#[test]
+fn what_is_no_question_and_connections_that_stall_keep_no_name_from_its_answer() {
+    alone("flood::what_is_no_question_and_connections_that_stall_keep_no_name_from_its_answer", no_questions);
+}
+
+fn no_questions() {
+    const STALLED: usize = 1_000;
+    let mesh = Mesh::new();
+    mesh.registry.put(service("api", &[]));
+    let web = mesh.proxy("web", CALLER, "10.0.0.53:53".parse().unwrap());
+    let is_answered = || {
+        let answer = ask_at(web.dns, "api.default.svc", simple_dns::TYPE::A);
+        assert_eq!(simple_dns::Packet::parse(&answer).unwrap().answers.len(), 1);
+    };
+    is_answered();
+    let before = anonymous_kib();
+    let garbage = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for length in [0, 1, 11, 12, 13, 512, DNS_DATAGRAM_BYTES, DNS_DATAGRAM_BYTES + 1, 60_000] {
+        for byte in [0, 0x80, 0xc0, 0xff] {
+            garbage.send_to(&vec![byte; length], web.dns).unwrap();
+        }
+        is_answered();
+    }
+    // A longer message than is read, whatever of it comes.
+    let mut longer = web.connect();
+    longer.write_all(&(DNS_MESSAGE_BYTES as u16 + 1).to_be_bytes()).unwrap();
+    assert!(matches!(longer.read(&mut [0; 64]), Ok(0) | Err(_)));
+    let half = [&(DNS_MESSAGE_BYTES as u16).to_be_bytes()[..], &[0xff; DNS_MESSAGE_BYTES / 2]].concat();
+    let stalled = |_| {
+        let mut socket = web.connect();
+        socket.write_all(&half).unwrap();
+        socket
+    };
+    let flood: Vec<TcpStream> = (0..STALLED).map(stalled).collect();
+    is_answered();
+    let held = anonymous_kib().saturating_sub(before);
+    assert!(held < (flood.len() * 2 * DNS_MESSAGE_BYTES) as u64 >> 10, "{held} KiB were held");
 }

@@ -18,6 +18,8 @@ use weft_proxy::data::{self, Channels};
 use weft_proxy::records::{Order, Update};
 use weft_wire::bootstrap::Names;
 
+use crate::clock::{self, Clock};
+
 /// Longer than anything takes that works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 0, 2));
@@ -69,8 +71,21 @@ impl Mesh {
         self.proxy_on(name, address, calls, TcpListener::bind(at).unwrap())
     }
 
+    /// A proxy whose clock goes on only when the test says so, or has let go of it.
+    pub(crate) fn held(&self, name: &str, address: IpAddr, calls: SocketAddr) -> (Proxy, Clock) {
+        let (clock, run) = clock::held();
+        let proxy = Proxy::start(name, (address, calls), (listener(), run), self.registry.clone());
+        (self.told(proxy, name, address), clock)
+    }
+
     fn proxy_on(&self, name: &str, address: IpAddr, calls: SocketAddr, mesh: TcpListener) -> Proxy {
-        let proxy = Proxy::start(name, (address, calls), mesh, self.registry.clone());
+        let run = |config, channels| data::run(config, channels).unwrap();
+        let proxy = Proxy::start(name, (address, calls), (mesh, run), self.registry.clone());
+        self.told(proxy, name, address)
+    }
+
+    /// Tells a proxy what it can't serve without.
+    fn told(&self, proxy: Proxy, name: &str, address: IpAddr) -> Proxy {
         proxy.tell(Update::Trust(self.trust()));
         proxy.tell(Update::Credential(Arc::new(self.credential(name))));
         proxy.tell(Update::Inbound(Box::new(inbound(name, address, Vec::new()))));
@@ -122,7 +137,12 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    fn start(name: &str, (address, calls): (IpAddr, SocketAddr), mesh: TcpListener, registry: Registry) -> Self {
+    fn start(
+        name: &str,
+        (address, calls): (IpAddr, SocketAddr),
+        (mesh, run): (TcpListener, impl FnOnce(Config, Channels) + Send + 'static),
+        registry: Registry,
+    ) -> Self {
         let (updates, told) = mpsc::channel(16);
         let (orders, mut asked) = mpsc::unbounded_channel();
         let stop = Arc::new(Notify::new());
@@ -143,6 +163,9 @@ impl Proxy {
         std::thread::spawn(move || {
             while let Some(order) = asked.blocking_recv() {
                 let Order::Subscribe(name) = order else { continue };
+                if name.starts_with(UNHEARD) {
+                    continue;
+                }
                 let update = registry.find(&name).map_or(Update::Gone(name), |d| Update::Destination(Box::new(d)));
                 if updates.blocking_send(update).is_err() {
                     return;
@@ -157,6 +180,7 @@ impl Proxy {
             admin: Some(admin),
             published: vec![(published, calls.port())],
             dns: vec![dns],
+            udp: Vec::new(),
             names: Some(Names {
                 namespace: "default".to_owned(),
                 suffix: "svc.cluster.local".to_owned(),
@@ -169,7 +193,7 @@ impl Proxy {
             access: Some(Box::new(log)),
         };
         let channels = Channels { updates: told, orders, signals: weft_proxy::report::channel().1, stop };
-        proxy.thread = Some(std::thread::spawn(move || data::run(config, channels).unwrap()));
+        proxy.thread = Some(std::thread::spawn(move || run(config, channels)));
         proxy
     }
 
@@ -396,14 +420,21 @@ fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
+/// The control plane never says anything of such a name.
+pub(crate) const UNHEARD: &str = "unheard";
+/// Nor does the host's name server of a name with this label.
+pub(crate) const SILENT: &str = "silent";
+
 /// A name server that answers each question with the question's bytes and a mark.
 fn upstream() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     std::thread::spawn(move || {
         let mut bytes = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            if bytes[..length].windows(SILENT.len()).any(|part| part == SILENT.as_bytes()) {
+                continue;
+            }
             let mut answer = bytes[..length].to_vec();
             answer.extend_from_slice(b"upstream");
             socket.send_to(&answer, from).unwrap();

@@ -52,6 +52,34 @@ fn a_request_without_an_id_gets_one_and_a_forged_identity_is_taken_out() {
     api.log.wait(|line| line["request_id"] == *id && line["verdict"] == "allow");
 }
 
+/// A short request goes by a lane, a long one has a connection of its own.
+#[test]
+fn a_program_is_told_that_its_caller_has_gone_or_says_no_more() {
+    let (listener, port) = program();
+    let (web, _api) = Mesh::new().pair(port);
+    for length in [0, 100_000] {
+        let ask = || {
+            let mut caller = web.connect();
+            let head = format!("POST / HTTP/1.1\r\nHost: api\r\nContent-Length: {length}\r\n\r\n");
+            caller.write_all(&[head.as_bytes(), &vec![b'x'; length]].concat()).unwrap();
+            let mut callee = asked(&listener);
+            head_of(&mut callee);
+            exactly(&mut callee, length);
+            (caller, callee)
+        };
+        let (caller, mut callee) = ask();
+        drop(caller);
+        assert_eq!(read_to_end(&mut callee), b"", "{length}");
+
+        let (mut caller, mut callee) = ask();
+        caller.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(&mut callee), b"", "{length}");
+        callee.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes").unwrap();
+        let answer = String::from_utf8(read_to_end(&mut caller)).unwrap();
+        assert!(answer.ends_with("\r\n\r\nyes"), "{answer}");
+    }
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let (listener, port) = program();

@@ -53,6 +53,7 @@ impl Launched {
                 outbound: vec![TcpListener::bind("127.0.0.1:0").unwrap().into_raw_fd()],
                 redirection: Redirection::Tproxy,
                 dns: vec![dns.into_raw_fd()],
+                datagrams: Vec::new(),
                 maker: socket_maker().into_raw_fd(),
                 ready: tell_ready.into_raw_fd(),
             },

@@ -2,6 +2,7 @@
 //! that are plain sockets.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
+mod clock;
 mod dns;
 mod fakes;
 mod flood;
@@ -17,3 +18,4 @@ mod policy;
 mod server_name;
 mod tcp;
 mod unenforced;
+mod waits;

@@ -37,7 +37,7 @@ pub(crate) struct RunArgs {
     /// Let callers outside the mesh reach a port, plainly, as policy allows.
     #[arg(long = "publish", value_name = "[ADDR:]HOSTPORT:PORT", value_parser = super::port::published)]
     pub(crate) publish: Vec<Published>,
-    /// A port of the host's loopback that the program finds at its own, such as a database's; any other port of
+    /// A port of the host's loopback, TCP and UDP, that the program finds at its own, such as a database's; any other port of
     /// the host's is reached at host.weft.internal.
     #[arg(long = "forward", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) forward: Vec<u16>,

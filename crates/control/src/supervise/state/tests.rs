@@ -7,6 +7,7 @@ struct Machine {
     now: Time,
     next_pid: u32,
     started: Vec<(u32, Owner)>,
+    withdrawn: Vec<u32>,
     stopped: Vec<u32>,
     killed: Vec<u32>,
 }
@@ -33,6 +34,7 @@ impl Machine {
                     self.state.started(self.next_pid, owner.clone(), self.now);
                     self.started.push((self.next_pid, owner));
                 }
+                Action::Withdraw(pid) => self.withdrawn.push(pid),
                 Action::Stop(pid) => self.stopped.push(pid),
                 Action::Kill(pid) => self.killed.push(pid),
             }
@@ -58,6 +60,17 @@ impl Machine {
         waited
     }
 
+    /// Who was withdrawn is stopped after a while, and not before.
+    fn leave(&mut self, withdrawn: &[u32]) {
+        let before = self.stopped.clone();
+        assert!(self.withdrawn.ends_with(withdrawn), "{:?}", self.withdrawn);
+        self.now += LEAVE - Duration::from_millis(1);
+        self.act();
+        assert_eq!(self.stopped, before);
+        assert_eq!(self.wait(), Duration::from_millis(1));
+        assert_eq!(self.stopped, [&before[..], withdrawn].concat());
+    }
+
     fn running(&self) -> Vec<u32> {
         self.state.pids().collect()
     }
@@ -75,10 +88,10 @@ fn as_many_run_as_are_wanted() {
     machine.want(&["{command: [a], replicas: 1}"]);
     assert!(machine.stopped.is_empty(), "a file may be gone for a moment");
     machine.wait();
-    assert_eq!(machine.stopped, [2, 3]);
+    machine.leave(&[2, 3]);
     machine.want(&[]);
     machine.wait();
-    assert_eq!(machine.stopped, [2, 3, 1]);
+    machine.leave(&[1]);
     for pid in [1, 2, 3] {
         machine.ended(pid, Outcome::Signal(Some(15)));
     }
@@ -148,11 +161,11 @@ fn a_new_text_replaces_the_old_one_place_after_place() {
     machine.act();
     assert_eq!(machine.running(), [1, 2, 3], "not twice");
     machine.ready(3);
-    assert_eq!(machine.stopped, [1]);
+    machine.leave(&[1]);
     machine.ended(1, Outcome::Signal(Some(15)));
     assert_eq!(machine.started.last().unwrap().1.place.index, 1);
     machine.ready(4);
-    assert_eq!(machine.stopped, [1, 2]);
+    machine.leave(&[2]);
     machine.ended(2, Outcome::Code(0));
     assert_eq!(machine.running().len(), 2);
 }
@@ -171,9 +184,8 @@ fn a_bad_text_leaves_the_old_one_running() {
     }
     // The old text again: nothing has to change.
     machine.want(&["{command: [a], replicas: 2}"]);
-    machine.wait();
+    machine.leave(&[6]);
     assert_eq!(machine.running().len(), 2 + 1, "the new one is still ending");
-    assert_eq!(machine.stopped, [6]);
 }
 
 #[test]
@@ -212,5 +224,5 @@ fn launchers_of_an_earlier_control_plane_are_taken_over() {
     machine.ready(1);
     machine.state.seen(77, &owner, Readiness::Ready, machine.now);
     machine.act();
-    assert_eq!(machine.stopped, [77]);
+    machine.leave(&[77]);
 }

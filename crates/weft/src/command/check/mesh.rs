@@ -91,8 +91,10 @@ fn signer(role: &str, certificate: &AuthorityCertificate, now: i64) -> Check {
     let name = format!("authority: {role}");
     let left = certificate.not_after - now;
     let until = figures::instant(certificate.not_after);
-    let renew =
-        "weft down, move the folder authority out of the state folder, weft up: workloads must be started again";
+    let renew = match role {
+        "issuer" => "the control plane renews it; logs/control.log in the state folder says why it couldn't",
+        _ => "weft down, move the folder authority out of the state folder, weft up: workloads must be started again",
+    };
     match left {
         ..=0 => Check::fail(name, format!("expired at {until}"), renew),
         1..SOON_SECONDS => Check::warn(name, format!("expires in {} days, at {until}", left / DAY_SECONDS), renew),

@@ -47,13 +47,13 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     let mut registration = runtime.block_on(Registration::new(home, spec(args)))?;
     let assigned = Assignment::read(registration.assigned())?;
     let host = ResolvConf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let Sandbox { outbound, dns, redirection, maker, namespaces, notes, program } =
+    let Sandbox { outbound, dns, datagrams, redirection, maker, namespaces, notes, program } =
         weft_capture::prepare(&sandbox(home, args, &assigned, (&host, signals, user.clone())))
             .context("make the workload's sandbox")?;
     for text in &notes {
         print::note(&format!("weft: {text}"));
     }
-    let sockets = Sockets { outbound, dns, maker, redirection };
+    let sockets = Sockets { outbound, dns, datagrams, maker, redirection };
     let plan = proxy::Plan {
         bootstrap: bootstrap(home, args, &assigned, &host),
         log: home.logs().join(format!("{}.log", assigned.workload.replace('/', "."))),
@@ -164,6 +164,7 @@ fn bootstrap(home: &Home, args: &RunArgs, assigned: &Assignment, host: &ResolvCo
             outbound: Vec::new(),
             redirection: Redirection::Tproxy,
             dns: Vec::new(),
+            datagrams: Vec::new(),
             maker: -1,
             ready: -1,
         },

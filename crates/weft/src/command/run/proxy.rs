@@ -13,7 +13,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use weft_wire::bootstrap::{Bootstrap, InheritedSockets, Redirection};
+use weft_capture::DatagramSockets;
+use weft_wire::bootstrap::{self, Bootstrap, InheritedSockets, Redirection};
 
 use crate::failure::{Context, Failure};
 
@@ -30,6 +31,7 @@ pub(super) struct Plan {
 pub(super) struct Sockets {
     pub(super) outbound: Vec<OwnedFd>,
     pub(super) dns: Vec<OwnedFd>,
+    pub(super) datagrams: Vec<DatagramSockets>,
     pub(super) maker: OwnedFd,
     pub(super) redirection: Redirection,
 }
@@ -51,6 +53,7 @@ pub(super) fn start(plan: &Plan, sockets: &Sockets) -> Result<Child, Failure> {
         .outbound
         .iter()
         .chain(&sockets.dns)
+        .chain(sockets.datagrams.iter().flat_map(|pair| [&pair.captured, &pair.answers]))
         .chain([&sockets.maker, &ready_writer, &document])
         .map(AsFd::as_fd)
         .collect();
@@ -74,10 +77,15 @@ pub(super) fn start(plan: &Plan, sockets: &Sockets) -> Result<Child, Failure> {
 impl Sockets {
     fn numbers(&self, ready: &OwnedFd) -> InheritedSockets {
         let numbers = |sockets: &[OwnedFd]| sockets.iter().map(AsRawFd::as_raw_fd).collect();
+        let pair = |DatagramSockets { captured, answers }: &DatagramSockets| bootstrap::DatagramSockets {
+            captured: captured.as_raw_fd(),
+            answers: answers.as_raw_fd(),
+        };
         InheritedSockets {
             outbound: numbers(&self.outbound),
             redirection: self.redirection,
             dns: numbers(&self.dns),
+            datagrams: self.datagrams.iter().map(pair).collect(),
             maker: self.maker.as_raw_fd(),
             ready: ready.as_raw_fd(),
         }
