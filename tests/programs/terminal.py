@@ -12,10 +12,10 @@ PATIENCE = 60
 COUNT = shlex.quote("""
 import os, signal
 got = []
-for s in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM): signal.signal(s, lambda s, _: got.append(s))
+for s in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTERM): signal.signal(s, lambda s, _: got.append(s))
 os.kill(0, signal.SIGUSR1)
 print("up", flush=True)
-while signal.SIGTERM not in got: signal.sigtimedwait([], 0.01)
+while not {signal.SIGTERM, signal.SIGTTIN} <= set(got): signal.sigtimedwait([], 0.01)
 print("got", sorted(int(s) for s in got), flush=True)
 """)
 WATCH = shlex.quote("""
@@ -45,7 +45,7 @@ class Terminal:
             os.execvp(shell[0], shell)
         self.resize(24, 80)
         self.until(r"1> ")
-        self.type("stty -echo; set +o history", r"1> ")
+        self.type("stty -echo; set +o history; ulimit -c 0", r"1> ")
         # A prefix that brings a shell of its own says so.
         self.inner = os.environ.get("INNER", " ".join(shell))
 
@@ -176,8 +176,10 @@ def raised(t):
 def group(t):
     t.type(f"@ python3 -c {COUNT} &", r"up\r\n")
     t.do("kill -USR2 %1")
-    t.do("kill -TERM $!", r"got .*\r\n")
-    t.type("wait")
+    # By which some servers are told to take more workers.
+    t.do("kill -TTIN $!")
+    t.do("kill -TERM $!; wait $!", r"got .*\r\n")
+    t.catch_up()
     # In a script, the group is the script's own.
     t.do("""@ bash -c 'trap "kill 0" EXIT; sleep 1000 & echo runs; wait'""", r"runs\r\n")
     t.press("C")

@@ -42,6 +42,11 @@ impl InheritedSignals {
         Self { ignored: mask("SigIgn:") & !PIPE, blocked: mask("SigBlk:"), closed: 0 }
     }
 
+    /// Likewise, where standard output and errors have been given since.
+    pub fn with_output(self) -> Self {
+        Self { closed: self.closed & 1, ..self }
+    }
+
     pub(crate) fn ignores(&self, signal: i32) -> bool {
         self.ignored & (1 << (signal - 1)) != 0
     }

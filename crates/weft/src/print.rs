@@ -39,6 +39,11 @@ pub(crate) fn height() -> usize {
     terminal_size::terminal_size().map_or(24, |(_, height)| usize::from(height.0))
 }
 
+/// How many columns the terminal has, likewise.
+pub(crate) fn width() -> usize {
+    terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0))
+}
+
 /// A text in place of what the terminal shows.
 pub(crate) fn screen(text: &str) {
     let _ = writeln!(std::io::stdout(), "\x1b[H\x1b[2J{text}").and_then(|()| std::io::stdout().flush());

@@ -1,10 +1,12 @@
 //! README's first command, as every user that can be had here.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Instant;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use weft_tests::mesh::PATIENCE;
 use weft_tests::{Installation, User, obstacle};
@@ -50,6 +52,11 @@ fn the_live_demo_closes_the_shop_and_leaves_nothing() {
     until("(payments/payments-policy at policies.yaml:12)");
     kill(Pid::from_raw(demo.id().cast_signed()), Signal::SIGINT).unwrap();
     assert!(demo.wait().unwrap().success(), "{}", seen());
+    nothing_is_left(&installation);
+}
+
+/// No process of the installation's programs, soon.
+fn nothing_is_left(installation: &Installation) {
     let ours = installation.home().parent().unwrap().to_path_buf();
     let runs = || {
         let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -60,5 +67,40 @@ fn the_live_demo_closes_the_shop_and_leaves_nothing() {
     while runs() > 0 {
         assert!(Instant::now() < deadline, "{} processes are left", runs());
         std::thread::yield_now();
+    }
+}
+
+/// A terminal's Ctrl-C goes to all of the demo's own; a kill to it alone.
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing() {
+    if let Some(obstacle) = obstacle() {
+        eprintln!("skipped: no user namespaces: {obstacle}");
+        return;
+    }
+    let moments = [
+        (&["demo", "--once"][..], "Without Weft", Signal::SIGINT, Some(130)),
+        (&["demo", "--once"], "With Weft", Signal::SIGINT, Some(130)),
+        (&["demo", "--once"], "the shop sells", Signal::SIGTERM, Some(130)),
+        (&["demo"], "Starting examples/shop", Signal::SIGINT, Some(0)),
+        (&["demo"], "weft stat", Signal::SIGKILL, None),
+    ];
+    for (arguments, moment, signal, code) in moments {
+        let installation = Installation::new(User::all().pop().unwrap()).unwrap();
+        let stages = installation.home().join("stages");
+        installation.command("mkdir".as_ref()).arg(&stages).status().unwrap();
+        let mut demo = installation.weft();
+        demo.args(arguments).env("TMPDIR", &stages).process_group(0);
+        let mut demo = demo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+        lines.find(|line| line.as_ref().unwrap().contains(moment)).unwrap().unwrap();
+        let pid = Pid::from_raw(demo.id().cast_signed());
+        if signal == Signal::SIGINT { killpg(pid, signal) } else { kill(pid, signal) }.unwrap();
+        // It may go on writing until it ends.
+        lines.for_each(drop);
+        assert_eq!(demo.wait().unwrap().code(), code, "{arguments:?} {moment}");
+        nothing_is_left(&installation);
+        if signal != Signal::SIGKILL {
+            assert_eq!(fs::read_dir(&stages).unwrap().count(), 0, "{arguments:?} {moment}");
+        }
     }
 }

@@ -41,7 +41,7 @@ const SCENES: [(&str, &str); 7] = [
     ("inner", "back"),
     ("background", "hello"),
     ("raised", "goes on"),
-    ("group", "1> got [10, 12, 15]"),
+    ("group", "got [10, 12, 15, 21]"),
     ("plain", "141 0"),
 ];
 

@@ -139,8 +139,9 @@ pub(crate) fn end_as(ended: Ended) -> ExitCode {
     }
 }
 
-/// The signals that are looked at one by one instead of ending this process.
-const SIGNALS: [Signal; 9] = [
+/// The signals that are looked at one by one instead of ending or stopping this process. A terminal's SIGTTIN and
+/// SIGTTOU stop the program, and then this process as well; servers take those that a user sends for orders.
+const SIGNALS: [Signal; 11] = [
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGTERM,
@@ -149,6 +150,8 @@ const SIGNALS: [Signal; 9] = [
     Signal::SIGUSR2,
     Signal::SIGWINCH,
     Signal::SIGALRM,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
     Signal::SIGCHLD,
 ];
 

@@ -4,9 +4,7 @@
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
-
+use super::interrupt;
 use super::stage::{Stage, finish, wait_for};
 use super::{POLICIES, SHOP, WEB, logged, start_mesh, text, visit};
 use crate::failure::{Context, Failure};
@@ -14,10 +12,11 @@ use crate::print;
 
 /// Plays until a signal ends it.
 pub(super) fn play() -> Result<ExitCode, Failure> {
-    let mut end = End::watch()?;
-    let stage = Stage::new(SHOP)?;
+    let mut stage = Stage::new(SHOP)?;
     print::line("Starting examples/shop: web, checkout, payments, and a stranger. No policy is in force yet.");
-    start_mesh(&stage)?;
+    start_mesh(&mut stage)?;
+    // Who comes earlier is turned away, which would count.
+    wait_for("the shop's programs", || are_ready(&stage).then_some(()))?;
     wait_for("the shop to open", || visit().filter(|page| text(&page.stdout).contains("charged")))?;
     let _load = Load::start()?;
     for act in [Act::Open, Act::Closed] {
@@ -26,7 +25,7 @@ pub(super) fn play() -> Result<ExitCode, Failure> {
         }
         for second in 0.. {
             show(&stage, act)?;
-            if end.comes_within(TICK) {
+            if interrupt::comes_within(TICK) {
                 print::line("\nEnding the shop and its mesh.");
                 return Ok(ExitCode::SUCCESS);
             }
@@ -46,15 +45,30 @@ enum Act {
     Closed,
 }
 
+/// Whether all that runs can be called.
+fn are_ready(stage: &Stage) -> bool {
+    let listed = finish(stage.weft().args(["ps", "-o", "json"])).map(|output| output.stdout).unwrap_or_default();
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&listed).unwrap_or_default();
+    let is_starting = |row: &serde_json::Value| row["state"] == "starting";
+    ["web", "checkout", "payments"].iter().all(|name| rows.iter().any(|row| row["name"] == *name))
+        && !rows.iter().any(is_starting)
+}
+
 /// One look: what is in force, the signals, and what the stranger gets.
 fn show(stage: &Stage, act: Act) -> Result<(), Failure> {
     let stat = finish(stage.weft().args(["--local", "stat", "--window", "10s"]))?;
     let said = finish(stage.weft().args(["logs", "stranger", "--tail", "1"]))?;
-    let mut lines = vec![match act {
-        Act::Open => "weft up -f shop    no policy: everybody may call everybody; policies come in a moment".to_owned(),
-        Act::Closed => format!("weft up -f shop    in force since {}:\n{}", POLICIES.0, essence(POLICIES.1)),
-    }];
-    lines.extend([String::new(), "weft stat".to_owned(), text(&stat.stdout), String::new()]);
+    let (is_terminal, table) = (print::is_terminal(), text(&stat.stdout));
+    let table = if is_terminal { fitted(&table, print::width()) } else { table };
+    let policies = match act {
+        Act::Open => "no policy yet: everybody may call everybody".to_owned(),
+        Act::Closed => format!("in force since {}:\n{}", POLICIES.0, essence(POLICIES.1)),
+    };
+    // A low terminal shows what happens, and not the policies' text.
+    let has_room = !is_terminal || policies.lines().count() + table.lines().count() + OTHER_LINES <= print::height();
+    let policies = if has_room { &policies } else { policies.lines().next().unwrap_or_default().trim_end_matches(':') };
+    let mut lines = vec![format!("weft up -f shop: {policies}"), String::new()];
+    lines.extend(["weft stat".to_owned(), table, String::new()]);
     lines.push("weft logs stranger --tail 1".to_owned());
     lines.push(text(&said.stdout));
     if act == Act::Closed {
@@ -63,12 +77,25 @@ fn show(stage: &Stage, act: Act) -> Result<(), Failure> {
     }
     lines.extend([String::new(), "Ctrl-C ends it and leaves nothing behind.".to_owned()]);
     let text = lines.join("\n");
-    if print::is_terminal() {
+    if is_terminal {
         print::screen(&text)
     } else {
         print::line(&text)
     }
     Ok(())
+}
+
+/// A table of `weft stat`; where it is too wide, without the columns from CONN/S to SENT.
+fn fitted(table: &str, width: usize) -> String {
+    let head = table.lines().next().unwrap_or_default();
+    let is_narrow = table.lines().all(|line| line.chars().count() <= width);
+    match (head.find("CONN/S"), head.find("MTLS")) {
+        (Some(from), Some(to)) if !is_narrow => {
+            let cut = |line: &str| line.chars().take(from).chain(line.chars().skip(to)).collect::<String>();
+            table.lines().map(cut).collect::<Vec<_>>().join("\n")
+        }
+        _ => table.to_owned(),
+    }
 }
 
 /// A manifest's own lines, without its comments.
@@ -97,37 +124,22 @@ impl Drop for Load {
     }
 }
 
-/// What ends the demo: Ctrl-C, or a signal of the same meaning. Caught and not blocked: whatever the demo starts
-/// must still be ended by it.
-struct End {
-    runtime: Runtime,
-    signals: [UnixSignal; 3],
-}
-
-impl End {
-    fn watch() -> Result<Self, Failure> {
-        let runtime = crate::command::runtime()?;
-        let signals = {
-            let _inside = runtime.enter();
-            let catch = |kind| signal(kind).context("wait for Ctrl-C");
-            [catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?, catch(SignalKind::hangup())?]
-        };
-        Ok(Self { runtime, signals })
-    }
-
-    fn comes_within(&mut self, time: Duration) -> bool {
-        let [interrupt, terminate, hangup] = &mut self.signals;
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => true,
-                _ = terminate.recv() => true,
-                _ = hangup.recv() => true,
-                () = tokio::time::sleep(time) => false,
-            }
-        })
-    }
-}
-
 const TICK: Duration = Duration::from_secs(1);
+/// Lines of the screen around policies and table.
+const OTHER_LINES: usize = 9;
 /// How long the shop stays open, so that the difference is seen.
 const OPEN_SECONDS: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_shows_the_columns_that_matter() {
+        let table =
+            "SERVICE  P50    CONN/S  OPEN  SENT  MTLS  DENIED\nweb      40\u{b5}s   -       1     2     100%  3";
+        assert_eq!(fitted(table, 100), table);
+        assert_eq!(fitted(table, 40), "SERVICE  P50    MTLS  DENIED\nweb      40\u{b5}s   100%  3");
+        assert_eq!(fitted("nothing", 3), "nothing");
+    }
+}

@@ -3,23 +3,30 @@
 //!
 //! It plays in a user and network namespace of its own, where an ordinary user may capture packets.
 
+mod interrupt;
 mod live;
 mod once;
 mod sniff;
 mod stage;
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Output};
 
 use crate::args::DemoArgs;
 use crate::failure::{Context, Failure};
-use stage::{Stage, finish};
+use stage::{Stage, finish, wait_for};
 
 /// Plays the demo.
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     need("python3")?;
     need("curl")?;
     weft_capture::enter_private_network().context("make a private network for the demo")?;
-    if args.once { once::play() } else { live::play() }
+    interrupt::watch()?;
+    let (played, interrupted) = match args.once {
+        true => (once::play(), ExitCode::from(INTERRUPTED)),
+        false => (live::play(), ExitCode::SUCCESS),
+    };
+    if interrupt::came() { Ok(interrupted) } else { played }
 }
 
 fn need(program: &str) -> Result<(), Failure> {
@@ -29,12 +36,16 @@ fn need(program: &str) -> Result<(), Failure> {
 }
 
 /// Starts the mesh with the folder's programs.
-fn start_mesh(stage: &Stage) -> Result<(), Failure> {
-    let up = finish(stage.weft().arg("up").arg("-f").arg(stage.path(FOLDER)).arg("-d"))?;
-    if up.status.success() {
-        return Ok(());
-    }
-    Err(Failure::new(String::from_utf8_lossy(&up.stderr).trim().to_owned()))
+fn start_mesh(stage: &mut Stage) -> Result<(), Failure> {
+    let mut up = stage.weft();
+    up.arg("up").arg("-f").arg(stage.path(FOLDER));
+    // A terminal's Ctrl-C is the demo's: it clears the stage in its own order.
+    up.process_group(0);
+    stage.start("up", up)?;
+    wait_for("the mesh to start", || match finish(stage.weft().args(["ps"])) {
+        Ok(asked) if asked.status.success() => Some(Ok(())),
+        _ => stage.ended("up").map(Err),
+    })?
 }
 
 /// Asks for the shop's page, from outside of the mesh.
@@ -65,6 +76,8 @@ const SHOP: &[(&str, &str)] = &[
 ];
 /// The two manifests that close the shop to strangers.
 const POLICIES: (&str, &str) = ("shop/policies.yaml", include_str!("../../../../../examples/shop/policies.yaml"));
+/// As a shell tells of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 const FOLDER: &str = "shop";
 /// Where the shop's page and its payments are published.
 const WEB: &str = "http://127.0.0.1:18080/";

@@ -16,7 +16,7 @@ pub(super) fn play() -> Result<ExitCode, Failure> {
     let mut claims = Claims::default();
     without_weft(&mut stage, &sniffer, &mut claims)?;
     print::line("\nWith Weft: the same programs, unmodified, started by weft up -f examples/shop.");
-    start_mesh(&stage)?;
+    start_mesh(&mut stage)?;
     the_shop_sells(&mut claims)?;
     checkout_is_served(&stage, &sniffer, &mut claims)?;
     strangers_are_refused(&stage, &mut claims)?;

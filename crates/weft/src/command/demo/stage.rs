@@ -10,13 +10,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::interrupt;
 use crate::failure::{Context, Failure};
 
 /// Where the demo plays. Dropping it ends every program and removes every file.
 pub(super) struct Stage {
     folder: TempDir,
     weft: PathBuf,
-    programs: Vec<Child>,
+    programs: Vec<(String, Child)>,
 }
 
 impl Stage {
@@ -55,13 +56,23 @@ impl Stage {
         command
     }
 
-    /// Starts a program that goes on; its output goes to `<name>.out`.
+    /// Starts a program that goes on, but no longer than the demo; its output goes to `<name>.out`.
     pub(super) fn start(&mut self, name: &str, mut command: Command) -> Result<(), Failure> {
         let output = File::create(self.path(&format!("{name}.out"))).context("make an output file")?;
         let errors = output.try_clone().context("make an output file")?;
+        weft_capture::end_with_parent(&mut command);
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
-        self.programs.push(child.context(format!("start {name}"))?);
+        self.programs.push((name.to_owned(), child.context(format!("start {name}"))?));
         Ok(())
+    }
+
+    /// What a program said last, when one of this name has ended. Call it for one that should go on.
+    pub(super) fn ended(&mut self, name: &str) -> Option<Failure> {
+        let ended =
+            self.programs.iter_mut().any(|(known, program)| known == name && !matches!(program.try_wait(), Ok(None)));
+        let said = fs::read_to_string(self.path(&format!("{name}.out"))).unwrap_or_default();
+        let last = said.lines().last().unwrap_or("it said nothing");
+        ended.then(|| Failure::new(format!("weft {name} ended: {}", last.strip_prefix("error: ").unwrap_or(last))))
     }
 
     /// What the proxies of a workload, `NAMESPACE.NAME`, have logged.
@@ -76,7 +87,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         // Nothing can be done about an end that fails but to end the rest.
         let _ = self.weft().arg("down").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        for program in &mut self.programs {
+        for (_, program) in &mut self.programs {
             if let Ok(pid) = i32::try_from(program.id()) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
             }
@@ -88,7 +99,12 @@ impl Drop for Stage {
 /// Runs a program to its end.
 pub(super) fn finish(command: &mut Command) -> Result<Output, Failure> {
     let name = command.get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).output().context(format!("run {name}"))
+    let output = command.stdin(Stdio::null()).output().context(format!("run {name}"))?;
+    if interrupt::came() { Err(interrupted()) } else { Ok(output) }
+}
+
+fn interrupted() -> Failure {
+    Failure::new("interrupted")
 }
 
 /// Looks again and again until `look` finds something.
@@ -100,6 +116,9 @@ pub(super) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Re
     loop {
         if let Some(found) = look() {
             return Ok(found);
+        }
+        if interrupt::came() {
+            return Err(interrupted());
         }
         if Instant::now() > deadline {
             return Err(Failure::new(format!("waited {} s for {what}", PATIENCE.as_secs()))

@@ -34,12 +34,13 @@ use supervise::{Beside, supervise};
 
 /// Runs the program and ends as it ends.
 pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
-    let signals = InheritedSignals::of_this_process();
+    let mut signals = InheritedSignals::of_this_process();
     if args.detach && !args.detached {
         return detach::start(home, args);
     }
     if let Some(path) = &args.output {
         output::redirect(path)?;
+        signals = signals.with_output();
     }
     let user = args.user.as_deref().map(RunAs::find).transpose().map_err(Failure::new)?;
     let runtime = super::runtime()?;
