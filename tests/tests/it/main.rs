@@ -11,6 +11,7 @@ mod host;
 mod http;
 mod lasting;
 mod limits_table;
+mod machine_bench;
 mod signals;
 mod supervised;
 mod tidy;
