@@ -119,7 +119,10 @@ impl Installation {
 }
 
 /// The folder of this build's profile: the test program stands in its `deps`.
-fn built_binaries() -> std::io::Result<PathBuf> {
+///
+/// # Errors
+/// When the workspace's binaries aren't built.
+pub fn built_binaries() -> std::io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default();
     if folder.join("weft").is_file() && folder.join("weft-proxy").is_file() {

@@ -100,6 +100,8 @@ impl Subscription {
     fn take(&self, request: DeltaDiscoveryRequest) -> Result<(), Status> {
         if let Some(refusal) = &request.error_detail {
             warn!(workload = %self.workload, kind = request.type_url, reason = refusal.message, "a record was refused");
+        } else if !request.response_nonce.is_empty() {
+            debug!(workload = %self.workload, kind = request.type_url, "records were acknowledged");
         }
         self.shared.with(|mesh| mesh.request(self.id, request)).map_err(|error| {
             warn!(workload = %self.workload, %error, "a stream is ended");

@@ -104,12 +104,14 @@ impl Folder {
         if self.leaving.is_empty() && self.knows(&scan) {
             return Outcome::default();
         }
-        let before = (self.resources(), self.workloads(), self.problems());
-        let written =
-            self.files.values().flat_map(|file| file.resources.iter().cloned()).map(|resource| (resource, now));
+        // A look at a thousand files must not copy what stands in all of them.
+        let touched = self.touched(&scan);
+        let before = (self.resources_of(&touched), self.workloads(), self.problems());
+        let written = self.files.iter().filter(|(name, _)| touched.contains(*name));
+        let written = written.flat_map(|(_, file)| file.resources.iter().cloned().map(|resource| (resource, now)));
         let were: Vec<(Resource, Instant)> = written.chain(mem::take(&mut self.leaving)).collect();
-        self.files.retain(|name, _| scan.entries.contains_key(name) || scan.hides(name));
-        for (name, content) in &scan.entries {
+        self.files.retain(|name, _| !touched.contains(name) || scan.entries.contains_key(name));
+        for (name, content) in touched.iter().filter_map(|name| scan.entries.get_key_value(name)) {
             self.take(name, content);
         }
         let is_over = |since: &Instant| now.saturating_duration_since(*since) >= GRACE;
@@ -117,9 +119,19 @@ impl Folder {
         let left = were.into_iter().filter(|(resource, since)| !is_over(since) && !self.is_written(resource, &named));
         self.leaving = left.collect();
         Outcome {
-            changed: before != (self.resources(), self.workloads(), self.problems()),
+            changed: before != (self.resources_of(&touched), self.workloads(), self.problems()),
             look_again: (!self.leaving.is_empty()).then_some(GRACE),
         }
+    }
+
+    /// Files of which a scan says something new, and those that it doesn't find any more.
+    fn touched(&self, scan: &Scan) -> BTreeSet<String> {
+        let is_known = |name: &str, content| {
+            self.files.get(name).is_some_and(|file: &File| file.fingerprint == fingerprint(content))
+        };
+        let new = scan.entries.iter().filter(|(name, content)| !is_known(name, content)).map(|(name, _)| name);
+        let gone = self.files.keys().filter(|name| !scan.entries.contains_key(*name) && !scan.hides(name));
+        new.chain(gone).cloned().collect()
     }
 
     fn take(&mut self, name: &str, content: &Content) {
@@ -152,7 +164,16 @@ impl Folder {
     /// The resources in force, by file and in the file's order; last of a file what isn't written
     /// there any more.
     pub(crate) fn resources(&self) -> Vec<Resource> {
-        let written = self.files.values().flat_map(|file| &file.resources);
+        self.in_force(self.files.values())
+    }
+
+    /// Those of some files, and what isn't written any more of any.
+    fn resources_of(&self, names: &BTreeSet<String>) -> Vec<Resource> {
+        self.in_force(names.iter().filter_map(|name| self.files.get(name)))
+    }
+
+    fn in_force<'f>(&'f self, files: impl Iterator<Item = &'f File>) -> Vec<Resource> {
+        let written = files.flat_map(|file| &file.resources);
         let mut resources: Vec<Resource> = written.chain(self.leaving.iter().map(|(left, _)| left)).cloned().collect();
         resources.sort_by(|a, b| a.meta().file.cmp(&b.meta().file));
         resources

@@ -15,6 +15,7 @@ mod killed;
 mod lasting;
 mod limits_table;
 mod locked;
+mod machine_bench;
 mod programs;
 mod signals;
 mod supervised;

@@ -25,6 +25,8 @@ pub(crate) struct Source {
     watched: BTreeSet<PathBuf>,
     hint: Arc<Notify>,
     look_again: Option<Duration>,
+    /// The last scan.
+    took: Duration,
 }
 
 impl Source {
@@ -38,7 +40,8 @@ impl Source {
         let hint = Arc::new(Notify::new());
         let watcher = watcher(Arc::clone(&hint)).inspect_err(|error| warn!(%error, "the folder can't be watched")).ok();
         let folder = Folder::default();
-        let mut source = Self { root, folder, watcher, watched: BTreeSet::new(), hint, look_again: None };
+        let mut source =
+            Self { root, folder, watcher, watched: BTreeSet::new(), hint, look_again: None, took: Duration::ZERO };
         let scan = source.scan();
         source.take(scan);
         Ok(source)
@@ -54,7 +57,7 @@ impl Source {
         &self.root
     }
 
-    /// Waits until something may have changed, and until it is quiet again.
+    /// Waits until something may have changed.
     pub(crate) async fn hinted(&self) {
         let watching = self.watcher.is_some() && self.root.is_dir();
         let slow = if watching { SLOW_LOOK } else { SLOW_LOOK_UNWATCHED };
@@ -62,11 +65,8 @@ impl Source {
         if timeout(patience, self.hint.notified()).await.is_err() {
             return;
         }
-        let quiet = async { while timeout(QUIET, self.hint.notified()).await.is_ok() {} };
-        tokio::select! {
-            () = quiet => {}
-            () = sleep(LONGEST_UNREST) => {}
-        }
+        // However often something changes, looking takes a fifth of a core at most.
+        sleep(SETTLE.max(4 * self.took)).await;
     }
 
     /// Looks at everything again; blocks while it reads. Returns whether something has changed.
@@ -95,6 +95,7 @@ impl Source {
     }
 
     fn scan(&mut self) -> Scan {
+        let began = Instant::now();
         let mut entered = BTreeSet::new();
         let watcher = &mut self.watcher;
         // What is watched already is watched again: a folder can have been replaced.
@@ -108,6 +109,7 @@ impl Source {
         };
         let scan = Scan::of(&self.root, None, &mut enter);
         self.forget_watches(entered);
+        self.took = began.elapsed();
         scan
     }
 
@@ -138,10 +140,10 @@ fn is_reading(kind: EventKind) -> bool {
     }
 }
 
-/// An edit's events come within this time of each other.
+/// Most edits are a few steps, one right after another.
+const SETTLE: Duration = Duration::from_millis(10);
+/// What is new is in force when it is still the same after this time.
 const QUIET: Duration = Duration::from_millis(50);
-/// A folder that is never quiet is looked at all the same.
-const LONGEST_UNREST: Duration = Duration::from_millis(400);
 /// A folder that never stands still is taken as it was found in the last of these looks.
 const MAX_LOOKS: usize = 4;
 /// What no event tells (network file systems) is seen after this time.

@@ -1,0 +1,1 @@
+"""What a mesh of one machine costs: real workloads and policies under `weft up`."""
