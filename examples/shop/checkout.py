@@ -35,8 +35,8 @@ def count():
     try:
         with socket.create_connection((os.environ["REDIS"], 6379), timeout=1) as redis:
             redis.sendall(b"INCR orders\r\n")
-            return redis.recv(64).decode().strip().lstrip(":")
-    except OSError:
+            return int(redis.recv(64).removeprefix(b":"))
+    except (OSError, ValueError):
         absent_until = time.monotonic() + 60
         return next(orders)
 

@@ -1,5 +1,7 @@
 """The figures of one run as Markdown. Pure."""
 
+import math
+
 ROLES = {
     "control": "control plane",
     "proxy": "a proxy",
@@ -10,8 +12,9 @@ ROLES = {
 
 
 def share(values, part):
+    """The least value that so large a part of them don't exceed."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
 
 def markdown(result):

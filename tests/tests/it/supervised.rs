@@ -1,12 +1,16 @@
 //! A folder that names programs: they are started, kept running, replaced when their text changes, and ended.
 
 use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
+use weft_tests::programs::skipped;
 use weft_tests::{User, obstacle};
 
 /// Answers each request with its first argument.
@@ -183,4 +187,37 @@ fn one_in_the_background_is_called_once_it_answers_and_one_in_the_foreground_kee
     ps_until(&mesh, |rows| ready(rows, "near") == 1);
     let logs = mesh.weft().args(["logs", "near"]).output().unwrap();
     assert!(!logs.status.success() && told(&logs).contains("runs in the foreground"), "{}", told(&logs));
+}
+
+/// Two replicas of checkout count orders in one Redis, which is called over the mesh like all else.
+#[test]
+fn the_shop_counts_its_orders_in_redis() {
+    let Some(mesh) = mesh(&[]) else { return };
+    if !mesh.as_user(Command::new("redis-server").arg("--version")).output().is_ok_and(|it| it.status.success()) {
+        skipped("redis-server isn't here; scripts/test installs it as root on Debian");
+        return;
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let shop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/shop");
+    for file in fs::read_dir(shop).unwrap().map(|file| file.unwrap().path()) {
+        let text = fs::read_to_string(&file).unwrap().replace("18080", &port);
+        mesh.write(file.file_name().unwrap().to_str().unwrap(), &text).unwrap();
+    }
+    ps_until(&mesh, |rows| ready(rows, "redis") == 1 && ready(rows, "checkout") == 2 && ready(rows, "web") == 1);
+    let order = || {
+        let mut curl = mesh.command("curl");
+        let output = curl.args(["-sS", "-m", "10", &format!("http://127.0.0.1:{port}/")]).output().unwrap();
+        let text = told(&output);
+        let number = text.split_once("order ").and_then(|(_, rest)| rest.split_once(": charged")?.0.parse::<u64>().ok());
+        number.ok_or(text)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let mut first = order();
+    while first.is_err() {
+        assert!(Instant::now() < deadline, "{first:?}");
+        first = order();
+    }
+    let orders: Vec<u64> = (0..8).map(|_| order().unwrap()).collect();
+    let first = first.unwrap();
+    assert_eq!(orders, (first + 1..=first + 8).collect::<Vec<u64>>());
 }
