@@ -197,10 +197,11 @@ fn the_shop_counts_its_orders_in_redis() {
         skipped("redis-server isn't here; scripts/test installs it as root on Debian");
         return;
     }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (port, other) = (free(), free());
     let shop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/shop");
     for file in fs::read_dir(shop).unwrap().map(|file| file.unwrap().path()) {
-        let text = fs::read_to_string(&file).unwrap().replace("18080", &port);
+        let text = fs::read_to_string(&file).unwrap().replace("18080", &port).replace("18081", &other);
         mesh.write(file.file_name().unwrap().to_str().unwrap(), &text).unwrap();
     }
     ps_until(&mesh, |rows| ready(rows, "redis") == 1 && ready(rows, "checkout") == 2 && ready(rows, "web") == 1);
@@ -208,7 +209,8 @@ fn the_shop_counts_its_orders_in_redis() {
         let mut curl = mesh.command("curl");
         let output = curl.args(["-sS", "-m", "10", &format!("http://127.0.0.1:{port}/")]).output().unwrap();
         let text = told(&output);
-        let number = text.split_once("order ").and_then(|(_, rest)| rest.split_once(": charged")?.0.parse::<u64>().ok());
+        let number =
+            text.split_once("order ").and_then(|(_, rest)| rest.split_once(": charged")?.0.parse::<u64>().ok());
         number.ok_or(text)
     };
     let deadline = Instant::now() + PATIENCE;
