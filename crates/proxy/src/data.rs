@@ -235,7 +235,8 @@ fn start(
     }
     for socket in config.dns {
         socket.set_nonblocking(true)?;
-        spawn_local(dns::serve_datagrams(data.clone(), UdpSocket::from_std(socket)?));
+        let answers = udp::answers_like(&config.udp, socket.local_addr()?)?;
+        spawn_local(dns::serve_datagrams(data.clone(), UdpSocket::from_std(socket)?, answers));
     }
     for udp::Sockets { captured, answers } in config.udp {
         captured.set_nonblocking(true)?;

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use socket2::Socket;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -27,14 +28,14 @@ use reply::Replies;
 /// The port of DNS over TCP.
 pub(crate) const PORT: u16 = 53;
 
-/// Answers datagrams until the proxy drains.
-pub(crate) async fn serve_datagrams(data: Rc<Data>, socket: UdpSocket) {
+/// Answers datagrams until the proxy drains, by the raw socket where there is one.
+pub(crate) async fn serve_datagrams(data: Rc<Data>, socket: UdpSocket, answers: Option<Socket>) {
     if let Err(error) = datagram::tell_destinations(&socket) {
         tracing::error!(%error, "DNS datagrams without their original destination");
         return;
     }
     let socket = Rc::new(socket);
-    let replies = Rc::new(Replies::default());
+    let replies = Rc::new(Replies::new(answers));
     let permits = Arc::new(Semaphore::new(DNS_QUESTIONS));
     let passed_on = Rc::new(Semaphore::new(DNS_PASSED_ON));
     let serving = async {

@@ -7,19 +7,28 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::data::Data;
-use crate::datagram;
 use crate::limits::{DNS_DATAGRAM_BYTES, DNS_REPLY_SOCKETS};
 use crate::sockets::SocketSource;
+use crate::{datagram, udp};
 
-/// Sockets to answer from, the most recently used last.
-#[derive(Default)]
-pub(super) struct Replies(RefCell<VecDeque<(SocketAddr, Rc<UdpSocket>)>>);
+/// How answers go to the program.
+pub(super) struct Replies {
+    /// A raw socket: it answers from any address, also from one that the program itself has bound.
+    raw: Option<Socket>,
+    /// Where there is none: sockets to answer from, the most recently used last.
+    bound: RefCell<VecDeque<(SocketAddr, Rc<UdpSocket>)>>,
+}
 
 impl Replies {
+    pub(super) fn new(raw: Option<Socket>) -> Self {
+        Self { raw, bound: RefCell::default() }
+    }
+
     /// Sends `answer` to `from`, as if from the address that was `asked`.
     pub(super) async fn send(
         &self,
@@ -31,6 +40,9 @@ impl Replies {
         let (SocketSource::Maker(maker), Some(asked)) = (&data.sockets, asked) else {
             return received.send_to(answer, from).await.map(drop);
         };
+        if let Some(raw) = &self.raw {
+            return udp::answer(raw, answer, (asked, from));
+        }
         let kept = self.kept(asked);
         let socket = match kept {
             Some(socket) => socket,
@@ -46,11 +58,11 @@ impl Replies {
     }
 
     fn kept(&self, asked: SocketAddr) -> Option<Rc<UdpSocket>> {
-        self.0.borrow().iter().find(|(address, _)| *address == asked).map(|(_, socket)| socket.clone())
+        self.bound.borrow().iter().find(|(address, _)| *address == asked).map(|(_, socket)| socket.clone())
     }
 
     fn keep(&self, asked: SocketAddr, socket: Rc<UdpSocket>) {
-        let mut kept = self.0.borrow_mut();
+        let mut kept = self.bound.borrow_mut();
         if kept.len() == DNS_REPLY_SOCKETS {
             kept.pop_front();
         }

@@ -3,8 +3,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::limits::{DNS_DATAGRAM_BYTES, DNS_UPSTREAM};
@@ -56,8 +58,11 @@ async fn by_datagram(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     socket.connect(server).await?;
     socket.send(query).await?;
     let mut answer = vec![0; DNS_DATAGRAM_BYTES];
+    // A refusal alone doesn't make a socket readable.
+    let interest = Interest::READABLE | Interest::ERROR;
     loop {
-        let length = socket.recv(&mut answer).await?;
+        let received = || Ok(recv(socket.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?);
+        let length = socket.async_io(interest, received).await?;
         // Whoever guesses our port must guess the question's id as well.
         if length >= HEADER_BYTES && answer[..2] == query[..2] {
             answer.truncate(length);
@@ -77,3 +82,17 @@ async fn by_stream(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
 
 /// The header of every message (RFC 1035, section 4.1.1).
 const HEADER_BYTES: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_is_heard_at_once() {
+        let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let asked = tokio::time::timeout(Duration::from_secs(60), by_datagram(nobody, &[0; HEADER_BYTES])).await;
+        assert_eq!(asked.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -41,6 +41,25 @@ pub struct Sockets {
     pub answers: OwnedFd,
 }
 
+/// Another handle of the raw socket that is of the family of `address`, if there is one.
+pub(crate) fn answers_like(sockets: &[Sockets], address: SocketAddr) -> io::Result<Option<Socket>> {
+    for Sockets { captured, answers } in sockets {
+        if captured.local_addr()?.is_ipv4() == address.is_ipv4() {
+            return Ok(Some(answers.try_clone()?.into()));
+        }
+    }
+    Ok(None)
+}
+
+/// Sends the program one datagram, by a raw socket, as if from the first of these to the other.
+pub(crate) fn answer(answers: &Socket, bytes: &[u8], (from, to): (SocketAddr, SocketAddr)) -> io::Result<()> {
+    let mut buffer = vec![0; HEADROOM];
+    buffer.extend_from_slice(bytes);
+    let packet = Way::new(from, to).and_then(|way| packet::datagram(&mut buffer, bytes.len(), way));
+    let packet = packet.ok_or_else(|| io::Error::other("a datagram that can't be"))?;
+    answers.send_to(packet, &at(to)).map(drop)
+}
+
 /// Carries one family's datagrams until the proxy drains.
 pub(crate) async fn serve(data: Rc<Data>, captured: UdpSocket, answers: OwnedFd) {
     let open = data.drain.open();

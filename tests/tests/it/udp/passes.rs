@@ -123,6 +123,27 @@ fn dig_asks_a_name_server_of_its_own_choice() {
     assert_eq!(output.stdout, b"192.0.2.7\n", "{}", told(&output));
 }
 
+/// It has port 53 of all its addresses, which are those that it asks as well.
+#[test]
+fn a_name_server_in_the_mesh_finds_names_itself() {
+    let Some(mut mesh) = mesh(User::all().pop().unwrap()) else { return };
+    mesh.start_workload(&["web", "--", "python3", "-m", "http.server", "8080"]).unwrap();
+    let code = "
+import socket, time
+for family, ip in ((socket.AF_INET, '0.0.0.0'), (socket.AF_INET6, '::')):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET6: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    s.bind((ip, 53))
+while True:
+    try: print(socket.getaddrinfo('web', 8080)[0][4][0], flush=True); break
+    except socket.gaierror: pass
+time.sleep(1000)
+";
+    mesh.start_workload(&["names", "--", "python3", "-c", code]).unwrap();
+    let said = wait_for(|| std::fs::read_to_string(mesh.home().join("names-1.out")).unwrap(), |said| !said.is_empty());
+    assert!(said.starts_with("240.240.") || said.starts_with("fd77:6566:7400:"), "{said}");
+}
+
 #[test]
 fn the_hosts_loopback_is_reached_as_by_tcp() {
     let Some(mesh) = mesh(User::all().pop().unwrap()) else { return };

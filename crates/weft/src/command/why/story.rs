@@ -126,7 +126,7 @@ impl Seen {
     /// What went wrong; `None` where nothing did.
     fn outcome(&self) -> Option<String> {
         if self.is_denied() {
-            return Some(format!("denied: {}", self.reason.as_deref().unwrap_or("no reason is logged")));
+            return Some(self.reason.clone().unwrap_or_else(|| "denied".to_owned()));
         }
         let why = self.why.as_ref()?;
         let detail = self.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_the_callees_proxys() {
-        let denied = serde_json::json!({"verdict": "deny", "reason": "no ALLOW rule", "status": 403, "flag": "DENY",
+        let denied = serde_json::json!({"verdict": "deny", "reason": "denied: no ALLOW rule", "status": 403, "flag": "DENY",
             "why": "policy", "hop": "callee's proxy", "start": "2026-11-30T12:09:31.08Z"});
         let told = story(&[line("destination", denied), line("source", serde_json::json!({"status": 403}))]);
         assert_eq!(told.conclusion(), "the proxy of shop/api-1 refused it: denied: no ALLOW rule");
