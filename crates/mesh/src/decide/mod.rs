@@ -37,8 +37,13 @@ pub fn rehearse<'r>(inbound: &'r Inbound, call: &Call<'_>) -> Verdict<'r> {
 ///
 /// [`Sni::Unseen`]: crate::call::Sni::Unseen
 pub fn hangs_on_sni(inbound: &Inbound, call: &Call<'_>) -> bool {
-    !strict_refuses(inbound.peer_authentication.at(call.destination_port), call)
-        && inbound.policies.iter().flat_map(|policy| &policy.rules).any(|rule| rule::hangs_on_sni(rule, call))
+    let authentication = inbound.peer_authentication.at(call.destination_port);
+    // Under DISABLE a caller is judged as one that proved nothing as well.
+    let plain = Call { peer: None, ..*call };
+    let hangs = |rule| {
+        rule::hangs_on_sni(rule, call) || (authentication.mode == MtlsMode::Disable && rule::hangs_on_sni(rule, &plain))
+    };
+    !strict_refuses(authentication, call) && inbound.policies.iter().flat_map(|policy| &policy.rules).any(hangs)
 }
 
 /// The matches that are only reported: of AUDIT policies, and of dry-run policies of any action.

@@ -248,6 +248,12 @@ fn a_server_name_is_asked_for_only_where_a_rule_hangs_on_it() {
     assert!(!hangs(MtlsMode::Strict, vec![policy(Action::Deny, vec![rule(443), on_port(8080)])], &case));
     let plaintext = Case { peer: None, ..Case::tcp() };
     assert!(!hangs(MtlsMode::Strict, vec![policy(Action::Deny, vec![rule(8080)])], &plaintext), "refused before");
+    let unless = |mode| {
+        let source = Source { principals: not_texts([CHECKOUT]), ..Source::default() };
+        hangs(mode, vec![policy(Action::Deny, vec![Rule { from: vec![source], ..rule(8080) }])], &case)
+    };
+    assert!(!unless(MtlsMode::Permissive), "it isn't about this caller");
+    assert!(unless(MtlsMode::Disable), "the caller is judged as nobody, too");
 }
 
 fn on_port(port: u16) -> Rule {
