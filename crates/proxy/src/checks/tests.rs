@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use super::*;
+use crate::limits::SCRAPE_BYTES;
 
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -78,6 +79,32 @@ async fn the_programs_metrics_are_fetched_whole() {
     assert_eq!(checks.scrape().await, Some(Ok(b"a 1\nb 2\n".to_vec())));
     assert!(served.join().unwrap().starts_with("GET /metrics HTTP/1.0\r\n"));
     assert!(checks.scrape().await.unwrap().is_err(), "it has ended");
+}
+
+#[tokio::test]
+async fn a_page_of_metrics_without_end_is_given_up() {
+    let listener = TcpListener::bind((OWN, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let program = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
+        while socket.write_all(&[b'x'; 1 << 16]).is_ok() {}
+    });
+    let scrape = Some(Scrape { port, path: "/metrics".to_owned() });
+    let checks = Checks { scrape, address: Some(OWN), ..Checks::default() };
+    let told = checks.scrape().await.unwrap().unwrap_err();
+    assert_eq!(told, format!("expected at most {SCRAPE_BYTES} bytes, found more"));
+    program.join().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_shows_no_metrics_is_left_in_time() {
+    let listener = TcpListener::bind((OWN, 0)).unwrap();
+    let scrape = Some(Scrape { port: listener.local_addr().unwrap().port(), path: "/metrics".to_owned() });
+    let checks = Checks { scrape, address: Some(OWN), ..Checks::default() };
+    let began = tokio::time::Instant::now();
+    assert_eq!(checks.scrape().await.unwrap().unwrap_err(), "no answer within 5 s");
+    assert!(began.elapsed() >= SCRAPE_WAIT, "of the clock that the test has");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod callee;
 mod caller;
 mod endings;
+mod hostile;
 mod http;
 mod peer;
 mod ztunnel;
