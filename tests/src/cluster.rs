@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::mesh::told;
+use crate::skipped;
 
 /// How long a wait may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,8 +32,7 @@ impl Cluster {
         if let Some(state) = env::var_os("WEFT_CLUSTER") {
             return Some(Self { state: state.into() });
         }
-        let test = thread::current().name().unwrap_or_default().to_owned();
-        let _ = writeln!(io::stderr(), "SKIPPED: {test}: no cluster: scripts/test-cluster makes one for the tests");
+        skipped("no cluster: scripts/test-cluster makes one for the tests");
         None
     }
 

@@ -11,9 +11,12 @@ pub mod process;
 pub mod programs;
 pub mod shell;
 
+use std::env;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use network::Network;
 
@@ -132,13 +135,30 @@ pub fn built_binaries() -> std::io::Result<PathBuf> {
     Err(std::io::Error::new(std::io::ErrorKind::NotFound, message))
 }
 
-/// Why an ordinary user can't run a mesh here, when that is so: tests then say that they are
-/// skipped.
-pub fn obstacle() -> Option<String> {
+/// Whether an ordinary user can run a mesh here; where not, says why and that the test is skipped.
+pub fn can_run() -> bool {
     let tried = Command::new("unshare").args(["--user", "--net", "true"]).output();
-    match tried {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Some(format!("unshare: {error}")),
-    }
+    let obstacle = match tried {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => format!("unshare: {error}"),
+    };
+    skipped(&format!("no user namespaces: {obstacle}"));
+    false
+}
+
+/// Says that the test is skipped and why, where no test's output is hidden.
+pub fn skipped(reason: &str) {
+    let test = thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(io::stderr(), "SKIPPED: {test}: {reason}");
+}
+
+/// Says that a program isn't here; where `WEFT_TEST_ALL` says that each is, that is a failure.
+///
+/// # Panics
+/// Then.
+pub fn missing<T>(what: &str) -> Option<T> {
+    assert!(env::var_os("WEFT_TEST_ALL").is_none(), "{what} isn't here, or doesn't run");
+    skipped(&format!("{what} isn't here; scripts/test installs it as root on Debian"));
+    None
 }

@@ -184,6 +184,13 @@ impl Drop for Mesh {
     }
 }
 
+/// A file that has every identity proved.
+pub const STRICT: (&str, &str) = (
+    "strict.yaml",
+    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\n\
+     spec: {mtls: {mode: STRICT}}\n",
+);
+
 /// What a program said, on both streams.
 pub fn told(output: &Output) -> String {
     format!("{}: {}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

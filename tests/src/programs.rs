@@ -3,13 +3,11 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::thread;
 
-use crate::mesh::{Mesh, told};
-use crate::{User, obstacle};
+use crate::mesh::{Mesh, STRICT, told};
+use crate::{User, can_run, missing};
 
 /// A server that listens, and a client whose last argument is the server's host.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +34,11 @@ impl Stage {
     /// # Panics
     /// When it doesn't start.
     pub fn start() -> Option<Self> {
-        if let Some(obstacle) = obstacle() {
-            skipped(&format!("no user namespaces: {obstacle}"));
+        if !can_run() {
             return None;
         }
         let user = User::all().pop().expect("a user");
-        Some(Self { mesh: Mesh::start(user, &[("policies.yaml", POLICIES)], &[]).expect("a mesh") })
+        Some(Self { mesh: Mesh::start(user, &[STRICT, ("policies.yaml", POLICIES)], &[]).expect("a mesh") })
     }
 
     /// The folder in which the programs run.
@@ -145,28 +142,10 @@ impl Stage {
     }
 }
 
-/// Says that the test is skipped and why, where no test's output is hidden.
-pub fn skipped(reason: &str) {
-    let test = thread::current().name().unwrap_or_default().to_owned();
-    let _ = writeln!(io::stderr(), "SKIPPED: {test}: {reason}");
-}
-
-/// Says that a program isn't here; where `WEFT_TEST_ALL` says that each is, that is a failure.
-fn missing<T>(what: &str) -> Option<T> {
-    assert!(env::var_os("WEFT_TEST_ALL").is_none(), "{what} isn't here, or doesn't run");
-    skipped(&format!("{what} isn't here; scripts/test installs it as root on Debian"));
-    None
-}
-
 /// Where servers are that are not in every user's path, and Go where its own page says.
 const BESIDE: [&str; 2] = ["/usr/sbin", "/usr/local/go/bin"];
 const PLAIN: &str = include_str!("../programs/plain.py");
 const POLICIES: &str = r#"
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: istio-system}
-spec: {mtls: {mode: STRICT}}
----
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: only-caller, namespace: default}

@@ -8,8 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::programs::skipped;
-use weft_tests::{User, obstacle};
+use weft_tests::{User, can_run};
 
 /// Says its own address and its caller's, to whoever connects by either family.
 const SERVER: &str = r#"
@@ -37,8 +36,7 @@ print(all(caller in own for _, caller in said), len(own))
 "#;
 
 fn mesh() -> Option<Mesh> {
-    if let Some(obstacle) = obstacle() {
-        skipped(&format!("no user namespaces: {obstacle}"));
+    if !can_run() {
         return None;
     }
     Some(Mesh::start(User::all().pop().unwrap(), &[], &[]).unwrap())

@@ -14,15 +14,14 @@ use weft_identity::{Authority, AuthorityLifetimes, issuer_due};
 use weft_mesh::TrustDomain;
 use weft_tests::load::Load;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::{User, obstacle};
+use weft_tests::{User, can_run};
 
 /// How many requests must go well.
 const REQUESTS: u32 = 10_000;
 
 /// A mesh in which `web` answers.
 fn mesh(lifetime: &str) -> Option<Mesh> {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return None;
     }
     let mut mesh = Mesh::start(User::all().pop().unwrap(), &[], &["--cert-lifetime", lifetime]).unwrap();
@@ -152,8 +151,7 @@ fn age(mesh: &Mesh, due_in: Duration) -> Authority {
 
 #[test]
 fn an_issuer_is_renewed_under_load_and_stays() {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return;
     }
     let flags = ["--cert-lifetime", "5s"];

@@ -9,12 +9,11 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use weft_tests::mesh::PATIENCE;
-use weft_tests::{Installation, User, obstacle};
+use weft_tests::{Installation, User, can_run};
 
 #[test]
 fn the_demo_holds_its_claims() {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return;
     }
     for user in User::all() {
@@ -29,8 +28,7 @@ fn the_demo_holds_its_claims() {
 /// The shop is open to everybody, then closed by the manifests; Ctrl-C leaves no process.
 #[test]
 fn the_live_demo_closes_the_shop_and_leaves_nothing() {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return;
     }
     let installation = Installation::new(User::all().pop().unwrap()).unwrap();
@@ -73,8 +71,7 @@ fn nothing_is_left(installation: &Installation) {
 /// A terminal's Ctrl-C goes to all of the demo's own; a kill to it alone.
 #[test]
 fn a_demo_that_is_interrupted_leaves_nothing() {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return;
     }
     let moments = [

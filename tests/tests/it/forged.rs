@@ -16,20 +16,14 @@ use weft_identity::{MeshTls, client_config_without_identity, server_name};
 use weft_mesh::SpiffeId;
 use weft_tests::capture::contains;
 use weft_tests::forge::{Forge, Until};
-use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::programs::skipped;
-use weft_tests::{User, obstacle};
+use weft_tests::mesh::{Mesh, PATIENCE, STRICT, told};
+use weft_tests::{User, can_run};
 use weft_wire::head::{ALPN, Head, Kind};
 use weft_wire::proto::weft::v1::control_client::ControlClient;
 use weft_wire::proto::weft::v1::launch_event::Event;
 use weft_wire::proto::weft::v1::{Assigned, LaunchRequest, WorkloadSpec};
 
 const POLICIES: &str = r#"
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: istio-system}
-spec: {mtls: {mode: STRICT}}
----
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: web, namespace: default}
@@ -39,11 +33,10 @@ spec:
 "#;
 
 fn mesh() -> Option<Mesh> {
-    if let Some(obstacle) = obstacle() {
-        skipped(&format!("no user namespaces: {obstacle}"));
+    if !can_run() {
         return None;
     }
-    Some(Mesh::start(User::all().pop().unwrap(), &[("policies.yaml", POLICIES)], &[]).unwrap())
+    Some(Mesh::start(User::all().pop().unwrap(), &[STRICT, ("policies.yaml", POLICIES)], &[]).unwrap())
 }
 
 fn id(account: &str) -> String {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use weft_tests::mesh::{Mesh, told};
-use weft_tests::{User, obstacle};
+use weft_tests::{User, can_run};
 
 /// A server on the host's loopback that says who it is; its port.
 fn serve() -> u16 {
@@ -22,8 +22,7 @@ fn serve() -> u16 {
 }
 
 fn mesh() -> Option<Mesh> {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return None;
     }
     Some(Mesh::start(User::all().pop().unwrap(), &[], &[]).unwrap())

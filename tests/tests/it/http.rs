@@ -1,14 +1,9 @@
 //! Unmodified HTTP programs in a mesh, and what policy does to them.
 
-use weft_tests::mesh::{Mesh, told as said};
-use weft_tests::{User, obstacle};
+use weft_tests::mesh::{Mesh, STRICT, told as said};
+use weft_tests::{User, can_run};
 
 const POLICIES: &str = r#"
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: istio-system}
-spec: {mtls: {mode: STRICT}}
----
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: web-policy}
@@ -21,7 +16,7 @@ spec:
 const STATUS: &str = "%{http_code} %header{weft-error}";
 
 fn mesh(user: User) -> Mesh {
-    let mut mesh = Mesh::start(user, &[("policies.yaml", POLICIES)], &[]).unwrap();
+    let mut mesh = Mesh::start(user, &[STRICT, ("policies.yaml", POLICIES)], &[]).unwrap();
     for name in ["public", "secret"] {
         let folder = mesh.home().join("site").join(name);
         std::fs::create_dir_all(&folder).unwrap();
@@ -36,13 +31,7 @@ fn mesh(user: User) -> Mesh {
 }
 
 fn users() -> Vec<User> {
-    match obstacle() {
-        Some(obstacle) => {
-            eprintln!("skipped: no user namespaces: {obstacle}");
-            Vec::new()
-        }
-        None => User::all(),
-    }
+    if can_run() { User::all() } else { Vec::new() }
 }
 
 fn curl(mesh: &Mesh, caller: &str, arguments: &[&str]) -> String {

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::{User, obstacle};
+use weft_tests::{User, can_run};
 
 /// A workload's processes, by their pids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +64,7 @@ const SERVER: [&str; 6] = ["web", "--", "python3", "-m", "http.server", "8080"];
 const ASK: [&str; 9] = ["exec", "caller", "--", "curl", "-sSf", "-o", "/dev/null", "-m5", "http://web:8080/"];
 
 fn mesh() -> Option<Mesh> {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return None;
     }
     let mut mesh = Mesh::start(User::all().pop().unwrap(), &[], &["--metrics-address", "none"]).unwrap();

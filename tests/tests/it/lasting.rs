@@ -8,7 +8,7 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::{User, obstacle};
+use weft_tests::{User, can_run};
 
 fn policy(account: &str) -> String {
     format!(
@@ -18,8 +18,7 @@ fn policy(account: &str) -> String {
 }
 
 fn mesh() -> Option<Mesh> {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return None;
     }
     let user = User::all().pop().unwrap();

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use weft_tests::mesh::told;
-use weft_tests::{Installation, User, obstacle};
+use weft_tests::{Installation, User, can_run, skipped};
 
 /// A mesh from its beginning to its end, by the `weft` that is the first argument.
 const FLOW: &str = r#"
@@ -24,8 +24,7 @@ const ANOTHER_USER: &str = "unshare -U --map-user=1000 --map-group=1000";
 
 /// What the mesh says when `before`, a line of the shell, has prepared the place; it ends with what runs the rest.
 fn flow(before: &str) -> Option<String> {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return None;
     }
     let installation = Installation::new(User::all().pop().unwrap()).unwrap();
@@ -86,7 +85,7 @@ fn what_the_user_lacks_is_named() {
 /// A container of runc's own making, in which an ordinary user runs the flow; `change` is made to its configuration.
 fn in_container(change: impl FnOnce(&mut Value)) -> Option<Output> {
     if !nix::unistd::geteuid().is_root() || Command::new("runc").arg("--version").output().is_err() {
-        eprintln!("skipped: a container needs root and runc");
+        skipped("a container needs root and runc");
         return None;
     }
     let folder = tempfile::Builder::new().prefix("weft-container-").tempdir().unwrap();

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::process::Command;
 
 use weft_tests::mesh::told;
-use weft_tests::{built_binaries, obstacle};
+use weft_tests::{built_binaries, can_run};
 
 #[test]
 fn the_bench_of_one_machine_works() {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return;
     }
     let bench = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("bench/machine");

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::{User, obstacle};
+use weft_tests::{User, can_run};
 
 const POLICY: &str = r#"
 apiVersion: security.istio.io/v1
@@ -38,13 +38,7 @@ fn mesh(user: User) -> Mesh {
 }
 
 fn users() -> Vec<User> {
-    match obstacle() {
-        Some(obstacle) => {
-            eprintln!("skipped: no user namespaces: {obstacle}");
-            Vec::new()
-        }
-        None => User::all(),
-    }
+    if can_run() { User::all() } else { Vec::new() }
 }
 
 fn weft(mesh: &Mesh, line: &str) -> Output {

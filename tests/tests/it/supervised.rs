@@ -10,8 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::programs::skipped;
-use weft_tests::{User, obstacle};
+use weft_tests::{User, can_run, missing};
 
 /// Answers each request with its first argument.
 const SERVER: &str = r#"
@@ -34,8 +33,7 @@ fn web(word: &str) -> String {
 }
 
 fn mesh(files: &[(&str, &str)]) -> Option<Mesh> {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return None;
     }
     let mesh = Mesh::start(User::all().pop().unwrap(), &[], &[]).unwrap();
@@ -159,8 +157,7 @@ fn a_program_runs_as_the_user_that_its_file_names() {
                 command: [sh, -c, \"cd /; id -u; exec sleep 1000\"]\n  user: nobody\n";
     let expected = |user| if user == User::Own && nix::unistd::geteuid().is_root() { "65534" } else { "to be root" };
     for user in User::all() {
-        if let Some(obstacle) = obstacle() {
-            eprintln!("skipped: no user namespaces: {obstacle}");
+        if !can_run() {
             return;
         }
         let mesh = Mesh::start(user, &[("who.yaml", text)], &["--metrics-address", "none"]).unwrap();
@@ -194,8 +191,7 @@ fn one_in_the_background_is_called_once_it_answers_and_one_in_the_foreground_kee
 fn the_shop_counts_its_orders_in_redis() {
     let Some(mesh) = mesh(&[]) else { return };
     if !mesh.as_user(Command::new("redis-server").arg("--version")).output().is_ok_and(|it| it.status.success()) {
-        skipped("redis-server isn't here; scripts/test installs it as root on Debian");
-        return;
+        return missing("redis-server").unwrap_or_default();
     }
     let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let (port, other) = (free(), free());

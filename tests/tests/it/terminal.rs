@@ -6,14 +6,13 @@ use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::{User, obstacle};
+use weft_tests::{User, can_run};
 
 /// Plays a scene with a prefix before each program's name.
 const TERMINAL: &str = include_str!("../../programs/terminal.py");
 
 fn mesh() -> Option<Mesh> {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return None;
     }
     let mut mesh = Mesh::start(User::all().pop().unwrap(), &[], &["--metrics-address", "none"]).unwrap();

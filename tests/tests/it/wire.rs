@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use weft_tests::capture::{Capture, contains};
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::programs::skipped;
-use weft_tests::{Installation, User, obstacle};
+use weft_tests::{Installation, User, can_run};
 
 const STRICT: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
     metadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n";
@@ -17,8 +16,8 @@ const PLAIN_MARK: &str = "plain-4929-1312-0007-2026";
 
 #[test]
 fn no_plain_byte_passes_between_proxies() {
-    if let Some(obstacle) = obstacle() {
-        return skipped(&format!("no user namespaces: {obstacle}"));
+    if !can_run() {
+        return;
     }
     let installation = Installation::new(User::all().pop().unwrap()).unwrap();
     let (installation, capture) = Capture::of(installation).unwrap();

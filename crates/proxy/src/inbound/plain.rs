@@ -1,5 +1,6 @@
 //! Callers who prove nothing: they come in at published ports, and in a pod where they were redirected from.
 
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -19,31 +20,35 @@ use crate::{accept, http1, http2, original};
 
 /// Serves a published port, whose callers prove nothing, until the proxy drains.
 pub(crate) async fn listen_published(data: Rc<Data>, listener: TcpListener, port: u16) {
-    let permits = data.inbound_permits.clone();
-    accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
-        let (data, Some(place)) = (data.clone(), place(&data, from)) else { return };
-        tokio::task::spawn_local(async move {
-            let open = data.drain.open();
-            data.report.touch();
-            let of_family = data.addresses.iter().find(|ip| ip.is_ipv4() == from.is_ipv4());
-            if let Some(ip) = of_family.or(data.addresses.first()) {
-                serve_plain(&data, socket, (from, SocketAddr::new(*ip, port))).await;
-            }
-            drop((open, permit, place));
-        });
-    })
-    .await;
+    let own = data.addresses.clone();
+    let meant = move |_: &TcpStream, from: SocketAddr| {
+        let of_family = own.iter().find(|ip| ip.is_ipv4() == from.is_ipv4());
+        let ip = of_family.or(own.first()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(SocketAddr::new(*ip, port))
+    };
+    listen(data, listener, meant).await;
 }
 
 /// Serves callers of a pod who prove nothing and meant any of its ports, until the proxy drains.
 pub(crate) async fn listen_captured(data: Rc<Data>, listener: TcpListener) {
+    let meant = |socket: &TcpStream, _| original::destination(socket, OriginalDestination::Tracked);
+    listen(data, listener, meant).await;
+}
+
+/// Serves each caller as one who meant what `meant` says.
+async fn listen(
+    data: Rc<Data>,
+    listener: TcpListener,
+    meant: impl Fn(&TcpStream, SocketAddr) -> io::Result<SocketAddr>,
+) {
     let permits = data.inbound_permits.clone();
     accept::each(&data.drain.clone(), listener, permits, |socket, from, permit| {
         let (data, Some(place)) = (data.clone(), place(&data, from)) else { return };
+        let destination = meant(&socket, from);
         tokio::task::spawn_local(async move {
             let open = data.drain.open();
             data.report.touch();
-            match original::destination(&socket, OriginalDestination::Tracked) {
+            match destination {
                 Ok(destination) => serve_plain(&data, socket, (from, destination)).await,
                 Err(error) => tracing::info!(%from, %error, "a caller without its original destination"),
             }

@@ -1,7 +1,7 @@
 //! UDP to the outside, and to the host's loopback.
 
-use weft_tests::User;
 use weft_tests::mesh::told;
+use weft_tests::{User, missing};
 
 use super::rig::{ECHO, HOST, OUTSIDE, Server, counter, mesh, metrics, said, wait_for};
 
@@ -113,8 +113,7 @@ while True:
 fn dig_asks_a_name_server_of_its_own_choice() {
     let Some(mesh) = mesh(User::all().pop().unwrap()) else { return };
     if mesh.command("dig").arg("-v").output().is_ok_and(|output| !output.status.success()) {
-        eprintln!("skipped: dig (bind9-dnsutils) is not installed");
-        return;
+        return missing("dig").unwrap_or_default();
     }
     let _server = Server::start(&mesh, NAMESERVER, &[OUTSIDE[0]]);
     let server = format!("@{}", OUTSIDE[0]);

@@ -5,20 +5,19 @@ use std::process::{Child, Output, Stdio};
 use std::time::Instant;
 
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::{Installation, User, obstacle};
+use weft_tests::{Installation, User, can_run, skipped};
 
 pub(super) const OUTSIDE: [&str; 2] = ["198.51.100.1", "2001:db8::1"];
 
 /// A mesh in a network with an outside.
 pub(super) fn mesh(user: User) -> Option<Mesh> {
-    if let Some(obstacle) = obstacle() {
-        eprintln!("skipped: no user namespaces: {obstacle}");
+    if !can_run() {
         return None;
     }
     match Installation::new(user).unwrap().within(&["198.51.100.1/32", "2001:db8::1/128"]) {
         Ok(installation) => Some(Mesh::of(installation, &[], &[]).unwrap()),
         Err(error) => {
-            eprintln!("skipped: {error}");
+            skipped(&error.to_string());
             None
         }
     }
