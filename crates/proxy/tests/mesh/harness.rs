@@ -442,3 +442,14 @@ fn upstream() -> SocketAddr {
     });
     address
 }
+
+/// Writes until nobody takes anything more for a while. Returns how many bytes were taken.
+pub(crate) fn fill(socket: &mut TcpStream) -> usize {
+    socket.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let (mut sent, chunk) = (0, vec![7; 1 << 16]);
+    while let Ok(length) = socket.write(&chunk) {
+        sent += length;
+        assert!(sent < 64 << 20, "{sent} bytes were taken of which none was read");
+    }
+    sent
+}

@@ -281,18 +281,7 @@ fn a_slow_reader_slows_the_program() {
     let mut callee = asked(&listener);
     head_of(&mut callee);
     callee.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-    callee.set_nonblocking(true).unwrap();
-    let (mut sent, mut quiet, chunk) = (0, 0, vec![7; 1 << 16]);
-    while quiet < 200 {
-        match callee.write(&chunk) {
-            Ok(length) => (sent, quiet) = (sent + length, 0),
-            Err(_) => {
-                quiet += 1;
-                thread::sleep(std::time::Duration::from_millis(1));
-            }
-        }
-        assert!(sent < 64 << 20, "{sent} bytes were taken of which none was read");
-    }
+    let sent = fill(&mut callee);
     drop(callee);
     head_of(&mut caller);
     assert_eq!(read_to_end(&mut caller).len(), sent);

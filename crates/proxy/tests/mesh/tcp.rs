@@ -101,23 +101,10 @@ fn a_slow_reader_slows_the_sender() {
     let (listener, port) = program();
     let (web, _api) = Mesh::new().pair(port);
     let mut caller = web.connect();
-    let callee = accept(&listener);
-    caller.set_nonblocking(true).unwrap();
-    let chunk = vec![7; 1 << 16];
-    let (mut sent, mut quiet) = (0usize, 0);
+    let mut callee = accept(&listener);
     // What the kernel's buffers of three connections take, and no more.
-    while quiet < 200 {
-        match caller.write(&chunk) {
-            Ok(length) => (sent, quiet) = (sent + length, 0),
-            Err(_) => {
-                quiet += 1;
-                thread::sleep(std::time::Duration::from_millis(1));
-            }
-        }
-        assert!(sent < 64 << 20, "{sent} bytes were taken of which none was read");
-    }
+    let sent = fill(&mut caller);
     caller.shutdown(Shutdown::Write).unwrap();
-    let mut callee = callee;
     assert_eq!(read_to_end(&mut callee).len(), sent);
 }
 
