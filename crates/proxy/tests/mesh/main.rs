@@ -10,6 +10,7 @@ mod harness;
 mod hbone;
 mod http;
 mod http1;
+mod http1_ends;
 mod http1_policy;
 mod identity;
 mod lane;
