@@ -27,10 +27,10 @@ pub struct Sandbox {
     /// any address before it connects, so the peer's address proves nothing.
     pub outbound: Vec<OwnedFd>,
     /// UDP sockets on port 15053, non-blocking, likewise. With TPROXY each query comes with its original
-    /// destination, and is answered from a socket that [`weft_wire::maker::Request::DnsReply`] makes. With
-    /// REDIRECT it comes as if to port 15053, and is answered from this very socket: the kernel translates back.
+    /// destination, and is answered by the raw socket in `datagrams`, or where there is none from a socket that
+    /// [`weft_wire::maker::Request::DnsReply`] makes. With REDIRECT it comes as if to port 15053, and is answered from this very socket: the kernel translates back.
     pub dns: Vec<OwnedFd>,
-    /// For all other datagrams, a pair a family. Empty where the kernel refuses them.
+    /// For all other datagrams, a pair a family; its raw socket answers DNS, too. Empty where the kernel refuses them.
     pub datagrams: Vec<DatagramSockets>,
     /// How accepted sockets tell their original destination.
     pub redirection: Redirection,
