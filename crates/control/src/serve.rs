@@ -216,11 +216,12 @@ fn supervisor(
 /// What is known of this control plane as long as it runs.
 fn facts(config: &Config, metrics: Option<&TcpListener>) -> Facts {
     let address = metrics.and_then(|listener| listener.local_addr().ok());
+    let served = address.map(|address| address.to_string()).unwrap_or_default();
     Facts {
         trust_domain: config.trust_domain.to_string(),
         folder: config.folder.clone(),
         started_at: SystemTime::now(),
-        metrics: address.map(|address| address.to_string()).unwrap_or_default(),
+        metrics: config.metrics.map(|_| served),
     }
 }
 
