@@ -12,10 +12,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tracing::warn;
-use weft_control::Services;
+use weft_control::{Crowd, Services};
 
 use super::health::Health;
 use crate::webhook::Metrics;
@@ -25,17 +24,17 @@ pub(crate) type Sources = (Services, Arc<Metrics>);
 
 /// Serves until the task is ended.
 pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Sources) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+    let crowd = Crowd::new(MAX_CONNECTIONS, MAX_OF_ONE_ADDRESS);
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "expected a connection");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let Some(place) = crowd.enter(address.ip()) else { continue };
         let (health, metrics) = (health.clone(), metrics.clone());
         tokio::spawn(async move {
             let answered = service_fn(move |request| {
@@ -46,7 +45,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Source
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
             // Who asks badly, or goes, is told nothing more.
             let _ = server.serve_connection(TokioIo::new(stream), answered).await;
-            drop(permit);
+            drop(place);
         });
     }
 }
@@ -68,7 +67,9 @@ fn answer(request: &Request<Incoming>, health: &Health, (services, webhooks): &S
     response
 }
 
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 256;
+/// The kubelet and Prometheus have one or two; whoever opens them without end keeps neither out.
+const MAX_OF_ONE_ADDRESS: usize = MAX_CONNECTIONS / 8;
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
