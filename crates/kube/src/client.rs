@@ -113,13 +113,23 @@ pub(crate) fn lasting(mut config: Config) -> kube::Result<Client> {
 
 /// How long an API server may say nothing on a connection on which something is awaited. A watch of which nothing
 /// is to be told is ended by the server after 290 s, and is no failure.
-const API_SILENCE: Duration = Duration::from_secs(300);
+pub(crate) const API_SILENCE: Duration = Duration::from_secs(300);
 /// The name of the cluster whose pod this runs in.
 const IN_CLUSTER: &str = "in-cluster";
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    /// A controller's client of an API server that takes connections and says nothing.
+    pub(crate) fn silent() -> (Client, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (lasting(Config::new(url.parse().unwrap())).unwrap(), listener)
+    }
 
     const TWO: &str = "\
 apiVersion: v1

@@ -73,3 +73,54 @@ const MAX_OF_ONE_ADDRESS: usize = MAX_CONNECTIONS / 8;
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpSocket, TcpStream};
+    use weft_compile::Settings;
+    use weft_control::{Mesh, Shared};
+
+    use super::*;
+    use crate::client::tests::silent;
+    use crate::clock::{Clock, eventually};
+    use crate::identity::Reviewer;
+    use crate::model::Cluster;
+    use crate::watched::Watched;
+
+    async fn connect(from: Ipv4Addr, to: std::net::SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    fn is_closed(stream: &TcpStream) -> bool {
+        !stream.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    #[tokio::test]
+    async fn probes_are_answered_whoever_floods_their_port_and_who_asks_nothing_is_left() {
+        let (health, (client, _listener)) = (Health::default(), silent());
+        let reviewer = Reviewer::new(client, Watched::new(Cluster::default()), health.clone());
+        let (_signs, signing) = tokio::sync::watch::channel(None);
+        let shared = Shared::new(Mesh::new(Settings::default()));
+        let services = Services::new(shared, Arc::new(reviewer), signing, Duration::from_secs(600));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, health, (services, Arc::default())));
+        let clock = Clock::stop();
+        let mut flood = Vec::new();
+        for _ in 0..2 * MAX_OF_ONE_ADDRESS {
+            flood.push(connect(Ipv4Addr::new(127, 0, 5, 1), address).await);
+        }
+        eventually(|| flood.iter().filter(|stream| !is_closed(stream)).count() == MAX_OF_ONE_ADDRESS).await;
+        let mut kubelet = connect(Ipv4Addr::LOCALHOST, address).await;
+        kubelet.write_all(b"GET /live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        kubelet.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("live\n"), "{answer}");
+        clock.ends(HEAD_TIMEOUT, || flood.iter().all(is_closed)).await;
+    }
+}

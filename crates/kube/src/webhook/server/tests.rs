@@ -2,6 +2,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
 
+use futures_util::FutureExt;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -13,16 +14,19 @@ use tokio_rustls::client::TlsStream;
 use weft_identity::{NamedServer, provider};
 
 use super::*;
+use crate::client::tests::silent;
 use crate::clock::{Clock, eventually};
+use crate::webhook::body::BODY_TIMEOUT;
 
 const HOST: &str = "weft-webhooks";
 /// API servers call from there.
 const API_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 3, 1);
 
-/// Webhooks on loopback, which no API server answers.
+/// Webhooks on loopback, whose API server says nothing.
 struct Webhooks {
     address: SocketAddr,
     config: Arc<ClientConfig>,
+    _api_server: std::net::TcpListener,
 }
 
 impl Webhooks {
@@ -30,7 +34,7 @@ impl Webhooks {
         let named = NamedServer::generate(&[HOST], Duration::from_secs(3_600), SystemTime::now()).unwrap();
         let config = NamedServer::config(named.certificate_pem.as_bytes(), named.key_pem.as_bytes()).unwrap();
         let (_tls, tls) = watch::channel(Some(config));
-        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let (client, api_server) = silent();
         let (_configs, config) = watch::channel(Arc::new(answer::tests::config()));
         let (events, _posting) = Events::new(client.clone());
         let (namespaces, metrics, room) = Default::default();
@@ -41,7 +45,11 @@ impl Webhooks {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(named.authority_pem.as_bytes()).unwrap()).unwrap();
         let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-        Self { address, config: Arc::new(config.with_root_certificates(roots).with_no_client_auth()) }
+        Self {
+            address,
+            _api_server: api_server,
+            config: Arc::new(config.with_root_certificates(roots).with_no_client_auth()),
+        }
     }
 
     async fn connect(&self, from: Ipv4Addr) -> TcpStream {
@@ -144,4 +152,30 @@ async fn who_stalls_is_left_when_the_time_has_come() {
     let mut idle = webhooks.shaken(API_SERVER).await.unwrap();
     assert!(is_asked(&mut idle).await);
     clock.ends(IDLE_TIMEOUT, || is_closed(idle.get_ref().0)).await;
+}
+
+#[tokio::test]
+async fn a_question_that_is_not_ended_or_that_nobody_can_help_to_answer_is_answered_in_time() {
+    let webhooks = Webhooks::start().await;
+    let clock = Clock::stop();
+    let mut half = webhooks.shaken(API_SERVER).await.unwrap();
+    half.write_all(format!("POST {INJECT} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 9\r\n\r\n{{").as_bytes())
+        .await
+        .unwrap();
+    clock.ends(BODY_TIMEOUT, || says(&mut half, "HTTP/1.1 408 ")).await;
+    let mut pod = webhooks.shaken(API_SERVER).await.unwrap();
+    let body = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u",
+        "kind":{"group":"","version":"v1","kind":"Pod"},"namespace":"shop","operation":"CREATE","object":{}}}"#;
+    let head = format!("POST {INJECT} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {}\r\n\r\n", body.len());
+    pod.write_all((head + body).as_bytes()).await.unwrap();
+    clock.ends(LOOKUP_TIMEOUT, || says(&mut pod, "HTTP/1.1 503 ")).await;
+}
+
+/// Whether an answer has come, which must be this one.
+fn says(stream: &mut TlsStream<TcpStream>, status: &str) -> bool {
+    let mut answer = [0; 512];
+    let Some(length) = stream.read(&mut answer).now_or_never() else { return false };
+    let answer = String::from_utf8_lossy(&answer[..length.unwrap()]).into_owned();
+    assert!(answer.starts_with(status), "{answer}");
+    true
 }
