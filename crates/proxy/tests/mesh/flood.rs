@@ -14,8 +14,8 @@ use rustls::{ClientConnection, StreamOwned};
 use weft_identity::{MeshTls, server_name};
 use weft_mesh::record::{AppProtocol, Destination, ServicePort};
 use weft_proxy::limits::{
-    ADMIN_CLIENTS, DNS_DATAGRAM_BYTES, DNS_MESSAGE_BYTES, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, LANE_BACKLOG_BYTES,
-    LANE_CALLEE_STREAMS, OUTBOUND_CONNECTIONS,
+    ADMIN_CLIENTS, ADMIN_HEAD_BYTES, DNS_DATAGRAM_BYTES, DNS_MESSAGE_BYTES, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES,
+    LANE_BACKLOG_BYTES, LANE_CALLEE_STREAMS, OUTBOUND_CONNECTIONS,
 };
 use weft_wire::frame::{Event, FRAME_HEAD_BYTES, Frame};
 use weft_wire::head::{self, Head, Kind};
@@ -102,6 +102,16 @@ fn probes_are_answered_whoever_floods_their_port() {
     assert!(is_open(&flood[0]), "nobody has made room by ending");
     let closed = flood.iter().filter(|socket| !is_open(socket)).count();
     assert_eq!(closed, ADMIN_CLIENTS / 2, "an address has half");
+}
+
+#[test]
+fn a_probe_whose_head_does_not_end_is_answered_by_its_beginning() {
+    let api = Mesh::new().proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    let mut socket = patient(TcpStream::connect(api.admin).unwrap());
+    let mut head = b"GET /live HTTP/1.1\r\nhost: x\r\nx: ".to_vec();
+    head.resize(ADMIN_HEAD_BYTES, b'x');
+    socket.write_all(&head).unwrap();
+    assert!(head_of(&mut socket).starts_with("HTTP/1.1 200 "));
 }
 
 #[test]
@@ -359,7 +369,7 @@ fn floods() {
 }
 
 /// Whether this process may open so many descriptors, raised where that is allowed.
-fn may_open(descriptors: u64) -> bool {
+pub(crate) fn may_open(descriptors: u64) -> bool {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     soft >= descriptors || hard >= descriptors && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()
 }

@@ -10,7 +10,7 @@ use rustls::{ServerConnection, StreamOwned};
 use weft_hbone_peer::server::Rules;
 use weft_identity::MeshTls;
 use weft_mesh::record::{AppProtocol, Destination, ServicePort};
-use weft_proxy::limits::{HBONE_IDLE, HBONE_PING_INTERVAL, SWEEP};
+use weft_proxy::limits::{HBONE_CLIENT_HEADER_BYTES, HBONE_IDLE, HBONE_PING_INTERVAL, SWEEP};
 use weft_proxy::records::Update;
 
 use super::hostile::{END_HEADERS, Frame, GOAWAY, HEADERS, Raw, SETTINGS, frame};
@@ -304,4 +304,27 @@ fn a_connection_that_has_no_streams_for_long_is_closed() {
     }
     let later = (0..=intervals(2 * SWEEP)).map(|_| next()).find(|heard| *heard != Some(PING));
     assert_eq!(later, Some(Some(GOAWAY)), "it is closed, and says so");
+}
+
+/// Opens every stream, with a head that is too large: fields of 1,000 bytes, each of which counts for 32 more
+/// (RFC 9113, section 10.5.1).
+fn wordily((kind, stream, payload): Frame) -> Option<Vec<u8>> {
+    if kind != HEADERS {
+        return politely((kind, stream, payload));
+    }
+    let field = [&[0x00, 1, b'a', 0x7f, 0xe9, 0x06], &[b'x'; 1000][..]].concat();
+    let head = [&[0x88][..], &field.repeat(HBONE_CLIENT_HEADER_BYTES as usize / 1000 + 1)].concat();
+    Some(frame(HEADERS, END_HEADERS, stream, &head))
+}
+
+#[test]
+fn an_answer_whose_head_is_too_large_is_refused() {
+    let mesh = Mesh::new();
+    let (at, told) = by_hand(&mesh, wordily);
+    mesh.registry.put(declared(at));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
+    assert!(is_reset(&mut web.connect()));
+    assert!(told.iter().any(|kind| kind == HEADERS));
+    let line = web.log.wait(|line| line["why"].is_string());
+    assert_eq!(line["why"], "connect", "{line}");
 }
