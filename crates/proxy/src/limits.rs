@@ -55,6 +55,8 @@ pub const SCRAPE_WAIT: Duration = Duration::from_secs(5);
 pub const SCRAPE_BYTES: u64 = 16 << 20;
 /// How long an accept loop rests after an error such as "too many open files".
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long it isn't told again that connections wait, for room or after such an error.
+pub const ACCEPT_TOLD: Duration = Duration::from_secs(60);
 
 // Warm connections between proxies.
 

@@ -6,10 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use http::Response;
+use weft_proxy::limits::H2_PREFACE_WAIT;
 
 use crate::harness::*;
 use crate::http::{alone, anonymous_kib};
-use crate::programs::{Program, Stream, ask, client, http2_pair, request, run};
+use crate::programs::{Program, Stream, ask, client, http2_pair, http2_service, request, run};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -72,6 +73,24 @@ fn is_served(web: &Proxy) {
     run(async {
         let other = client(web.outbound).await;
         assert_eq!(ask(&other, request("/"), "").await.unwrap().head.status(), 200);
+    });
+}
+
+#[test]
+fn a_program_that_does_not_begin_http2_is_given_up() {
+    let (listener, port) = program();
+    let mesh = Mesh::new();
+    let (api, clock) = mesh.held("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    mesh.registry.put(http2_service(&[(CALLEE, Tunnel::Mesh(api.mesh))], port));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port));
+    let mut caller = connect(web.outbound, &[]);
+    caller.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head())).unwrap();
+    let mut callee = accept(&listener);
+    callee.read_exact(&mut [0; 24]).unwrap();
+    callee.set_nonblocking(true).unwrap();
+    clock.ends(H2_PREFACE_WAIT, || match callee.read(&mut [0; 4096]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
     });
 }
 

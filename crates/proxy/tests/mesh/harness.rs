@@ -417,7 +417,10 @@ pub(crate) fn reset(socket: TcpStream) {
 }
 
 fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").unwrap()
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // As many wait in its queue as in a workload's (`BACKLOG`).
+    socket2::SockRef::from(&listener).listen(4096).unwrap();
+    listener
 }
 
 /// The control plane never says anything of such a name.

@@ -4,6 +4,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use weft_proxy::limits::LANE_CALLER_STREAMS;
+
+use crate::flood::may_open;
 use crate::harness::*;
 use crate::http::*;
 
@@ -32,6 +35,22 @@ fn exchanges_at_once_share_one_connection() {
     }
     web.wait_metric("weft_client_handshakes_total 1\n");
     api.wait_metric("weft_server_handshakes_total 1\n");
+}
+
+#[test]
+fn an_exchange_beyond_those_of_a_lane_has_a_connection_of_its_own() {
+    assert!(may_open(8 * LANE_CALLER_STREAMS as u64), "ulimit -Hn");
+    let (listener, port) = program();
+    let (web, _api) = Mesh::new().pair(port);
+    let mut all: Vec<_> = (0..LANE_CALLER_STREAMS).map(|n| ask(&web, &listener, &format!("/{n}"))).collect();
+    web.wait_metric("weft_client_handshakes_total 1\n");
+    all.push(ask(&web, &listener, "/more"));
+    web.wait_metric("weft_client_handshakes_total 2\n");
+    for (client, program) in &mut all {
+        program.write_all(SHORT).unwrap();
+        head_of(client);
+        assert_eq!(exactly(client, 2), b"ok");
+    }
 }
 
 #[test]

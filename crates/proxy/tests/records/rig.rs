@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 use serde_json::{Value, json};
 
+const PROXY: &str = env!("CARGO_BIN_EXE_weft-proxy");
+
 /// Longer than anything takes that works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -106,8 +108,19 @@ impl Rig {
 
     /// A proxy that serves, seen at its admin port.
     pub(crate) fn proxy(&self, name: &str, file: &Value) -> Running {
+        self.proxy_by(Command::new(PROXY), (name, file))
+    }
+
+    /// A proxy that may have so many descriptors. What it says goes to NAME.log.
+    pub(crate) fn proxy_of(&self, descriptors: u32, (name, file): (&str, &Value)) -> Running {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""), PROXY]);
+        command.stderr(std::fs::File::create(self.folder.path().join(format!("{name}.log"))).unwrap());
+        self.proxy_by(command, (name, file))
+    }
+
+    fn proxy_by(&self, mut command: Command, (name, file): (&str, &Value)) -> Running {
         let path = self.write(name, file);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weft-proxy"));
         // Another working folder: paths in the file are relative to the file.
         command.arg("--records").arg(path).current_dir("/").env("WEFT_LOG", "warn");
         let running = Running(command.spawn().unwrap());
