@@ -30,7 +30,8 @@ try:
 except grpc.RpcError as error:
     print("none", status(error))
 try:
-    channel.unary_unary("/t.T/Slow")(b"x", timeout=0.5)
+    # Long enough to reach the server on a busy machine.
+    channel.unary_unary("/t.T/Slow")(b"x", timeout=3)
 except grpc.RpcError as error:
     print("slow", error.code().name)
 hang = channel.unary_stream("/t.T/Hang")(b"x")
