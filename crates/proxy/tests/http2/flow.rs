@@ -16,7 +16,7 @@ async fn fill(to: &mut h2::SendStream<Bytes>, piece: usize) -> usize {
     let (mut sent, mut quiet) = (0, 0);
     // A machine that stood still looks quiet once.
     while quiet < 2 || sent <= FIRST_WINDOW {
-        let Ok(room) = tokio::time::timeout(Duration::from_millis(500), grant(to, piece)).await else {
+        let Ok(room) = tokio::time::timeout(Duration::from_secs(1), grant(to, piece)).await else {
             quiet += 1;
             continue;
         };

@@ -41,7 +41,7 @@ fn curl_posts_by_prior_knowledge() {
     let (web, _api, _clock) = undeclared_pair(program.port);
     let url = format!("http://{}/a/../b", web.outbound);
     let mut curl = Command::new("curl");
-    curl.args(["-sS", "--path-as-is", "--http2-prior-knowledge", "--max-time", "20", "-i", "-d", "hello", &url]);
+    curl.args(["-sS", "--path-as-is", "--http2-prior-knowledge", "--max-time", "60", "-i", "-d", "hello", &url]);
     let Some(text) = output(&mut curl) else { return };
     assert!(text.starts_with("HTTP/2 200"), "{text}");
     assert!(text.contains(&format!("seen: http://{}/b\r\n", web.outbound)), "{text}");

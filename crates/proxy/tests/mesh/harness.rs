@@ -23,7 +23,7 @@ use weft_wire::bootstrap::Names;
 use crate::clock::{self, Clock};
 
 /// Longer than anything takes that works.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 0, 2));
 pub(crate) const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 1, 1));
 pub(crate) const CALLEE: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 1, 2));

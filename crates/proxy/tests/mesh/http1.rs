@@ -327,7 +327,7 @@ fn unmodified_programs_speak() {
     let (web, _api) = Mesh::new().pair(port);
     let url = |path: &str| format!("http://{}/{path}", web.outbound);
     let curl = |arguments: &[&str]| {
-        let output = Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output().unwrap();
+        let output = Command::new("curl").args(["-sS", "--max-time", "60"]).args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };

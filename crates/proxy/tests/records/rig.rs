@@ -12,7 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 use serde_json::{Value, json};
 
 /// Longer than anything takes that works.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the calling proxy takes calls to the service's port 80.
 pub(crate) const DOOR: u16 = 9001;
@@ -179,7 +179,7 @@ pub(crate) fn refused(words: &[&Path]) -> Output {
 /// What curl got with a status below 400; `None` for anything else.
 pub(crate) fn curl(words: &[&str]) -> Option<String> {
     let mut command = Command::new("curl");
-    command.args(["--silent", "--fail", "--noproxy", "*", "--max-time", "20"]).args(words);
+    command.args(["--silent", "--fail", "--noproxy", "*", "--max-time", "60"]).args(words);
     let output = command.output().unwrap();
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
 }
