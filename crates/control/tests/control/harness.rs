@@ -24,7 +24,7 @@ use weft_wire::proto::weft::v1::launch_event::Event;
 use weft_wire::record::Record;
 
 /// Whatever is awaited comes within this time, or the test fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where `serves` finds its folders.
 pub(crate) const FOLDER: &str = "WEFT_TEST_FOLDER";

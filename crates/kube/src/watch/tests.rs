@@ -76,7 +76,7 @@ fn follow_pods(client: &Client) -> Receiver<Told> {
 async fn texts(events: &mut Receiver<Told>, count: usize) -> Vec<String> {
     let mut texts = Vec::new();
     while texts.len() < count {
-        let told = timeout(Duration::from_secs(20), events.recv()).await;
+        let told = timeout(Duration::from_secs(60), events.recv()).await;
         texts.push(match told.expect("something is told").unwrap() {
             Told::Event(Event::Pod(name, pod)) => format!("{}{name}", if pod.is_some() { "+" } else { "-" }),
             Told::Event(Event::Listed(kind, present)) => {
