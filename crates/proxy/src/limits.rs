@@ -55,6 +55,8 @@ pub const SCRAPE_WAIT: Duration = Duration::from_secs(5);
 pub const SCRAPE_BYTES: u64 = 16 << 20;
 /// How long an accept loop rests after an error such as "too many open files".
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long it isn't told again that connections wait, for room or after such an error.
+pub const ACCEPT_TOLD: Duration = Duration::from_secs(60);
 
 // Warm connections between proxies.
 
@@ -282,7 +284,7 @@ pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(2);
 pub const CERTIFICATE_WAIT_NETWORK: Duration = Duration::from_secs(15);
 /// How long connecting to the control plane may take over the network, TLS included.
 pub const CONTROL_CONNECT: Duration = Duration::from_secs(10);
-/// How often the control plane is asked over the network whether it is still there.
+/// How often the control plane is asked whether it is still there.
 pub const CONTROL_PING: Duration = Duration::from_secs(15);
 /// How long it may take to answer.
 pub const CONTROL_PING_WAIT: Duration = Duration::from_secs(10);

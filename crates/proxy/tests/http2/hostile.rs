@@ -6,10 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use http::Response;
+use weft_proxy::limits::H2_PREFACE_WAIT;
 
 use crate::harness::*;
 use crate::http::{alone, anonymous_kib};
-use crate::programs::{Program, Stream, ask, client, http2_pair, request, run};
+use crate::programs::{Program, Stream, ask, client, http2_pair, http2_service, request, run};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -20,6 +21,9 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// More than the proxy and both kernels take of anything that isn't read.
 const ENDLESS: usize = 256 << 20;
+
+/// Who takes nothing for that long is taken to be full.
+const A_WHILE: Duration = Duration::from_millis(500);
 
 /// RFC 9113, section 4.1.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -40,12 +44,12 @@ fn connect(at: SocketAddr, settings: &[u8]) -> TcpStream {
     socket
 }
 
-/// Says the same again and again and reads nothing, until that is refused, or nobody takes it any more.
+/// Says the same again and again and reads nothing, until that is refused, or nobody has taken it for so long.
 /// Returns how that showed, and the most memory in KiB that the process had more than before.
-fn flood(socket: &mut TcpStream, frames: &[u8]) -> (ErrorKind, u64) {
+fn flood(socket: &mut TcpStream, frames: &[u8], patience: Duration) -> (ErrorKind, u64) {
     let before = anonymous_kib();
     let mut most = 0;
-    socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket.set_write_timeout(Some(patience)).unwrap();
     for _ in 0..ENDLESS / frames.len() {
         if let Err(error) = socket.write_all(frames) {
             return (error.kind(), most.max(anonymous_kib().saturating_sub(before)));
@@ -76,6 +80,24 @@ fn is_served(web: &Proxy) {
 }
 
 #[test]
+fn a_program_that_does_not_begin_http2_is_given_up() {
+    let (listener, port) = program();
+    let mesh = Mesh::new();
+    let (api, clock) = mesh.held("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    mesh.registry.put(http2_service(&[(CALLEE, Tunnel::Mesh(api.mesh))], port));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port));
+    let mut caller = connect(web.outbound, &[]);
+    caller.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head())).unwrap();
+    let mut callee = accept(&listener);
+    callee.read_exact(&mut [0; 24]).unwrap();
+    callee.set_nonblocking(true).unwrap();
+    clock.ends(H2_PREFACE_WAIT, || match callee.read(&mut [0; 4096]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    });
+}
+
+#[test]
 fn a_head_without_end_ends_its_connection() {
     alone("hostile::a_head_without_end_ends_its_connection", head_without_end);
 }
@@ -89,7 +111,7 @@ fn head_without_end() {
     for piece in [field, Vec::new()] {
         let mut socket = connect(web.outbound, &[]);
         socket.write_all(&frame(HEADERS, END_STREAM, 1, &head())).unwrap();
-        let (how, most) = flood(&mut socket, &frame(CONTINUATION, 0, 1, &piece).repeat(100));
+        let (how, most) = flood(&mut socket, &frame(CONTINUATION, 0, 1, &piece).repeat(100), PATIENCE);
         assert!(is_end(how), "{how}");
         assert!(most < 16 << 10, "{most} KiB were held");
         is_served(&web);
@@ -107,7 +129,7 @@ fn unread_answers() {
     is_served(&web);
     let window_of_one = [0, 4, 0, 0, 0, 1];
     for asked in [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &window_of_one)] {
-        let (_how, most) = flood(&mut connect(web.outbound, &[]), &asked.repeat(1000));
+        let (_how, most) = flood(&mut connect(web.outbound, &[]), &asked.repeat(1000), A_WHILE);
         assert!(most < 16 << 10, "{most} KiB were held");
         is_served(&web);
     }
@@ -133,7 +155,7 @@ fn empty_frames() {
     let mut socket = connect(web.outbound, &[]);
     let elsewhere = [&[0x83, 0x86, 0x04, 2], &b"/x"[..], &[0x01, 3], b"api"].concat();
     socket.write_all(&frame(HEADERS, END_HEADERS, 1, &elsewhere)).unwrap();
-    let (_how, most) = flood(&mut socket, &frame(DATA, 0, 1, &[]).repeat(1000));
+    let (_how, most) = flood(&mut socket, &frame(DATA, 0, 1, &[]).repeat(1000), A_WHILE);
     // `H2_SMALL_FRAMES` on each of two connections in this process.
     assert!(most < 160 << 10, "{most} KiB were held");
     is_served(&web);

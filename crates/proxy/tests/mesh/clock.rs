@@ -25,22 +25,36 @@ impl Clock {
     /// it must not before.
     pub(crate) fn ends(&self, wait: Duration, mut has_happened: impl FnMut() -> bool) {
         self.advance(wait * 3 / 4);
-        assert!(!has_happened(), "before its time");
+        assert!(!soon(&mut has_happened), "before its time");
+        self.until(wait / 4, has_happened);
+    }
+
+    /// Lets `step` pass again and again until something has happened.
+    pub(crate) fn until(&self, step: Duration, mut has_happened: impl FnMut() -> bool) {
         let end = Instant::now() + PATIENCE;
-        while !has_happened() {
+        while !soon(&mut has_happened) {
             assert!(Instant::now() < end, "never");
-            self.advance(wait / 4);
-            // Others' clocks are real: what they do takes its time.
-            let next = Instant::now() + MOMENT;
-            while Instant::now() < next && !has_happened() {
-                std::thread::yield_now();
-            }
+            self.advance(step);
         }
     }
 }
 
+/// Whether it happens within a [`MOMENT`]: others' clocks are real, and what they do takes its time.
+fn soon(has_happened: &mut impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + MOMENT;
+    loop {
+        if has_happened() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// How long somebody else may take for an answer, before more time of the proxy's passes.
-const MOMENT: Duration = Duration::from_millis(50);
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// A clock, and what runs a proxy by it.
 pub(crate) fn held() -> (Clock, impl FnOnce(Config, Channels) + Send + 'static) {

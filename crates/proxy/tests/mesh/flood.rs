@@ -1,18 +1,21 @@
 //! Floods: whoever opens connections or streams without end keeps nobody else out, and the proxy holds no
 //! more than its bounds allow.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Lines, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 
 use rustls::{ClientConnection, StreamOwned};
 use weft_identity::{MeshTls, server_name};
+use weft_mesh::record::{AppProtocol, Destination, ServicePort};
 use weft_proxy::limits::{
-    ADMIN_CLIENTS, DNS_DATAGRAM_BYTES, DNS_MESSAGE_BYTES, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, LANE_BACKLOG_BYTES,
-    LANE_CALLEE_STREAMS,
+    ADMIN_CLIENTS, ADMIN_HEAD_BYTES, DNS_DATAGRAM_BYTES, DNS_MESSAGE_BYTES, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES,
+    LANE_BACKLOG_BYTES, LANE_CALLEE_STREAMS, OUTBOUND_CONNECTIONS,
 };
 use weft_wire::frame::{Event, FRAME_HEAD_BYTES, Frame};
 use weft_wire::head::{self, Head, Kind};
@@ -21,11 +24,17 @@ use crate::dns::ask_at;
 use crate::harness::*;
 use crate::http::{alone, anonymous_kib, head_of};
 
-/// Whoever floods has another address than those who don't.
-const FLOODER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
+/// Whoever floods has another address than those who don't, and another one in each process: what an earlier one has
+/// left in TIME_WAIT takes none of its ports.
+fn flooder() -> IpAddr {
+    let own = std::process::id() & 0x7f_ffff;
+    Ipv4Addr::from_bits(127 << 24 | 1 << 23 | own).into()
+}
 
 fn connect_from(ip: IpAddr, to: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // The port is chosen when it connects: there are more of them then, and they are found sooner.
+    setsockopt(&socket, IpBindAddressNoPort, &true).unwrap();
     socket.bind(&SocketAddr::new(ip, 0).into()).unwrap();
     socket.connect(&to.into()).unwrap();
     patient(socket.into())
@@ -49,7 +58,7 @@ pub(crate) fn exchange(web: &Proxy, listener: &TcpListener) {
 pub(crate) fn mallory(mesh: &Mesh, api: &Proxy) -> StreamOwned<ClientConnection, TcpStream> {
     let tls = MeshTls::new(Arc::new(mesh.credential("mallory")), &mesh.trust()).unwrap();
     let config = tls.client_config(&[id("api")], &[head::ALPN]);
-    StreamOwned::new(ClientConnection::new(config, server_name()).unwrap(), connect_from(FLOODER, api.mesh))
+    StreamOwned::new(ClientConnection::new(config, server_name()).unwrap(), connect_from(flooder(), api.mesh))
 }
 
 /// Says that a connection is a lane.
@@ -77,12 +86,12 @@ fn handshakes_that_never_end_keep_nobody_out_alone() {
     let before = anonymous_kib();
     // A record of a handshake that is announced and doesn't come.
     let begun = |_| {
-        let mut socket = connect_from(FLOODER, api.mesh);
+        let mut socket = connect_from(flooder(), api.mesh);
         socket.write_all(&[22, 3, 1, 2, 0]).unwrap();
         socket
     };
     let flood: Vec<TcpStream> = (0..2 * INBOUND_HANDSHAKES).map(begun).collect();
-    let silent: Vec<TcpStream> = (0..200).map(|_| connect_from(FLOODER, api.mesh)).collect();
+    let silent: Vec<TcpStream> = (0..200).map(|_| connect_from(flooder(), api.mesh)).collect();
     exchange(&web, &listener);
     assert!(is_open(&silent[199]), "nobody has made room by ending");
     let held = anonymous_kib() - before;
@@ -92,11 +101,21 @@ fn handshakes_that_never_end_keep_nobody_out_alone() {
 #[test]
 fn probes_are_answered_whoever_floods_their_port() {
     let api = Mesh::new().proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
-    let flood: Vec<TcpStream> = (0..ADMIN_CLIENTS).map(|_| connect_from(FLOODER, api.admin)).collect();
+    let flood: Vec<TcpStream> = (0..ADMIN_CLIENTS).map(|_| connect_from(flooder(), api.admin)).collect();
     assert!(api.page("/live").starts_with("HTTP/1.1 200 "));
     assert!(is_open(&flood[0]), "nobody has made room by ending");
     let closed = flood.iter().filter(|socket| !is_open(socket)).count();
     assert_eq!(closed, ADMIN_CLIENTS / 2, "an address has half");
+}
+
+#[test]
+fn a_probe_whose_head_does_not_end_is_answered_by_its_beginning() {
+    let api = Mesh::new().proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    let mut socket = patient(TcpStream::connect(api.admin).unwrap());
+    let mut head = b"GET /live HTTP/1.1\r\nhost: x\r\nx: ".to_vec();
+    head.resize(ADMIN_HEAD_BYTES, b'x');
+    socket.write_all(&head).unwrap();
+    assert!(head_of(&mut socket).starts_with("HTTP/1.1 200 "));
 }
 
 #[test]
@@ -174,22 +193,8 @@ fn never_end() {
     const EACH: usize = 300;
     let (listener, port) = program();
     let (_mesh, web, _api) = pair(port);
-    std::thread::spawn(move || {
-        while let Ok((mut socket, _)) = listener.accept() {
-            // It waits for what it was promised, and answers what asks for it at once.
-            std::thread::spawn(move || {
-                while head_of(&mut socket).starts_with("GET /now ") {
-                    socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
-                }
-                socket.read_to_end(&mut Vec::new())
-            });
-        }
-    });
-    let ask = || {
-        let mut caller = web.connect();
-        caller.write_all(b"GET /now HTTP/1.1\r\nhost: api\r\n\r\n").unwrap();
-        assert!(head_of(&mut caller).starts_with("HTTP/1.1 200 "));
-    };
+    answer_now(listener);
+    let ask = || ask_now(&mut web.connect());
     ask();
     let before = anonymous_kib();
     let half_a_head = [&b"GET /slow HTTP/1.1\r\nhost: api\r\nx: "[..], &[b'x'; 32 << 10]].concat();
@@ -205,6 +210,28 @@ fn never_end() {
     // A head that may become 64 KiB, in both proxies and twice at most.
     let held = anonymous_kib().saturating_sub(before);
     assert!(held < (EACH as u64) * 256, "{held} KiB were held");
+}
+
+/// A program that waits for what it was promised, and answers what asks for it at once.
+fn answer_now(listener: TcpListener) {
+    std::thread::spawn(move || {
+        while let Ok((mut socket, _)) = listener.accept() {
+            std::thread::spawn(move || {
+                while head_of(&mut socket).starts_with("GET /now ") {
+                    socket.write_all(NOW).unwrap();
+                }
+                socket.read_to_end(&mut Vec::new())
+            });
+        }
+    });
+}
+
+const ASKS_NOW: &[u8] = b"GET /now HTTP/1.1\r\nhost: api\r\n\r\n";
+const NOW: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+fn ask_now(caller: &mut TcpStream) {
+    caller.write_all(ASKS_NOW).unwrap();
+    caller.read_exact(&mut [0; NOW.len()]).unwrap();
 }
 
 /// What an address may have of all connections.
@@ -231,53 +258,123 @@ fn half_of_all_connections() {
     let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port));
     exchange(&web, &listener);
     let before = anonymous_kib();
-    let mut flooder = Command::new(std::env::current_exe().unwrap())
-        .args(["flood::floods", "--exact", "--ignored", "--nocapture"])
-        .env(FLOODED, api.mesh.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(flooder.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(said.any(|line| line.ends_with(DONE)), "it opens them all");
+    let flooder = Flooder::start(api.mesh, HALF + 1);
     // The one too many is closed, and nobody else's.
     api.wait_metric("weft_crowded_total 1\n");
-    api.wait_metrics(|page| open_of(page) >= HALF);
+    api.wait_metrics(|page| inbound_of(page) >= HALF);
     exchange(&web, &listener);
     let held = anonymous_kib().saturating_sub(before);
     assert!(held < 16 * HALF as u64, "{HALF} connections hold {held} KiB");
-    drop(flooder.stdin.take());
-    assert!(said.any(|line| line.contains("1 passed")));
-    assert!(flooder.wait().unwrap().success());
-    api.wait_metrics(|page| open_of(page) < 100);
-    let again = connect_from(FLOODER, api.mesh);
+    flooder.end();
+    api.wait_metrics(|page| inbound_of(page) < 100);
+    let again = connect_from(flooder(), api.mesh);
     exchange(&web, &listener);
     assert!(is_open(&again), "there is room again");
 }
 
 /// Callers' connections, as a page of metrics tells.
-fn open_of(page: &str) -> usize {
-    let line = page.lines().find_map(|line| line.strip_prefix("weft_inbound_connections "));
+fn inbound_of(page: &str) -> usize {
+    gauge(page, "weft_inbound_connections ")
+}
+
+/// The program's connections, likewise.
+fn outbound_of(page: &str) -> usize {
+    gauge(page, "weft_outbound_connections ")
+}
+
+fn gauge(page: &str, name: &str) -> usize {
+    let line = page.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap_or_else(|| panic!("{page}")).parse().unwrap()
+}
+
+#[test]
+fn a_program_has_so_many_connections_and_further_ones_wait_for_room() {
+    if !may_open(ALL_OF_A_PROGRAM) {
+        eprintln!("skipped: expected to be let open {ALL_OF_A_PROGRAM} descriptors, found fewer (ulimit -Hn)");
+        return;
+    }
+    alone("flood::a_program_has_so_many_connections_and_further_ones_wait_for_room", further_ones_wait);
+}
+
+/// Descriptors of the proxy's ends of all of a program's connections, and some.
+const ALL_OF_A_PROGRAM: u64 = OUTBOUND_CONNECTIONS as u64 + 200;
+
+fn further_ones_wait() {
+    assert!(may_open(ALL_OF_A_PROGRAM));
+    let (listener, port) = program();
+    let mesh = Mesh::new();
+    let api = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    // HTTP by declaration: nobody is dialled for a client that says nothing.
+    let ports = vec![ServicePort { port, target: port, protocol: AppProtocol::Http }];
+    mesh.registry.put(Destination { ports, ..service("api", &[(CALLEE, Tunnel::Mesh(api.mesh))]) });
+    let [web, shop] = ["web", "shop"].map(|name| mesh.proxy(name, CALLER, SocketAddr::new(SERVICE, port)));
+    answer_now(listener);
+    let [mut first, mut others] = [web.connect(), shop.connect()];
+    let mut go_on = || [&mut first, &mut others].map(ask_now);
+    go_on();
+    let before = anonymous_kib();
+    let flooder = Flooder::start(web.outbound, OUTBOUND_CONNECTIONS);
+    web.wait_metrics(|page| outbound_of(page) >= OUTBOUND_CONNECTIONS);
+    let mut late = web.connect();
+    late.write_all(ASKS_NOW).unwrap();
+    go_on();
+    let held = anonymous_kib().saturating_sub(before);
+    assert!(held < 8 * OUTBOUND_CONNECTIONS as u64, "{OUTBOUND_CONNECTIONS} connections hold {held} KiB");
+    assert_eq!(outbound_of(&web.page("/metrics")), OUTBOUND_CONNECTIONS, "two more wait");
+    flooder.end();
+    late.read_exact(&mut [0; NOW.len()]).unwrap();
+    web.wait_metrics(|page| outbound_of(page) < 100);
+}
+
+/// A process that has connections and says nothing on them.
+struct Flooder {
+    process: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Flooder {
+    /// Returns when it has opened so many.
+    fn start(to: SocketAddr, connections: usize) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["flood::floods", "--exact", "--ignored", "--nocapture"])
+            .env(FLOODED, format!("{} {to} {connections}", flooder()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap().ends_with(DONE)), "it opens them all");
+        Self { process, said }
+    }
+
+    /// Ends, and all its connections with it.
+    fn end(mut self) {
+        drop(self.process.stdin.take());
+        assert!(self.said.any(|line| line.unwrap().contains("1 passed")));
+        assert!(self.process.wait().unwrap().success());
+    }
 }
 
 const FLOODED: &str = "WEFT_TEST_FLOODED";
 const DONE: &str = "all are open";
 
-/// One more connection than an address may have, until the other test is done with them.
+/// As many connections as it is told, until the other test is done with them.
 #[test]
 #[ignore = "the other test's peer"]
 fn floods() {
-    assert!(may_open(NEEDED));
-    let to: SocketAddr = std::env::var(FLOODED).unwrap().parse().unwrap();
-    let flood: Vec<TcpStream> = (0..=HALF).map(|_| connect_from(FLOODER, to)).collect();
+    let told = std::env::var(FLOODED).unwrap();
+    let [from, to, connections] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
+    let (from, to): (IpAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+    let connections: usize = connections.parse().unwrap();
+    assert!(may_open(connections as u64 + 200));
+    let flood: Vec<TcpStream> = (0..connections).map(|_| connect_from(from, to)).collect();
     println!("{DONE}");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     drop(flood);
 }
 
 /// Whether this process may open so many descriptors, raised where that is allowed.
-fn may_open(descriptors: u64) -> bool {
+pub(crate) fn may_open(descriptors: u64) -> bool {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     soft >= descriptors || hard >= descriptors && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()
 }

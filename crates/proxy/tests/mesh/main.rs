@@ -17,6 +17,7 @@ mod lane;
 mod launched;
 mod policy;
 mod server_name;
+mod slow;
 mod tcp;
 mod unenforced;
 mod waits;

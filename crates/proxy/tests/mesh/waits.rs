@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::dns::ask_at;
 use crate::flood::{is_open, lane, mallory};
 use crate::harness::*;
+use crate::http::read_to_end;
 
 /// Whether the peer has ended the connection; what it says is passed over.
 fn has_ended(tls: &mut StreamOwned<ClientConnection, TcpStream>) -> bool {
@@ -50,14 +51,12 @@ fn eventually(mut is_so: impl FnMut() -> bool) {
 /// The next connection to `listener`, for which the proxy waits first whether its program speaks.
 fn accept_by(clock: &Clock, listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match listener.accept() {
-            Ok((socket, _)) => return patient(socket),
-            Err(error) => assert!(error.kind() == ErrorKind::WouldBlock && Instant::now() < end, "{error}"),
-        }
-        clock.advance(DETECTION_GRACE);
-    }
+    let mut accepted = None;
+    clock.until(DETECTION_GRACE, || {
+        accepted = accepted.take().or_else(|| listener.accept().ok());
+        accepted.is_some()
+    });
+    patient(accepted.unwrap().0)
 }
 
 #[test]
@@ -126,6 +125,59 @@ fn a_callee_that_does_not_answer_is_given_up() {
     clock.ends(ANSWER_WAIT, || !is_open(&caller));
     drop(clock);
     web.log.wait(|line| line["why"].is_string());
+}
+
+#[test]
+fn what_may_become_http_is_held_for_its_time_and_passes_then() {
+    let (listener, port) = program();
+    let mesh = Mesh::new();
+    let api = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(api.mesh))]));
+    let (web, clock) = mesh.held("web", CALLER, SocketAddr::new(SERVICE, port));
+    let mut caller = web.connect();
+    caller.write_all(b"GET /what").unwrap();
+    web.wait_metric("weft_outbound_connections 1");
+    listener.set_nonblocking(true).unwrap();
+    let mut accepted = Vec::new();
+    clock.ends(DETECTION_HELD, || {
+        accepted.extend(listener.accept().ok().map(|(socket, _)| socket));
+        accepted.iter().any(|socket: &TcpStream| !is_open(socket))
+    });
+}
+
+/// A caller that has read Weft's refusal of its head, and doesn't end.
+fn refused(web: &Proxy) -> TcpStream {
+    let mut caller = web.connect();
+    caller.write_all(&[&b"GET / HTTP/1.1\r\nhost: "[..], &[b'x'; 4 << 10], b"\r\n\r\n"].concat()).unwrap();
+    let answer = read_to_end(&mut caller);
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+    caller
+}
+
+/// Whether nobody resets the connection when more is said on it.
+fn is_heard(web: &Proxy, caller: &mut TcpStream) -> bool {
+    (0..100).all(|_| {
+        // The proxy's loop has come round.
+        web.page("/live");
+        caller.write_all(b"more").is_ok()
+    })
+}
+
+#[test]
+fn a_caller_that_was_refused_and_does_not_end_is_cut_off() {
+    let mesh = Mesh::new();
+    mesh.registry.put(service("api", &[]));
+    let (web, clock) = mesh.held("web", CALLER, SocketAddr::new(SERVICE, 80));
+    let mut caller = refused(&web);
+    clock.advance(LINGER / 2);
+    assert!(is_heard(&web, &mut caller), "before its time");
+    clock.advance(LINGER / 2);
+    assert!(!is_heard(&web, &mut caller));
+    // Nor is a caller heard without end while no time passes.
+    let mut endless = refused(&web);
+    let more = vec![0; LINGER_BYTES];
+    // Both kernels take some of it.
+    assert!((0..64).any(|_| endless.write_all(&more).is_err()));
 }
 
 #[test]

@@ -1,12 +1,19 @@
 //! Our proxy calls, the peer answers.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
+use rustls::{ServerConnection, StreamOwned};
 use weft_hbone_peer::server::Rules;
+use weft_identity::MeshTls;
 use weft_mesh::record::{AppProtocol, Destination, ServicePort};
+use weft_proxy::limits::{HBONE_CLIENT_HEADER_BYTES, HBONE_IDLE, HBONE_PING_INTERVAL, SWEEP};
 use weft_proxy::records::Update;
 
+use super::hostile::{END_HEADERS, Frame, GOAWAY, HEADERS, Raw, SETTINGS, frame};
 use super::peer::{Told, serve};
 use crate::harness::*;
 use crate::http::read_to_end;
@@ -22,6 +29,12 @@ pub(super) fn calling(port: u16, tunnel: fn(SocketAddr) -> Tunnel, rules: Rules)
     let (address, told) = serve(&mesh, "api", rules);
     mesh.registry.put(service("api", &[(CALLEE, tunnel(address))]));
     (mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port)), told)
+}
+
+/// `api` behind `peer`, whose port 80 is TCP by declaration: who calls it is connected at once.
+fn declared(peer: SocketAddr) -> Destination {
+    let ports = vec![ServicePort { port: 80, target: 80, protocol: AppProtocol::Tcp }];
+    Destination { ports, ..service("api", &[(CALLEE, Tunnel::Hbone(peer))]) }
 }
 
 #[test]
@@ -128,7 +141,7 @@ fn a_server_that_doesn_t_know_us_is_told_as_that() {
         let (address, told) = serve(&mesh, "api", rules());
         mesh.registry.put(service("api", &[(CALLEE, tunnel(address))]));
         let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
-        web.tell(Update::Credential(std::sync::Arc::new(other.credential("web"))));
+        web.tell(Update::Credential(Arc::new(other.credential("web"))));
         assert!(is_reset(&mut web.connect()));
         web.log.wait(|line| line["why"] == "identity");
         told.next("refused");
@@ -151,10 +164,8 @@ fn a_failure_to_dial_is_shared_and_not_repeated_for_each() {
     let mesh = Mesh::new();
     // It accepts, and never says anything of TLS.
     let (mute, _) = program();
-    // Declared, so that all wait for the dialling and none for what is spoken.
-    let ports = vec![ServicePort { port: 80, target: 80, protocol: AppProtocol::Tcp }];
-    let api = service("api", &[(CALLEE, Tunnel::Hbone(mute.local_addr().unwrap()))]);
-    mesh.registry.put(Destination { ports, ..api });
+    // All wait for the dialling and none for what is spoken.
+    mesh.registry.put(declared(mute.local_addr().unwrap()));
     let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
     let mut callers: Vec<TcpStream> = (0..20).map(|_| web.connect()).collect();
     web.wait_metric("weft_outbound_connections 20");
@@ -175,7 +186,7 @@ fn a_new_certificate_gets_a_connection_of_its_own() {
     mesh.registry.put(service("api", &[(CALLEE, Tunnel::Hbone(address))]));
     let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port));
     let (mut caller, mut callee) = (web.connect(), accept(&listener));
-    web.tell(Update::Credential(std::sync::Arc::new(mesh.credential("web"))));
+    web.tell(Update::Credential(Arc::new(mesh.credential("web"))));
     // The update may be taken after the first of them, but not after the last.
     drop((0..3).map(|_| (web.connect(), accept(&listener))).collect::<Vec<_>>());
     web.wait_metric("weft_client_handshakes_total 2");
@@ -216,4 +227,104 @@ fn two_of_our_own_speak_it_too() {
     caller.write_all(b"ping").unwrap();
     callee.read_exact(&mut [0; 4]).unwrap();
     api.wait_metric("weft_server_handshakes_total 1");
+}
+
+const DATA: u8 = 0;
+const PING: u8 = 6;
+/// Of DATA, SETTINGS and PING: the last of its stream, or an answer.
+const LAST: u8 = 1;
+
+/// A callee that is `api` for one connection, and answers each frame by `answer`. Returns where it is, and tells
+/// the kind of each frame that it has answered.
+fn by_hand(mesh: &Mesh, answer: fn(Frame) -> Option<Vec<u8>>) -> (SocketAddr, Receiver<u8>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let tls = MeshTls::new(Arc::new(mesh.credential("api")), &mesh.trust()).unwrap();
+    let config = tls.server_config(&[b"h2"]);
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let socket = accept(&listener);
+        // What it says has arrived before it tells.
+        socket.set_nodelay(true).unwrap();
+        let mut raw = Raw(StreamOwned::new(ServerConnection::new(config).unwrap(), socket));
+        // What every client begins with (RFC 9113, section 3.4).
+        raw.0.read_exact(&mut [0; 24]).unwrap();
+        raw.0.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
+        while let Some(heard) = raw.next() {
+            let kind = heard.0;
+            let Some(said) = answer(heard) else { continue };
+            // The test may be over, and the connection too: reading tells that.
+            let _gone = (raw.0.write_all(&said), tell.send(kind));
+        }
+    });
+    (at, told)
+}
+
+/// Lets every stream be, until its caller has said all.
+fn politely((kind, stream, payload): Frame) -> Option<Vec<u8>> {
+    match kind {
+        // 200, in the static table of RFC 7541.
+        HEADERS => Some(frame(HEADERS, END_HEADERS, stream, &[0x88])),
+        DATA => Some(frame(DATA, LAST, stream, &[])),
+        PING => Some(frame(PING, LAST, 0, &payload)),
+        GOAWAY => Some(Vec::new()),
+        SETTINGS if !payload.is_empty() => Some(frame(SETTINGS, LAST, 0, &[])),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_connection_that_has_no_streams_for_long_is_closed() {
+    let mesh = Mesh::new();
+    let (at, told) = by_hand(&mesh, politely);
+    mesh.registry.put(declared(at));
+    let (web, clock) = mesh.held("web", CALLER, SocketAddr::new(SERVICE, 80));
+    let mut caller = web.connect();
+    while told.recv().unwrap() != HEADERS {}
+    let pass = || {
+        // The proxy's loop has come round, so that it has read what it was answered.
+        web.page("/live");
+        clock.advance(HBONE_PING_INTERVAL);
+    };
+    // What is heard when a silent interval has passed: whether somebody is there, or the end.
+    let next = || {
+        pass();
+        told.iter().find(|kind| [PING, GOAWAY].contains(kind))
+    };
+    let intervals = |wait: Duration| wait.as_secs() / HBONE_PING_INTERVAL.as_secs();
+    pass();
+    for _ in 0..2 * intervals(HBONE_IDLE) {
+        assert_eq!(next(), Some(PING), "a stream is open");
+    }
+    caller.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut caller), b"");
+    pass();
+    for passed in 1..intervals(HBONE_IDLE) {
+        assert_eq!(next(), Some(PING), "after {passed} intervals");
+    }
+    let later = (0..=intervals(2 * SWEEP)).map(|_| next()).find(|heard| *heard != Some(PING));
+    assert_eq!(later, Some(Some(GOAWAY)), "it is closed, and says so");
+}
+
+/// Opens every stream, with a head that is too large: fields of 1,000 bytes, each of which counts for 32 more
+/// (RFC 9113, section 10.5.1).
+fn wordily((kind, stream, payload): Frame) -> Option<Vec<u8>> {
+    if kind != HEADERS {
+        return politely((kind, stream, payload));
+    }
+    let field = [&[0x00, 1, b'a', 0x7f, 0xe9, 0x06], &[b'x'; 1000][..]].concat();
+    let head = [&[0x88][..], &field.repeat(HBONE_CLIENT_HEADER_BYTES as usize / 1000 + 1)].concat();
+    Some(frame(HEADERS, END_HEADERS, stream, &head))
+}
+
+#[test]
+fn an_answer_whose_head_is_too_large_is_refused() {
+    let mesh = Mesh::new();
+    let (at, told) = by_hand(&mesh, wordily);
+    mesh.registry.put(declared(at));
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
+    assert!(is_reset(&mut web.connect()));
+    assert!(told.iter().any(|kind| kind == HEADERS));
+    let line = web.log.wait(|line| line["why"].is_string());
+    assert_eq!(line["why"], "connect", "{line}");
 }

@@ -13,23 +13,23 @@ use super::callee::status;
 use super::peer::{connect, to};
 use crate::harness::*;
 
-const HEADERS: u8 = 1;
+pub(super) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_HEADERS: u8 = 4;
+pub(super) const SETTINGS: u8 = 4;
+pub(super) const GOAWAY: u8 = 7;
+pub(super) const END_HEADERS: u8 = 4;
 /// RFC 9113, section 7.
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// A connection with an identity of the mesh, on which everything can be said.
-struct Raw(StreamOwned<ClientConnection, TcpStream>);
+pub(super) struct Raw<T>(pub(super) T);
 
 /// What came: kind, stream and payload.
-type Frame = (u8, u32, Vec<u8>);
+pub(super) type Frame = (u8, u32, Vec<u8>);
 
-impl Raw {
+impl Raw<StreamOwned<ClientConnection, TcpStream>> {
     fn to(mesh: &Mesh, api: &Proxy) -> Self {
         let tls = MeshTls::new(Arc::new(mesh.credential("mallory")), &mesh.trust()).unwrap();
         let config = tls.client_config(&[id("api")], &[b"h2"]);
@@ -39,9 +39,11 @@ impl Raw {
         raw.0.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
         raw
     }
+}
 
+impl<T: Read> Raw<T> {
     /// The next frame (RFC 9113, section 4.1); `None` when the connection has ended.
-    fn next(&mut self) -> Option<Frame> {
+    pub(super) fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).ok()?;
         let [a, b, c, kind, _flags, stream @ ..] = head;
@@ -61,7 +63,7 @@ impl Raw {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, length @ ..] = (payload.len() as u32).to_be_bytes();
     [&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
