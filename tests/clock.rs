@@ -57,6 +57,6 @@ async fn happens(has_happened: &mut impl FnMut() -> bool, within: Duration) -> b
 /// Timers tick by the millisecond.
 const TICK: Duration = Duration::from_millis(2);
 /// How long others may take for what they do at once.
-const MOMENT: Duration = Duration::from_millis(50);
+const MOMENT: Duration = Duration::from_millis(100);
 /// How long others may take for what is to happen.
 const PATIENCE: Duration = Duration::from_secs(5);
