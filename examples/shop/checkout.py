@@ -33,7 +33,7 @@ def count():
     if time.monotonic() < absent_until:
         return next(orders)
     try:
-        with socket.create_connection((os.environ["REDIS"], 6379), timeout=1) as redis:
+        with socket.create_connection((os.environ["REDIS"], 6379), timeout=5) as redis:
             redis.sendall(b"INCR orders\r\n")
             return int(redis.recv(64).removeprefix(b":"))
     except (OSError, ValueError):

@@ -31,7 +31,7 @@ def ending(call):
 
 
 try:
-    print("unary:", echo(b"hello", timeout=30).decode())
+    print("unary:", echo(b"hello", timeout=60).decode())
 except grpc.RpcError as error:
     sys.exit(f"refused: {error.code().name}: {error.details()}")
 
@@ -64,8 +64,8 @@ print("16 MiB there and back:", echo(large) == large)
 many = [echo.future(str(number).encode()) for number in range(200)]
 print("at once:", sum(int(call.result()) for call in many))
 
-print("deadline:", ending(forever(b"", timeout=0.3)))
-print("its server was told:", was_cancelled(b"", timeout=30))
+print("deadline:", ending(forever(b"", timeout=3)))
+print("its server was told:", was_cancelled(b"", timeout=60))
 call = forever(b"")
 print("cancelled:", next(call), call.cancel(), ending(call))
-print("its server was told:", was_cancelled(b"", timeout=30))
+print("its server was told:", was_cancelled(b"", timeout=60))

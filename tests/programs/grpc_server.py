@@ -44,7 +44,7 @@ def forever(_request, context):
 
 
 def was_cancelled(_request, _context):
-    return b"yes" if cancelled.acquire(timeout=20) else b"no"
+    return b"yes" if cancelled.acquire(timeout=60) else b"no"
 
 
 unary, stream = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler

@@ -15,7 +15,7 @@ import threading
 import time
 
 LEAST, PACE = int(sys.argv[1]), float(sys.argv[2])
-TIMEOUT = 20
+TIMEOUT = 30
 began = time.monotonic()
 answered = {}
 slowest = {}

@@ -83,7 +83,7 @@ func call(host string) {
 }
 
 func cancelled(base string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	request := must(http.NewRequestWithContext(ctx, "GET", base+"/forever", nil))
 	_, err := http.DefaultClient.Do(request)

@@ -25,6 +25,15 @@ signal.signal(signal.SIGWINCH, say); signal.signal(signal.SIGCONT, say)
 print("up", *os.get_terminal_size(), flush=True)
 while True: signal.pause()
 """)
+KEEP = shlex.quote("""
+import signal
+def say(s, _): print(signal.Signals(s).name, flush=True)
+signal.signal(signal.SIGTSTP, say)
+# A trace would tell where it was just then.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("up", flush=True)
+while True: signal.pause()
+""")
 
 
 class Terminal:
@@ -94,7 +103,13 @@ class Terminal:
 
     def until_stopped(self):
         """Waits for a job in the background to stop; when the shell says so is its own affair."""
-        while "Stopped" not in self.type("jobs"):
+        self.until_jobs("Stopped")
+
+    def until_running(self):
+        self.until_jobs("Running")
+
+    def until_jobs(self, state):
+        while state not in self.type("jobs"):
             pass
         self.catch_up()
 
@@ -154,6 +169,8 @@ def inner(t):
 def background(t):
     t.type("@ cat &")
     t.until_stopped()
+    # Why it was stopped, but for its pid.
+    t.do(r"jobs -l >j; sed 's/ [0-9]\+ / /' j; rm j")
     t.do("fg", r"cat\r\n")
     t.do("hello", r"hello\r\n")
     t.press("D")
@@ -170,6 +187,30 @@ def raised(t):
     t.do("@ sh -c 'kill -STOP $$; echo goes on'")
     t.do("jobs")
     t.do("fg", r"goes on\r\n")
+    t.do("echo $?")
+
+
+def order(t):
+    """A program that takes Ctrl-Z for an order, and one that another process stops."""
+    t.do(f"@ python3 -c {KEEP}", r"up\r\n")
+    t.press("Z", r"SIGTSTP\r\n")
+    t.press("C")
+    t.do("echo $?")
+    t.type("@ sh -c 'echo runs; exec sleep 1000' &", r"runs\r\n")
+    for _ in range(2):
+        t.type("kill -TSTP $!")
+        t.until_stopped()
+        t.do("jobs")
+        t.type("kill -CONT $!")
+        t.until_running()
+    t.type("kill -TSTP %1")
+    t.until_stopped()
+    t.type("kill -CONT %1")
+    t.until_running()
+    t.type("kill -TSTP $!")
+    t.until_stopped()
+    t.do("fg", r"sleep 1000'\r\n")
+    t.press("C")
     t.do("echo $?")
 
 

@@ -197,4 +197,4 @@ pub fn told(output: &Output) -> String {
 }
 
 /// How long a wait for an event may take on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn the_last_word_of_who_has_not_read_all_is_heard() {
         let (launcher, init) = Channel::pair().unwrap();
-        launcher.send(&Message::Signal(15)).unwrap();
+        launcher.send(&Message::Signal(15, None)).unwrap();
         init.send(&Message::Ended(15)).unwrap();
         drop(init);
         assert_eq!(launcher.receive().unwrap().map(|packet| packet.message), Some(Message::Ended(15)));

@@ -22,6 +22,7 @@ use crate::inside::{Blueprint, Processes, end_with_parent, untraceable};
 use crate::message::Message;
 use crate::namespaces::Namespaces;
 use crate::plan::Program;
+use crate::signals::{concerns_program, queued_value};
 use crate::sys::NoProcess;
 use crate::user::RunAs;
 use crate::witness::Witness;
@@ -172,10 +173,11 @@ fn supervise(launcher: &Channel, program: Pid, mut witness: Witness) -> Result<(
     }
 }
 
-/// Takes all signals in. What the kernel sent, such as a terminal's, the launcher doesn't pass on.
+/// Takes all signals in, and notes those that a launcher that got them too will pass on. None with a value is sent to
+/// a group.
 fn hear(signals: &SignalFd, witness: &mut Witness) -> Result<(), Errno> {
     while let Some(info) = signals.read_signal()? {
-        if info.ssi_code <= 0 {
+        if concerns_program(&info) && queued_value(&info).is_none() {
             witness.note(info.ssi_signo.cast_signed(), info.ssi_pid, Instant::now());
         }
     }
@@ -183,12 +185,14 @@ fn hear(signals: &SignalFd, witness: &mut Witness) -> Result<(), Errno> {
 }
 
 fn pass_on(message: &Message, program: Pid, witness: &mut Witness) {
-    let Message::Signal(signal) = message else { return };
+    let Message::Signal(signal, value) = message else { return };
     let is_in_our_group = getpgid(Some(program)) == getpgid(None);
-    if !(witness.saw(*signal, Instant::now()) && is_in_our_group) {
-        // It isn't reaped yet, so the number is still its own; a signal that doesn't exist is the sender's fault.
-        let _ = sys::kill(program, *signal);
-    }
+    // It isn't reaped yet, so the number is still its own; a signal that doesn't exist is the sender's fault.
+    let _ = match value {
+        Some(value) => sys::queue(program, *signal, *value),
+        None if witness.saw(*signal, Instant::now()) && is_in_our_group => Ok(()),
+        None => sys::kill(program, *signal),
+    };
 }
 
 /// Reaps all that have ended; the program's status when it is among them. Tells when it has stopped.
@@ -197,7 +201,9 @@ fn reap(launcher: &Channel, program: Pid) -> Result<Option<i32>, Errno> {
     loop {
         match sys::changed_child() {
             Ok(Some((pid, _))) if pid != program => {}
-            Ok(Some((_, changed))) if libc::WIFSTOPPED(changed) => launcher.send(&Message::Stopped)?,
+            Ok(Some((_, changed))) if libc::WIFSTOPPED(changed) => {
+                launcher.send(&Message::Stopped(libc::WSTOPSIG(changed)))?
+            }
             Ok(Some((_, ended))) => status = Some(ended),
             Ok(None) | Err(Errno::ECHILD) => return Ok(status),
             Err(errno) => return Err(errno),

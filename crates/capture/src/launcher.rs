@@ -44,5 +44,11 @@ pub fn end_with_parent(command: &mut Command) {
 pub fn end_by_signal(signal: i32) {
     // A limit that can't be lowered costs a second core file, no more.
     let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
-    sys::end_by(signal);
+    sys::suffer(signal);
+}
+
+/// Stops this process by `signal`, which is blocked. Returns when it was continued, or can't be stopped: nobody could
+/// continue a process group without a parent in its session.
+pub fn stop_by_signal(signal: i32) {
+    sys::suffer(signal);
 }

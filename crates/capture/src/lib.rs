@@ -51,7 +51,7 @@ mod witness;
 
 pub use error::{CaptureError, Failure, Step};
 pub use join::join;
-pub use launcher::{end_by_signal, end_with_parent, enter_private_network};
+pub use launcher::{end_by_signal, end_with_parent, enter_private_network, stop_by_signal};
 pub use namespaces::Namespaces;
 pub use network::DatagramSockets;
 pub use plan::{Plan, Program};

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SigSet, SignalFd};
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::unistd::Pid;
@@ -26,11 +25,12 @@ pub(crate) fn serve(requests: &OwnedFd, init: Pid) -> i32 {
 }
 
 fn serve_until(requests: &OwnedFd, init: Pid) -> Result<(), Errno> {
-    let children = child_signals()?;
+    // All of them are blocked already; see `sys::spawn`.
+    let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     nix::fcntl::fcntl(requests, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
     let mut turn = Turn::Request;
     loop {
-        let mut watched = vec![PollFd::new(children.as_fd(), PollFlags::POLLIN)];
+        let mut watched = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         match &turn {
             Turn::Request => watched.push(PollFd::new(requests.as_fd(), PollFlags::POLLIN)),
             Turn::Answer(_) => watched.push(PollFd::new(requests.as_fd(), PollFlags::POLLOUT)),
@@ -40,7 +40,7 @@ fn serve_until(requests: &OwnedFd, init: Pid) -> Result<(), Errno> {
             Err(Errno::EINTR) => continue,
             other => other?,
         };
-        if watched[0].any() == Some(true) && has_ended(&children, init)? {
+        if watched[0].any() == Some(true) && has_ended(&signals, init)? {
             return Ok(());
         }
         if watched.get(1).and_then(PollFd::any) == Some(true) {
@@ -124,15 +124,9 @@ fn stand_for_any(socket: &Socket, family: Family) -> io::Result<()> {
     }
 }
 
-/// A descriptor that can be read when a child has ended. All signals are blocked already; see [`sys::spawn`].
-fn child_signals() -> Result<SignalFd, Errno> {
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGCHLD);
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-}
-
-fn has_ended(children: &SignalFd, init: Pid) -> Result<bool, Errno> {
-    while children.read_signal()?.is_some() {}
+/// Whether PID 1 has ended. All signals are taken in: realtime ones that a process group is sent would queue up here.
+fn has_ended(signals: &SignalFd, init: Pid) -> Result<bool, Errno> {
+    while signals.read_signal()?.is_some() {}
     loop {
         match sys::ended_child() {
             Ok(Some((pid, _))) if pid == init => return Ok(true),

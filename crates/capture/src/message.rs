@@ -25,10 +25,10 @@ pub(crate) enum Message {
     Running,
     /// PID 1 to the launcher: exec failed with this errno.
     NotRunning(i32),
-    /// The launcher to PID 1: send the program this signal.
-    Signal(i32),
-    /// PID 1 to the launcher: the program has been stopped.
-    Stopped,
+    /// The launcher to PID 1: send the program this signal, with the value of sigqueue(3) if there is one.
+    Signal(i32, Option<u64>),
+    /// PID 1 to the launcher: the program has been stopped, by this signal.
+    Stopped(i32),
     /// PID 1 to the launcher: the program ended with this status, wait(2).
     Ended(i32),
 }
@@ -53,8 +53,9 @@ impl Message {
             Self::Hello => vec![b'H'],
             Self::Running => vec![b'X'],
             Self::NotRunning(errno) => number(b'x', *errno),
-            Self::Signal(signal) => number(b'S', *signal),
-            Self::Stopped => vec![b'P'],
+            Self::Signal(signal, None) => number(b'S', *signal),
+            Self::Signal(signal, Some(value)) => [number(b'Q', *signal), value.to_ne_bytes().to_vec()].concat(),
+            Self::Stopped(signal) => number(b'P', *signal),
             Self::Ended(status) => number(b'E', *status),
         }
     }
@@ -78,8 +79,13 @@ impl Message {
             b"H" => Ok(Self::Hello),
             b"X" => Ok(Self::Running),
             [b'x', errno @ ..] => number(errno).map(Self::NotRunning),
-            [b'S', signal @ ..] => number(signal).map(Self::Signal),
-            b"P" => Ok(Self::Stopped),
+            [b'S', signal @ ..] => number(signal).map(|signal| Self::Signal(signal, None)),
+            [b'Q', rest @ ..] => {
+                let (signal, value) = rest.split_first_chunk().ok_or(Errno::EPROTO)?;
+                let value = value.try_into().map_err(|_| Errno::EPROTO)?;
+                Ok(Self::Signal(i32::from_ne_bytes(*signal), Some(u64::from_ne_bytes(value))))
+            }
+            [b'P', signal @ ..] => number(signal).map(Self::Stopped),
             [b'E', status @ ..] => number(status).map(Self::Ended),
             _ => Err(Errno::EPROTO),
         }
@@ -103,8 +109,9 @@ mod tests {
             Message::Hello,
             Message::Running,
             Message::NotRunning(2),
-            Message::Signal(15),
-            Message::Stopped,
+            Message::Signal(15, None),
+            Message::Signal(40, Some(u64::MAX - 1)),
+            Message::Stopped(20),
             Message::Ended(7 << 8),
         ] {
             assert_eq!(Message::decode(&message.encode()), Ok(message));
@@ -113,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
-        for packet in [&b""[..], b"F", b"F\xff\0\0\0\0", b"F\0\0", b"S\x01", b"?", b"Rx"] {
+        for packet in [&b""[..], b"F", b"F\xff\0\0\0\0", b"F\0\0", b"S\x01", b"Q\x01\0\0\0", b"P", b"?", b"Rx"] {
             assert_eq!(Message::decode(packet), Err(Errno::EPROTO), "{packet:?}");
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::sys::signalfd::siginfo;
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -11,6 +12,7 @@ use nix::unistd::Pid;
 use crate::channel::{Channel, Packet};
 use crate::error::{CaptureError, Failure, Step};
 use crate::message::Message;
+use crate::signals::{concerns_program, queued_value};
 
 /// A program that is ready to run and waits for [`HeldProgram::start`]. Dropping it takes its sandbox down.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct HeldProgram {
 pub struct RunningProgram {
     tree: Tree,
     pid: Pid,
-    was_stopped: bool,
+    stopped_by: Option<i32>,
     ended: Option<Ended>,
 }
 
@@ -58,7 +60,7 @@ impl HeldProgram {
                 Message::NotRunning(errno) => return Err(CaptureError::Exec { program: name, errno }),
                 Message::Running => {
                     let pid = pid.ok_or(Failure::new(Step::Supervise, Errno::EPROTO, "no pid was told"))?;
-                    return Ok(RunningProgram { tree, pid, was_stopped: false, ended: None });
+                    return Ok(RunningProgram { tree, pid, stopped_by: None, ended: None });
                 }
                 _ => {}
             }
@@ -98,14 +100,12 @@ impl RunningProgram {
         Ok(self.ended)
     }
 
-    /// Whether the program was stopped, and still is; asked after [`RunningProgram::try_wait`]. Each stop is told once.
-    pub fn stopped(&mut self) -> bool {
-        if !std::mem::take(&mut self.was_stopped) {
-            return false;
-        }
-        // A terminal stops both at once, and what continues the one continues the other.
+    /// By which signal the program was stopped, if it still is; asked after [`RunningProgram::try_wait`]. Each stop is
+    /// told once.
+    pub fn stopped(&mut self) -> Option<i32> {
+        let signal = self.stopped_by.take()?;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        state(&stat) == Some('T')
+        (state(&stat) == Some('T')).then_some(signal)
     }
 
     /// Sends the program a signal. PID 1 of its sandbox does it, so that it never reaches another process that
@@ -114,7 +114,24 @@ impl RunningProgram {
     /// # Errors
     /// [`CaptureError::Failed`] with EPIPE when the program has ended.
     pub fn signal(&self, signal: i32) -> Result<(), CaptureError> {
-        let sent = self.tree.channel.send(&Message::Signal(signal));
+        self.send(&Message::Signal(signal, None))
+    }
+
+    /// Sends the program a signal that this process has got, if it is the program's and didn't reach it by itself: where
+    /// it went to the whole process group, PID 1 knows.
+    ///
+    /// # Errors
+    /// As [`RunningProgram::signal`]. With EAGAIN the signals before it are still on their way, and it has to be tried
+    /// again when [`AsFd`]'s descriptor can be written.
+    pub fn pass_on(&self, info: &siginfo) -> Result<(), CaptureError> {
+        match concerns_program(info) {
+            true => self.send(&Message::Signal(info.ssi_signo.cast_signed(), queued_value(info))),
+            false => Ok(()),
+        }
+    }
+
+    fn send(&self, message: &Message) -> Result<(), CaptureError> {
+        let sent = self.tree.channel.send(message);
         sent.map_err(|errno| Failure::new(Step::Supervise, errno, "signal").into())
     }
 
@@ -122,8 +139,8 @@ impl RunningProgram {
         let ended = match received {
             Ok(Some(packet)) => match packet.message {
                 Message::Ended(status) => Ended::from_status(status),
-                Message::Stopped => {
-                    self.was_stopped = true;
+                Message::Stopped(signal) => {
+                    self.stopped_by = Some(signal);
                     return Ok(());
                 }
                 _ => return Ok(()),

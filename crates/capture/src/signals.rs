@@ -1,8 +1,11 @@
-//! The signals that a launcher was given, and which standard streams, so that its program gets the same. Rust's
-//! runtime ignores SIGPIPE and opens closed streams before `main`; what was there before is noted earlier.
+//! The signals that a launcher was given, and which standard streams, so that its program gets the same; and which of
+//! those that it gets are its program's. Rust's runtime ignores SIGPIPE and opens closed streams before `main`; what
+//! was there before is noted earlier.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use nix::sys::signalfd::siginfo;
 
 use crate::sys;
 
@@ -60,6 +63,24 @@ impl InheritedSignals {
         let closed = self.closed;
         (0..3).filter(move |stream| closed & 1 << stream != 0)
     }
+}
+
+/// Whether a signal that a launcher got is its program's: any that a process sent. Of the kernel's, a terminal's keys reach
+/// the program by themselves, in the launcher's process group, and children and limits are the launcher's own. But who
+/// hangs up tells the session's leader alone, and an alarm was set before this process became a launcher.
+pub(crate) fn concerns_program(info: &siginfo) -> bool {
+    let is_from_kernel = info.ssi_code > 0;
+    // SIGPIPE and SIGXFSZ, which the kernel gives the writer for their sender.
+    let is_own = info.ssi_pid == std::process::id();
+    match info.ssi_signo.cast_signed() {
+        libc::SIGHUP | libc::SIGCONT | libc::SIGALRM => true,
+        _ => !is_from_kernel && !is_own,
+    }
+}
+
+/// What sigqueue(3) sent along.
+pub(crate) fn queued_value(info: &siginfo) -> Option<u64> {
+    (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_ptr)
 }
 
 const PIPE: u64 = 1 << (libc::SIGPIPE - 1);

@@ -122,14 +122,25 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
 }
 
-/// Sends this process a signal whose disposition is the default and that isn't blocked.
-pub(crate) fn end_by(signal: i32) {
+/// Sends a signal with a value, realtime ones included.
+#[allow(unsafe_code, reason = "sigqueue, which nix doesn't know")]
+pub(crate) fn queue(pid: Pid, signal: i32, value: u64) -> Result<(), Errno> {
+    let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(value as usize) };
+    // SAFETY: sigqueue touches no memory of ours; the value is a number to it.
+    Errno::result(unsafe { libc::sigqueue(pid.as_raw(), signal, value) }).map(drop)
+}
+
+/// Has a signal do to this process what it does by default. Comes back when it was continued, or when the signal did
+/// nothing. It is blocked then.
+pub(crate) fn suffer(signal: i32) {
     set_disposition(signal, libc::SIG_DFL);
     let mut set = SigSet::empty();
     add(&mut set, signal);
-    // A signal that stays blocked doesn't end the process; the caller goes on and exits.
-    let _ = set.thread_unblock();
+    // While it is blocked, it becomes one with a terminal's that is still pending.
+    let _ = set.thread_block();
     let _ = kill(Pid::this(), signal);
+    let _ = set.thread_unblock();
+    let _ = set.thread_block();
 }
 
 /// Waits for a child without blocking: who ended, and the status as wait(2) gives it.

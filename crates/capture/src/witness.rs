@@ -11,8 +11,16 @@ use crate::inside::Processes;
 #[derive(Debug)]
 pub(crate) struct Witness {
     processes: Processes,
-    /// By signal, until when it counts; `None`: until it is asked about.
-    seen: BTreeMap<i32, Option<Instant>>,
+    /// By signal.
+    seen: BTreeMap<i32, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    /// How many may be asked about. Only realtime signals queue, and so come to all in the same number.
+    count: u32,
+    /// Until when they count; `None`: until they are asked about.
+    until: Option<Instant>,
 }
 
 impl Witness {
@@ -20,16 +28,33 @@ impl Witness {
         Self { processes, seen: BTreeMap::new() }
     }
 
-    /// A process has sent a signal; `sender` is 0 when it stands outside of the PID namespace. A program can
+    /// A signal was sent; `sender` is 0 when that stands outside of the PID namespace. A program can
     /// signal its PID 1 alone, and nobody asks about that: so it counts for a moment only.
     pub(crate) fn note(&mut self, signal: i32, sender: u32, now: Instant) {
         let may_be_for_pid_1 = self.processes == Processes::Own && sender != 0;
-        self.seen.insert(signal, may_be_for_pid_1.then(|| now + MOMENT));
+        let until = may_be_for_pid_1.then(|| now + MOMENT);
+        let before = self.seen.get(&signal).filter(|seen| signal >= libc::SIGRTMIN() && seen.counts(now));
+        let count = before.map_or(0, |seen| seen.count).saturating_add(1);
+        self.seen.insert(signal, Seen { count, until });
     }
 
     /// Whether the signal that the launcher got went to the whole group. It is asked once for each.
     pub(crate) fn saw(&mut self, signal: i32, now: Instant) -> bool {
-        self.seen.remove(&signal).is_some_and(|until| until.is_none_or(|until| now <= until))
+        if signal == libc::SIGCONT {
+            // The kernel has taken back those that the launcher hadn't read yet.
+            self.seen.retain(|signal, _| ![libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(signal));
+        }
+        let Some(seen) = self.seen.remove(&signal).filter(|seen| seen.counts(now)) else { return false };
+        if seen.count > 1 {
+            self.seen.insert(signal, Seen { count: seen.count - 1, ..seen });
+        }
+        true
+    }
+}
+
+impl Seen {
+    fn counts(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now <= until)
     }
 }
 
@@ -49,6 +74,27 @@ mod tests {
         // A launcher that was stopped asks late.
         assert!(witness.saw(15, now + Duration::from_secs(3600)));
         assert!(!witness.saw(15, now));
+    }
+
+    #[test]
+    fn realtime_signals_are_counted() {
+        let now = Instant::now();
+        let mut witness = Witness::new(Processes::Own);
+        for signal in [40, 40, 15, 15] {
+            witness.note(signal, 0, now);
+        }
+        assert_eq!([40, 40, 40, 15, 15].map(|signal| witness.saw(signal, now)), [true, true, false, true, false]);
+    }
+
+    #[test]
+    fn what_is_continued_was_told_of_no_stop() {
+        let now = Instant::now();
+        let mut witness = Witness::new(Processes::Own);
+        for signal in [libc::SIGTSTP, libc::SIGTERM, libc::SIGCONT] {
+            witness.note(signal, 0, now);
+        }
+        let asked = [libc::SIGCONT, libc::SIGTSTP, libc::SIGTERM];
+        assert_eq!(asked.map(|signal| witness.saw(signal, now)), [true, false, true]);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! `distribute`, which decides what is sent. A stream keeps nothing itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
@@ -15,6 +14,7 @@ use weft_wire::proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, Del
 
 use crate::authenticate::{Authenticator, Claim};
 use crate::distribute::{Next, RequestError, SubscriberId};
+use crate::limits::STATUS_TIMEOUT;
 use crate::shared::Shared;
 
 /// Sends records to proxies.
@@ -129,5 +129,3 @@ fn status(error: &RequestError) -> Status {
 
 /// Responses between the state and the connection; more wait in the state, merged.
 const MAX_QUEUED: usize = 2;
-/// How long a stream's end waits for its client to read so far.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(1);

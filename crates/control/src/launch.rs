@@ -2,7 +2,7 @@
 //! stream; when the control plane itself ends, it stays in the state folder.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -13,6 +13,7 @@ use weft_wire::proto::weft::v1 as proto;
 use weft_wire::proto::weft::v1::control_server::Control;
 use weft_wire::proto::weft::v1::launch_event::Event;
 
+use crate::limits::FIRST_REQUEST;
 use crate::machine::Machine;
 use crate::messages;
 use crate::plane::{Host, LaunchAsk, LaunchError};
@@ -173,8 +174,6 @@ fn status(error: &LaunchError) -> Status {
     }
 }
 
-/// How long a launcher may think before it says what it launches.
-const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// `assigned` and `stop`.
 const MAX_EVENTS: usize = 2;
 const MESH_PORT: u16 = 15008;

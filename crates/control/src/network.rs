@@ -1,17 +1,18 @@
-//! Connections of proxies over the network: TLS, where a client proves an identity or none. Handshakes
-//! run side by side, bounded in number and time, and so are connections of one address; what a
-//! handshake proved is said with each call, and the connection ends when the proof does.
+//! Connections over the network: TLS of proxies, where a client proves an identity or none. Handshakes
+//! run side by side, bounded in number and time, and so are connections, all and those of one address;
+//! what a handshake proved is said with each call, and the connection ends when the proof does.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_util::Stream;
+use futures_util::stream::unfold;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,25 +27,49 @@ use weft_identity::{Certificate, peer_identity};
 
 use crate::authenticate::Client;
 use crate::crowd::{Crowd, Place};
+use crate::limits::{
+    self, ACCEPT_PAUSE, COMMAND_LINES, CONNECTIONS_OF_AN_ADDRESS, HANDSHAKE, HANDSHAKES, SHAKEN, UNPROVED_LIFE,
+};
 use crate::own::Config;
+use crate::placed::Placed;
 
 /// A connection whose handshake is done.
 pub(crate) struct Secured {
     stream: TlsStream<TcpStream>,
     client: Client,
     end: Pin<Box<Sleep>>,
-    _place: Place,
+    _place: Place<IpAddr>,
 }
 
 /// Accepts, until the receiver is dropped.
 pub(crate) fn secured(listener: TcpListener, config: Config) -> impl Stream<Item = Result<Secured, Infallible>> {
-    let (connections, receiver) = mpsc::channel(MAX_WAITING);
+    let (connections, receiver) = mpsc::channel(SHAKEN);
     tokio::spawn(accept(listener, config, connections));
     ReceiverStream::new(receiver)
 }
 
+/// Connections of command lines, which come through the API server and prove nothing: it did.
+pub(crate) fn forwarded(listener: TcpListener) -> impl Stream<Item = Result<Placed<TcpStream, ()>, Infallible>> {
+    let crowd = Crowd::new(COMMAND_LINES, COMMAND_LINES);
+    unfold((listener, crowd), async |(listener, crowd)| {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => match crowd.enter(()) {
+                    Some(place) => return Some((Ok(Placed::new(stream, place)), (listener, crowd))),
+                    None => debug!("turned away: there are command lines enough"),
+                },
+                Err(error) => {
+                    error!(%error, "expected a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    })
+}
+
 async fn accept(listener: TcpListener, config: Config, connections: mpsc::Sender<Result<Secured, Infallible>>) {
-    let (handshakes, crowd) = (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Crowd::new(MAX_OF_ONE_ADDRESS));
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let crowd = Crowd::new(limits::connections(), CONNECTIONS_OF_AN_ADDRESS);
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
         let accepted = tokio::select! {
@@ -56,7 +81,6 @@ async fn accept(listener: TcpListener, config: Config, connections: mpsc::Sender
             Ok((stream, address)) => (stream, SocketAddr::new(address.ip().to_canonical(), address.port())),
             Err(error) => {
                 error!(%error, "expected a connection");
-                // Out of descriptors, most likely: others close theirs meanwhile.
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -66,7 +90,7 @@ async fn accept(listener: TcpListener, config: Config, connections: mpsc::Sender
             continue;
         };
         let Some(place) = crowd.enter(address.ip()) else {
-            debug!(%address, "turned away: it has connections enough");
+            debug!(%address, "turned away: it has connections enough, or all have");
             continue;
         };
         let connections = connections.clone();
@@ -86,7 +110,7 @@ async fn accept(listener: TcpListener, config: Config, connections: mpsc::Sender
 async fn shake(
     stream: TcpStream,
     address: SocketAddr,
-    (config, place): (Arc<ServerConfig>, Place),
+    (config, place): (Arc<ServerConfig>, Place<IpAddr>),
 ) -> io::Result<Secured> {
     stream.set_nodelay(true)?;
     let shaken = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await;
@@ -135,15 +159,3 @@ impl AsyncWrite for Secured {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
-
-/// Handshakes at once; more wait in the listener's backlog.
-const MAX_HANDSHAKES: usize = 256;
-/// A pod's proxy has two or three; a node behind whose address several call, some more.
-const MAX_OF_ONE_ADDRESS: usize = 64;
-/// Connections that wait for the server to take them.
-const MAX_WAITING: usize = 64;
-/// How long a client may stay that proves no identity: enough to be certified.
-const UNPROVED_LIFE: Duration = Duration::from_secs(60);
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

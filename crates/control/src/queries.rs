@@ -23,8 +23,8 @@ pub struct Facts {
     pub folder: Option<PathBuf>,
     /// When it began.
     pub started_at: SystemTime,
-    /// Where the whole mesh's metrics are; empty when nobody serves them.
-    pub metrics: String,
+    /// Where the whole mesh's metrics are; `None` when that isn't wanted, empty when the address can't be had.
+    pub metrics: Option<String>,
 }
 
 /// Answers what every control plane is asked.

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use weft_compile::Settings;
 use weft_identity::Authority;
 use weft_mesh::TrustDomain;
@@ -23,10 +23,13 @@ use weft_mesh::record::Trust;
 use weft_resources::Workload;
 use weft_wire::proto::weft::v1::control_server::ControlServer;
 
+use crate::crowd::Crowd;
 use crate::folder::Source;
 use crate::launch::Launches;
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_OF_A_PROCESS, END_TIMEOUT, STOP_TIMEOUT, connections};
 use crate::machine::Machine;
 use crate::mesh::Mesh;
+use crate::placed::Placed;
 use crate::plane::Plane;
 use crate::queries::Facts;
 use crate::services::Services;
@@ -216,11 +219,12 @@ fn supervisor(
 /// What is known of this control plane as long as it runs.
 fn facts(config: &Config, metrics: Option<&TcpListener>) -> Facts {
     let address = metrics.and_then(|listener| listener.local_addr().ok());
+    let served = address.map(|address| address.to_string()).unwrap_or_default();
     Facts {
         trust_domain: config.trust_domain.to_string(),
         folder: config.folder.clone(),
         started_at: SystemTime::now(),
-        metrics: address.map(|address| address.to_string()).unwrap_or_default(),
+        metrics: config.metrics.map(|_| served),
     }
 }
 
@@ -240,18 +244,21 @@ async fn serve_socket(
         .map_err(|error| ControlError::Server(error.to_string()))
 }
 
-/// Connections of peers that may speak.
-fn admitted(listener: UnixListener) -> impl Stream<Item = Result<UnixStream, Infallible>> {
-    unfold(listener, async |listener| {
+/// Connections of peers that may speak. They are told from each other by their processes.
+fn admitted(listener: UnixListener) -> impl Stream<Item = Result<Placed<UnixStream, i32>, Infallible>> {
+    let crowd = Crowd::new(connections(), CONNECTIONS_OF_A_PROCESS);
+    unfold((listener, crowd), async |(listener, crowd)| {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => match admit(&stream) {
-                    Ok(()) => return Some((Ok(stream), listener)),
+                    Ok(pid) => match crowd.enter(pid) {
+                        Some(place) => return Some((Ok(Placed::new(stream, place)), (listener, crowd))),
+                        None => debug!(pid, "turned away: it has connections enough, or all have"),
+                    },
                     Err(error) => warn!(%error, "a peer was turned away"),
                 },
                 Err(error) => {
                     error!(%error, "expected a connection");
-                    // Out of descriptors, most likely: others close theirs meanwhile.
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -327,9 +334,3 @@ async fn end_after_workloads(machine: Machine) {
         () = shared.ending() => {}
     }
 }
-
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long streams and tasks may take to end.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long workloads may take to end.
-const STOP_TIMEOUT: Duration = Duration::from_secs(15);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use weft_mesh::SpiffeId;
@@ -18,6 +17,7 @@ use weft_wire::proto::weft::v1::telemetry_server::TelemetryServer;
 use crate::authenticate::Authenticator;
 use crate::certificates::{Certificates, Signing};
 use crate::discovery::Discovery;
+use crate::limits::{CALLS, PING, PING_WAIT};
 use crate::queries::{Asked, Facts, Queries};
 use crate::serve::ControlError;
 use crate::shared::Shared;
@@ -68,7 +68,7 @@ impl Services {
     pub async fn serve_command_line(&self, listener: TcpListener, facts: Facts) -> Result<(), ControlError> {
         let routes = Routes::new(ControlServer::new(Asked(self.queries(facts))));
         let served = self.server().add_routes(routes.add_service(self.for_observers()));
-        let served = served.serve_with_incoming_shutdown(TcpListenerStream::new(listener), self.shared.ending());
+        let served = served.serve_with_incoming_shutdown(network::forwarded(listener), self.shared.ending());
         served.await.map_err(|error| ControlError::Server(error.to_string()))
     }
 
@@ -86,7 +86,7 @@ impl Services {
     }
 
     pub(crate) fn server(&self) -> Server {
-        Server::builder().max_concurrent_streams(MAX_STREAMS)
+        Server::builder().max_concurrent_streams(CALLS)
     }
 
     pub(crate) fn for_proxies(&self) -> Routes {
@@ -108,9 +108,3 @@ impl Services {
         ObserveServer::new(Observer { shared, hub, signing })
     }
 }
-
-/// Calls at once on one connection; a launcher has one, a proxy three.
-const MAX_STREAMS: u32 = 64;
-/// A client whose machine has gone is noticed after both, and its streams end.
-const PING: Duration = Duration::from_secs(30);
-const PING_WAIT: Duration = Duration::from_secs(20);

@@ -94,15 +94,15 @@ pub fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     Ok(listener)
 }
 
-/// Whether the peer may speak at all.
+/// Whether the peer may speak at all, and its process.
 ///
 /// # Errors
 /// [`PeerError`], for the log: the peer only sees a closed connection.
-pub fn admit(stream: &UnixStream) -> Result<(), PeerError> {
+pub fn admit(stream: &UnixStream) -> Result<i32, PeerError> {
     let peer = getsockopt(stream, sockopt::PeerCredentials).map_err(io::Error::from)?;
     let ours = Uid::effective().as_raw();
     if peer.uid() == 0 && ours != 0 {
-        return Ok(());
+        return Ok(peer.pid());
     }
     if peer.uid() != ours {
         return Err(PeerError::User { ours, theirs: peer.uid() });
@@ -119,7 +119,7 @@ pub fn admit(stream: &UnixStream) -> Result<(), PeerError> {
     if theirs != fs::read_link("/proc/self/ns/user")? {
         return Err(PeerError::Namespace { pid, theirs: theirs.display().to_string() });
     }
-    Ok(())
+    Ok(pid)
 }
 
 /// A descriptor of the peer's process, where the kernel has SO_PEERPIDFD (6.5): while it isn't
@@ -173,6 +173,6 @@ mod tests {
     #[tokio::test]
     async fn we_ourselves_are_admitted() {
         let (one, _other) = UnixStream::pair().unwrap();
-        admit(&one).unwrap();
+        assert_eq!(admit(&one).unwrap(), std::process::id().cast_signed());
     }
 }

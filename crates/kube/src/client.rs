@@ -8,6 +8,7 @@ mod leaf;
 mod page;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -101,12 +102,34 @@ impl Access {
     }
 }
 
+/// The client of a program that goes on: an API server that goes away in silence is asked again.
+///
+/// # Errors
+/// When the configuration can't be used.
+pub(crate) fn lasting(mut config: Config) -> kube::Result<Client> {
+    config.read_timeout = Some(API_SILENCE);
+    Client::try_from(config)
+}
+
+/// How long an API server may say nothing on a connection on which something is awaited. A watch of which nothing
+/// is to be told is ended by the server after 290 s, and is no failure.
+pub(crate) const API_SILENCE: Duration = Duration::from_secs(300);
 /// The name of the cluster whose pod this runs in.
 const IN_CLUSTER: &str = "in-cluster";
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    /// A controller's client of an API server that takes connections and says nothing.
+    pub(crate) fn silent() -> (Client, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (lasting(Config::new(url.parse().unwrap())).unwrap(), listener)
+    }
 
     const TWO: &str = "\
 apiVersion: v1

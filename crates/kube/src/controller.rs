@@ -38,7 +38,7 @@ use crate::model::{Cluster, Defaults};
 use crate::names::{ADMIN_PORT, CONTROLLER, LOCAL_PORT, PROXIES_PORT, WEBHOOKS_PORT};
 use crate::watched::Watched;
 use crate::webhook::Metrics;
-use crate::{status, watch as watches, webhook};
+use crate::{client, status, watch as watches, webhook};
 
 /// How the control plane of a cluster is set up.
 #[derive(Debug, Clone)]
@@ -125,7 +125,8 @@ pub enum ControllerError {
 /// # Errors
 /// [`ControllerError`]. What the API server refuses is no reason to end: it is told and tried again.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ControllerError> {
-    let client = Client::try_default().await.map_err(|error| ControllerError::Client(error.to_string()))?;
+    let found = kube::Config::infer().await.map_err(|error| ControllerError::Client(error.to_string()))?;
+    let client = client::lasting(found).map_err(|error| ControllerError::Client(error.to_string()))?;
     let identity = SpiffeId::new(&config.trust_domain, &config.namespace, CONTROLLER)?;
     let admin = bind(config.listen.admin).await?;
     let proxies = bind(config.listen.proxies).await?;
@@ -219,7 +220,7 @@ impl Controller {
             trust_domain: self.config.trust_domain.to_string(),
             folder: None,
             started_at: SystemTime::now(),
-            metrics: self.config.listen.admin.to_string(),
+            metrics: Some(self.config.listen.admin.to_string()),
         };
         let grpc = async {
             let (proxies, command_line) =

@@ -7,6 +7,9 @@ pub mod access;
 pub mod analyze;
 pub mod check;
 pub mod client;
+#[cfg(test)]
+#[path = "../../../tests/clock.rs"]
+mod clock;
 pub mod controller;
 pub mod crds;
 mod documents;

@@ -9,6 +9,9 @@ mod accept;
 pub mod access;
 mod admin;
 pub mod checks;
+#[cfg(test)]
+#[path = "../../../tests/clock.rs"]
+mod clock;
 pub mod config;
 mod connection;
 pub mod control;

@@ -288,7 +288,7 @@ pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(2);
 pub const CERTIFICATE_WAIT_NETWORK: Duration = Duration::from_secs(15);
 /// How long connecting to the control plane may take over the network, TLS included.
 pub const CONTROL_CONNECT: Duration = Duration::from_secs(10);
-/// How often the control plane is asked over the network whether it is still there.
+/// How often the control plane is asked whether it is still there.
 pub const CONTROL_PING: Duration = Duration::from_secs(15);
 /// How long it may take to answer.
 pub const CONTROL_PING_WAIT: Duration = Duration::from_secs(10);

@@ -129,7 +129,7 @@ fn what_the_controller_does_not_understand_fails_the_check() {
     let Some(mesh) = Meshed::alone() else { return };
     let app = mesh.cluster.namespace("broken");
     mesh.shell("kubectl scale -n weft deployment/weft-controller --replicas=0");
-    mesh.shell("kubectl wait -n weft --for=delete pod -l weft.io/component=controller --timeout=60s");
+    mesh.shell("kubectl wait -n weft --for=delete pod -l weft.io/component=controller --timeout=120s");
     app.apply(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: web, namespace: NAMESPACE}\n\
          spec: {action: ALOW}\n",
@@ -145,5 +145,5 @@ fn what_the_controller_does_not_understand_fails_the_check() {
     assert!(lines.next().unwrap().starts_with("    hint: mend it"), "{checked}");
     assert!(checked.ends_with("Status check results are ×\n"), "{checked}");
     app.run(&["delete", "authorizationpolicy", "web"]);
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
 }

@@ -43,7 +43,7 @@ fn missing_definitions_are_told_and_seen_as_soon_as_they_are_there() {
     is_told(&mesh);
 
     mesh.shell("weft install --crds | kubectl apply -f -");
-    mesh.shell(&format!("kubectl wait --for=condition=Established {CRDS} --timeout=60s"));
+    mesh.shell(&format!("kubectl wait --for=condition=Established {CRDS} --timeout=120s"));
     guarded.guard();
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
 }

@@ -40,7 +40,7 @@ fn define(cluster: &Cluster) -> String {
     cluster.apply(&definitions);
     for name in ["peerauthentications", "authorizationpolicies"] {
         let name = format!("crd/{name}.security.istio.io");
-        cluster.run(&["wait", &name, "--for=condition=Established", "--timeout=60s"]);
+        cluster.run(&["wait", &name, "--for=condition=Established", "--timeout=120s"]);
     }
     definitions
 }

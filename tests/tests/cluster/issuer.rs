@@ -123,7 +123,7 @@ fn an_issuer_that_cannot_sign_is_told_and_changes_nothing() {
         guarded.namespace.wait(&format!("pod/{late}"), "condition=Ready");
     }
     drop(saved);
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
     guarded.holds();
 }
 
@@ -136,7 +136,7 @@ fn an_issuer_and_anchors_that_are_deleted_are_made_again_under_the_same_root() {
     let new = mesh.shell_until(ISSUER, |output| output.status.success() && !output.stdout.is_empty());
     assert_ne!(new, issuer);
     assert_eq!(mesh.shell(ROOT), root);
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
     guarded.namespace.apply(&Shell::meshed("late").manifest());
     guarded.namespace.wait("pod/late", "condition=Ready");
     guarded.holds();
@@ -181,12 +181,12 @@ fn an_old_issuer_of_the_own_root_is_renewed() {
     let old = mesh.shell(ISSUER);
     let new = mesh.shell_until(ISSUER, |output| output.status.success() && output.stdout != old.as_bytes());
     assert!(!new.is_empty() && mesh.shell(ROOT) == root);
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
     guarded.namespace.apply(&Shell::meshed("late").manifest());
     guarded.namespace.wait("pod/late", "condition=Ready");
     guarded.holds();
     drop(saved);
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn no_other_root_is_made_while_one_is_trusted() {
     guarded.holds();
     drop(saved);
     mesh.shell("kubectl rollout status -n weft deployment/weft-controller --timeout=120s");
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
     guarded.holds();
 }
 
@@ -224,7 +224,7 @@ fn an_issuer_of_another_maker_is_taken_up() {
     let saved = Saved::of(&mesh, "weft-issuer");
     for files in [["chain.crt", "theirs.key", "their-root.crt"], ["rsa-root.crt", "rsa-root.key", "rsa-root.crt"]] {
         write(&mesh, folder.path(), files);
-        mesh.shell("weft check --wait=60s");
+        mesh.shell("weft check --wait=120s");
         let late = format!("late-{}", files[0].trim_end_matches(".crt"));
         guarded.namespace.apply(&Shell::meshed(&late).account("friend").manifest());
         guarded.namespace.wait(&format!("pod/{late}"), "condition=Ready");
@@ -237,6 +237,6 @@ fn an_issuer_of_another_maker_is_taken_up() {
         guarded.namespace.run(&["delete", "pod", &late, "--now"]);
     }
     drop(saved);
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
     guarded.holds();
 }

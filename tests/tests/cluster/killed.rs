@@ -50,7 +50,7 @@ fn a_callers_proxy_that_is_killed_is_there_again_and_its_program_unharmed() {
     let namespace = served(&mesh, "caller");
     let load = Load::start(&mesh, &namespace);
     kill_proxy(&mesh, &namespace, "load");
-    let before = namespace.exec("load -c http", &["curl", "-sS", "-m", "5", "http://web:8080/again"]);
+    let before = namespace.exec("load -c http", &["curl", "-sS", "-m", "30", "http://web:8080/again"]);
     assert_eq!(String::from_utf8_lossy(&before.stdout), "/again", "{}", told(&before));
     let reports = load.reports();
     assert!(reports.iter().any(|report| report["failed"] != 0), "nobody noticed: was it killed? {reports:#?}");

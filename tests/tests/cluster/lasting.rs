@@ -80,7 +80,7 @@ fn while_the_controller_is_away_only_pods_of_the_mesh_wait() {
         String::from_utf8_lossy(&output.stdout).contains(inside.name())
     });
     mesh.shell("kubectl scale -n weft deployment/weft-controller --replicas=0");
-    mesh.shell("kubectl wait -n weft --for=delete pod -l weft.io/component=controller --timeout=60s");
+    mesh.shell("kubectl wait -n weft --for=delete pod -l weft.io/component=controller --timeout=120s");
     let refused = pod(&inside, "early");
     assert!(!refused.status.success(), "a pod of the mesh starts without a proxy");
     assert!(pod(&outside, "free").status.success(), "a pod outside of the mesh waits");

@@ -34,7 +34,7 @@ fn pods_of_two_nodes_reach_each_other_by_a_service_in_both_families() {
     namespace.wait("pod/server", "condition=Ready");
     namespace.wait("pod/caller", "condition=Ready");
     for family in ["-4", "-6"] {
-        let call = ["curl", family, "-sSf", "-m", "5", "-o", "/dev/null", "-w", "%{remote_ip}", "http://server/"];
+        let call = ["curl", family, "-sSf", "-m", "30", "-o", "/dev/null", "-w", "%{remote_ip}", "http://server/"];
         let address = namespace.exec_until("caller", &call, |output| output.status.success());
         assert_eq!(address.contains(':'), family == "-6", "{address}");
     }
@@ -49,7 +49,7 @@ fn services_go_on_while_the_api_server_stands_still() {
     namespace.wait("pod/server", "condition=Ready");
     let address = namespace.run(&["get", "service", "server", "-o", "jsonpath={.spec.clusterIP}"]);
     // From the machine, as kubectl's exec goes by the API server.
-    let call = || cluster.command("curl").args(["-sSf", "-m", "5", &format!("http://{address}/")]).output().unwrap();
+    let call = || cluster.command("curl").args(["-sSf", "-m", "30", &format!("http://{address}/")]).output().unwrap();
     let deadline = Instant::now() + PATIENCE;
     while !call().status.success() {
         assert!(Instant::now() < deadline, "{}", told(&call()));

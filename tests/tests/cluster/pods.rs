@@ -56,17 +56,17 @@ fn probes_scrapes_exec_port_forward_and_debug_work_under_strict() {
     namespace.exec("web -c web", &["mv", "/tmp/w/gone", "/tmp/w/page"]);
     namespace.wait("pod/web", "condition=Ready");
 
-    let plain = namespace.exec("outside", &["curl", "-sS", "-m", "5", &format!("http://{address}:8080/page")]);
+    let plain = namespace.exec("outside", &["curl", "-sS", "-m", "30", &format!("http://{address}:8080/page")]);
     assert!(!plain.status.success(), "STRICT refuses a plain caller: {}", said(&plain));
-    let scraped = namespace.exec("outside", &["curl", "-sS", "-m", "5", &format!("http://{address}:15020/metrics")]);
+    let scraped = namespace.exec("outside", &["curl", "-sS", "-m", "30", &format!("http://{address}:15020/metrics")]);
     let scraped = said(&scraped);
     assert!(scraped.contains("own_series 7") && scraped.contains("weft_"), "{scraped}");
     let marks = namespace.run(&["get", "pod", "web", "-o", "jsonpath={.metadata.annotations.prometheus\\.io/port}"]);
     assert_eq!(marks, "15020");
 
-    let inside = namespace.exec("web -c health", &["curl", "-sS", "-m", "5", "http://localhost:8080/page"]);
+    let inside = namespace.exec("web -c health", &["curl", "-sS", "-m", "30", "http://localhost:8080/page"]);
     assert_eq!(said(&inside), "page\n");
-    let own = namespace.exec("web -c health", &["curl", "-sS", "-m", "5", &format!("http://{address}:8080/page")]);
+    let own = namespace.exec("web -c health", &["curl", "-sS", "-m", "30", &format!("http://{address}:8080/page")]);
     assert_eq!(said(&own), "page\n", "a pod reaches itself by its own address");
 
     let mut forward =
@@ -75,13 +75,14 @@ fn probes_scrapes_exec_port_forward_and_debug_work_under_strict() {
     let mut told = BufReader::new(forward.stdout.take().unwrap());
     told.read_line(&mut line).unwrap();
     let local = line.split_whitespace().nth(2).unwrap_or_default().to_owned();
-    let forwarded = mesh.typed(&format!("curl -sS -m 5 http://{local}/page"));
+    let forwarded = mesh.typed(&format!("curl -sS -m 30 http://{local}/page"));
     forward.kill().unwrap();
     forward.wait().unwrap();
     assert_eq!(said(&forwarded), "page\n", "{line}");
 
     let debug = ["debug", "web", "-q", "--image=localhost/weft-test/tools:1", "--profile=general", "-c", "look", "--"];
-    namespace.run(&[&debug[..], &["curl", "-sS", "-m", "5", "-o", "/dev/null", "http://localhost:8080/page"]].concat());
+    namespace
+        .run(&[&debug[..], &["curl", "-sS", "-m", "30", "-o", "/dev/null", "http://localhost:8080/page"]].concat());
     let ended = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0";
     namespace.wait("pod/web", ended);
 }

@@ -100,7 +100,7 @@ fn charge(shop: &Namespace<'_>, payments: &Namespace<'_>, pod: &str) -> Output {
 
 fn curl(payments: &Namespace<'_>, path: &str) -> [String; 7] {
     let url = format!("http://payments.{}:8080/{path}", payments.name());
-    ["curl", "-s", "-m", "5", "-w", "%{http_code}", &url].map(str::to_owned)
+    ["curl", "-s", "-m", "30", "-w", "%{http_code}", &url].map(str::to_owned)
 }
 
 /// What passes the link of node 2.

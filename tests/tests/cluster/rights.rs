@@ -32,7 +32,7 @@ fn without_rights_what_worked_goes_on_and_with_them_the_rest_comes_back() {
 
     mesh.shell("weft install | kubectl apply -f -");
     guarded.namespace.wait("pod/late", "condition=Ready");
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
     // What changes is seen again.
     guarded.namespace.run(&["delete", "authorizationpolicy", "friends"]);
     guarded.until("stranger", "200");
@@ -59,5 +59,5 @@ print(json.dumps(role))' | kubectl apply -f -"#;
     guarded.holds();
     mesh.shell("weft install | kubectl apply -f -");
     guarded.namespace.wait("pod/late", "condition=Ready");
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
 }

@@ -138,7 +138,7 @@ fn pods_are_injected_while_the_webhooks_certificate_is_replaced() {
     assert_ne!(new, before);
     mesh.shell_until(served, |output| String::from_utf8_lossy(&output.stdout) == new);
     trials.end();
-    mesh.shell("weft check --wait=60s");
+    mesh.shell("weft check --wait=120s");
 }
 
 #[test]
@@ -149,6 +149,6 @@ fn pods_are_injected_while_the_controller_is_replaced() {
     let trials = Trials::start(&namespace);
     mesh.shell("kubectl rollout restart -n weft deployment/weft-controller");
     mesh.shell("kubectl rollout status -n weft deployment/weft-controller --timeout=120s");
-    mesh.shell(&format!("kubectl wait -n weft --for=delete pod/{old} --timeout=60s"));
+    mesh.shell(&format!("kubectl wait -n weft --for=delete pod/{old} --timeout=120s"));
     trials.end();
 }

@@ -1,14 +1,15 @@
-//! Who a program is to itself and to those whom it calls, and that workloads of one name share its calls.
+//! Who a program is to itself and to those whom it calls, what answers to a ping, and that workloads of one name share
+//! their calls.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::{User, can_run};
+use weft_tests::{User, can_run, missing};
 
 /// Says its own address and its caller's, to whoever connects by either family.
 const SERVER: &str = r#"
@@ -33,6 +34,17 @@ for family in socket.AF_INET, socket.AF_INET6:
             said.append(connection.makefile().read().split())
 print(*{server for server, _ in said})
 print(all(caller in own for _, caller in said), len(own))
+"#;
+/// Pings each argument once, and says what came of it.
+const PING: &str = r#"
+for ip; do
+	said=$(ping -n -c 1 -W 30 "$ip" 2>&1)
+	case $said in
+	*" 1 received"*) echo "$ip answers" ;;
+	*"Packet filtered"* | *"Administratively prohibited"*) echo "$ip is out of reach" ;;
+	*) echo "$said" ;;
+	esac
+done
 "#;
 
 fn mesh() -> Option<Mesh> {
@@ -72,6 +84,28 @@ fn a_program_sees_its_own_address_and_its_callers() {
     serve(&mesh);
     let (address, _) = places(&mesh).pop().unwrap();
     assert_eq!(answering(&mesh), BTreeSet::from([address]));
+}
+
+/// Every address is local to the workload's kernel, which must not answer for others.
+#[test]
+fn no_ping_is_answered_but_ones_own() {
+    let Some(mesh) = mesh() else { return };
+    if Command::new("ping").arg("-V").output().is_err() {
+        missing::<()>("ping");
+        return;
+    }
+    serve(&mesh);
+    let (web, _) = places(&mesh).pop().unwrap();
+    let ping = format!("set -- \"$@\" $(ip -o addr show scope global | sed 's|.*inet6* ||; s|/.*||'){PING}");
+    let output =
+        mesh.run(&["caller", "--", "sh", "-c", &ping, "sh", "127.0.0.1", "::1", "198.51.100.9", "2001:db8::9", &web]);
+    let printed = String::from_utf8(output.unwrap().stdout).unwrap();
+    let at = |what: &str| printed.lines().filter(|line| line.ends_with(what)).count();
+    for far in ["198.51.100.9", "2001:db8::9", &web] {
+        assert!(printed.contains(&format!("{far} is out of reach\n")), "{printed}");
+    }
+    // Loopback and its own, of both families.
+    assert_eq!((at("answers"), printed.lines().count()), (4, 7), "{printed}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ use weft_tests::{User, can_run};
 
 /// How many requests must go well.
 const REQUESTS: u32 = 10_000;
+/// A life of a certificate of which two thirds are left when it is renewed: a busy machine may take some of them.
+const SHORT: &str = "12s";
 
 /// A mesh in which `web` answers.
 fn mesh(lifetime: &str) -> Option<Mesh> {
@@ -73,12 +75,12 @@ fn seconds(certificate: &Value, field: &str) -> i64 {
 
 #[test]
 fn leaves_of_seconds_change_under_load() {
-    let Some(mesh) = mesh("5s") else { return };
+    let Some(mesh) = mesh(SHORT) else { return };
     let load = Load::start(&mesh, REQUESTS);
-    // Each is renewed after a third of its life: that makes five lives.
+    // Each is renewed after a third of its life: that makes three lives.
     let mut serials: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let deadline = Instant::now() + 2 * PATIENCE;
-    while serials.len() < 2 || serials.values().any(|serials| serials.len() < 16) {
+    while serials.len() < 2 || serials.values().any(|serials| serials.len() < 10) {
         assert!(Instant::now() < deadline, "{serials:#?}");
         for (workload, certificate) in certificates(&mesh) {
             serials.entry(workload).or_default().insert(certificate["serial"].to_string());
@@ -121,12 +123,12 @@ fn away(go: impl Fn(&Mesh) -> Done, come_back: impl Fn(&Mesh) -> Done) {
 
 #[test]
 fn a_control_plane_that_is_killed_again_and_again_is_not_missed() {
-    let Some(mesh) = mesh("5s") else { return };
+    let Some(mesh) = mesh(SHORT) else { return };
     let load = Load::start(&mesh, 0);
     for _ in 0..4 {
         let before = certificates_until(&mesh, |now| now.len() == 2);
         mesh.kill_control_plane().unwrap();
-        mesh.up(&["--cert-lifetime", "5s"]).unwrap();
+        mesh.up(&["--cert-lifetime", SHORT]).unwrap();
         until_renewed(&mesh, &before);
     }
     load.finish();
@@ -154,7 +156,7 @@ fn an_issuer_is_renewed_under_load_and_stays() {
     if !can_run() {
         return;
     }
-    let flags = ["--cert-lifetime", "5s"];
+    let flags = ["--cert-lifetime", SHORT];
     let mut mesh = Mesh::start(User::all().pop().unwrap(), &[], &flags).unwrap();
     mesh.kill_control_plane().unwrap();
     let aged = age(&mesh, Duration::from_secs(15));
@@ -194,7 +196,8 @@ fn one_folder_has_one_control_plane() {
     refused(&[], &format!("process {pid}"));
     refused(&["-d"], &format!("pid {pid}"));
     assert_eq!(mesh.control_plane().unwrap().to_string(), pid);
-    assert_eq!(certificates(&mesh).len(), 1);
+    // Its own caller may not have left yet.
+    certificates_until(&mesh, |now| now.len() == 1);
 
     mesh.kill_control_plane().unwrap();
     let start = || mesh.weft().args(["up", "-d"]).output().unwrap();

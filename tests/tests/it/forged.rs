@@ -1,7 +1,7 @@
 //! Who isn't who it says is refused under STRICT, whether it calls or answers, in a mesh as users run it.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -102,7 +102,9 @@ fn a_caller_that_proves_nothing_gets_nothing() {
     for name in ["honest", "stolen"] {
         std::fs::write(mesh.home().join(name), format!("{name} got in")).unwrap();
     }
-    let published = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Nobody else listens at this address, to whom the port could be lost.
+    let own = Ipv4Addr::from_bits(127 << 24 | 1 << 23 | std::process::id() & 0x7f_ffff);
+    let published = SocketAddr::from((own, 8088));
     let publish = format!("{published}:8080");
     mesh.start_workload(&["web", "--publish", &publish, "--", "python3", "-m", "http.server", "8080"]).unwrap();
     let first = ["caller", "--", "curl", "-sSf", "http://web:8080/honest"];
@@ -202,7 +204,7 @@ impl Impostor {
                 }
                 String::from_utf8_lossy(&seen).into_owned()
             });
-            let call = ["-sS", "-m", "20", "-w", "%{http_code} %header{weft-error}", "http://web:8080/secret"];
+            let call = ["-sS", "-m", "60", "-w", "%{http_code} %header{weft-error}", "http://web:8080/secret"];
             let output = mesh.run(&[&["caller", "--", "curl"], &call[..]].concat());
             over.store(true, Ordering::Relaxed);
             (told(&output.unwrap()), serving.join().unwrap())

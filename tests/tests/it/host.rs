@@ -33,10 +33,10 @@ fn the_hosts_loopback_has_a_name() {
     let Some(mesh) = mesh() else { return };
     let port = serve();
     let url = format!("http://host.weft.internal:{port}/");
-    let output = mesh.run(&["caller", "--", "curl", "-sS", "-m", "5", &url]).unwrap();
+    let output = mesh.run(&["caller", "--", "curl", "-sS", "-m", "30", &url]).unwrap();
     assert_eq!(output.stdout, b"host", "{}", told(&output));
     let own = format!("http://127.0.0.1:{port}/");
-    let refused = mesh.run(&["caller", "--", "curl", "-sS", "-m", "5", &own]).unwrap();
+    let refused = mesh.run(&["caller", "--", "curl", "-sS", "-m", "30", &own]).unwrap();
     assert_eq!(refused.status.code(), Some(7), "{}", told(&refused));
 }
 
@@ -47,15 +47,15 @@ fn a_forwarded_port_is_the_hosts_for_the_program_and_for_nobody_else() {
     let forward = port.to_string();
     for host in ["127.0.0.1", "localhost", "[::1]"] {
         let url = format!("http://{host}:{port}/");
-        let output = mesh.run(&["caller", "--forward", &forward, "--", "curl", "-sS", "-m", "5", &url]).unwrap();
+        let output = mesh.run(&["caller", "--forward", &forward, "--", "curl", "-sS", "-m", "30", &url]).unwrap();
         assert_eq!(output.stdout, b"host", "{host}: {}", told(&output));
     }
     mesh.start_workload(&["web", "--forward", &forward, "--", "python3", "-m", "http.server", "8080"]).unwrap();
-    let plain = ["caller", "--", "curl", "-sSf", "-m", "5", "-o", "/dev/null", "http://web:8080/"];
+    let plain = ["caller", "--", "curl", "-sSf", "-m", "30", "-o", "/dev/null", "http://web:8080/"];
     mesh.run_until(&plain, |output| output.status.success()).unwrap();
     // A caller of the mesh doesn't come through the workload to the host.
     let through = format!("http://web:{port}/");
-    let output = mesh.run(&["caller", "--", "curl", "-sS", "-m", "5", &through]).unwrap();
+    let output = mesh.run(&["caller", "--", "curl", "-sS", "-m", "30", &through]).unwrap();
     assert!(!told(&output).contains("host\n") && output.stdout != b"host", "{}", told(&output));
     assert!(told(&output).contains("connect") || !output.status.success(), "{}", told(&output));
 }

@@ -35,7 +35,7 @@ fn users() -> Vec<User> {
 }
 
 fn curl(mesh: &Mesh, caller: &str, arguments: &[&str]) -> String {
-    let all = [&[caller, "--", "curl", "-sS", "-m", "10", "-w", STATUS], arguments].concat();
+    let all = [&[caller, "--", "curl", "-sS", "-m", "30", "-w", STATUS], arguments].concat();
     let output = mesh.run(&all).unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }

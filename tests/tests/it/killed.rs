@@ -61,7 +61,7 @@ fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 }
 
 const SERVER: [&str; 6] = ["web", "--", "python3", "-m", "http.server", "8080"];
-const ASK: [&str; 9] = ["exec", "caller", "--", "curl", "-sSf", "-o", "/dev/null", "-m5", "http://web:8080/"];
+const ASK: [&str; 9] = ["exec", "caller", "--", "curl", "-sSf", "-o", "/dev/null", "-m30", "http://web:8080/"];
 
 fn mesh() -> Option<Mesh> {
     if !can_run() {

@@ -34,12 +34,13 @@ fn seen(mesh: &Mesh, scene: &str, prefix: &[&str], settings: &[(&str, &str)]) ->
 }
 
 /// Each scene with a line that it can't be without.
-const SCENES: [(&str, &str); 7] = [
+const SCENES: [(&str, &str); 8] = [
     ("stop", "148"),
     ("watch", "SIGWINCH 100 30"),
     ("inner", "back"),
     ("background", "hello"),
     ("raised", "goes on"),
+    ("order", "SIGTSTP"),
     ("group", "got [10, 12, 15, 21]"),
     ("plain", "141 0"),
 ];
@@ -57,6 +58,29 @@ fn a_terminal_shows_what_it_shows_without_weft() {
     }
     let without = seen(&mesh, "nowhere", &[], &[]);
     assert_eq!(seen(&mesh, "nowhere", &[&weft, "run", "job", "--"], &[]), without);
+}
+
+/// Sends what it starts signals.
+const SIGNALS: &str = include_str!("../../programs/signals.py");
+
+#[test]
+fn signals_reach_a_program_as_without_weft() {
+    let Some(mesh) = mesh() else { return };
+    let weft = mesh.weft().get_program().to_str().unwrap().to_owned();
+    let seen = |prefix: &[&str]| {
+        let mut python = Command::new("python3");
+        python.args(["-c", SIGNALS]).args(prefix).stdin(Stdio::null());
+        let output = mesh.as_user(&mut python).output().unwrap();
+        assert!(output.status.success(), "{prefix:?}: {}", told(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let without = seen(&[]);
+    for line in ["64 64000", "last 34 -", "last 64 -", "64 -64", "its own -40", "hung up -1", "alarm -14"] {
+        assert!(without.lines().any(|seen| seen == line), "no {line}: {without}");
+    }
+    for prefix in [[&weft, "run", "job", "--"], [&weft, "exec", "host", "--"]] {
+        assert_eq!(seen(&prefix), without, "{prefix:?}");
+    }
 }
 
 #[test]

@@ -107,9 +107,10 @@ impl Rule {
         self.immediate(libc::NFT_REG_1, &port.to_be_bytes()).expression("redir", &[number(1, libc::NFT_REG_1)])
     }
 
-    /// Refuse with ICMP's (ICMPv6's) "port unreachable".
-    pub(crate) fn refuse(self) -> Self {
-        let code = attribute(2, &[libc::NFT_REJECT_ICMPX_PORT_UNREACH as u8]);
+    /// Refuse with the message of ICMP or ICMPv6 that `code` (`NFT_REJECT_ICMPX_…`) stands for.
+    pub(crate) fn refuse(self, code: i32) -> Self {
+        // The cast is exact: at most 3.
+        let code = attribute(2, &[code as u8]);
         self.expression("reject", &[number(1, libc::NFT_REJECT_ICMPX_UNREACH), code])
     }
 

@@ -1,7 +1,8 @@
 //! What the workload's packet rules say. No I/O.
 //!
 //! A connection or datagram to anywhere but the workload itself goes to the proxy; where the proxy can't take
-//! datagrams, those other than DNS queries are refused. Only the first packet of a connection (SYN) is steered: later ones find their
+//! datagrams, those other than DNS queries are refused, and so is all that is neither TCP nor UDP, lest the kernel,
+//! to which every address is its own, answer pings of all the world. Only the first packet of a connection (SYN) is steered: later ones find their
 //! socket by the usual lookup, which saves 3 µs of CPU a connection and 0.4 µs a round trip (Linux 6.18).
 //! That needs `tcp_syncookies` off: with cookies the handshake's last packet would have to be steered too.
 
@@ -93,10 +94,10 @@ pub(crate) fn ruleset(steering: Steering, addresses: Addresses<'_>) -> Vec<Reque
     if redirection == Redirection::Tproxy {
         rules.push(Rule::new(chain, "no proxy: nothing").protocol(libc::IPPROTO_TCP).drop());
     }
-    rules.extend(match steering.datagrams() {
-        Datagrams::Captured => captured(addresses.own),
-        Datagrams::Refused => refused(addresses.own),
-    });
+    if steering.datagrams() == Datagrams::Captured {
+        rules.extend(captured(addresses.own));
+    }
+    rules.extend(refused(steering.datagrams(), addresses.own));
     let requests = [new_table(TABLE), new_chain(TABLE, chain), new_chain(TABLE, INPUT)];
     batch(requests.into_iter().chain(rules.iter().map(|rule| rule.request(TABLE))).collect())
 }
@@ -147,14 +148,21 @@ fn captured(own: &[IpAddr]) -> Vec<Rule> {
     rules
 }
 
-/// Datagrams that nobody would answer are refused where they arrive. In `output` the program would get
-/// EPERM instead, and the answers to DNS queries would be refused as well.
-fn refused(own: &[IpAddr]) -> Vec<Rule> {
-    let mut rules = vec![Rule::new(INPUT, "no datagram").protocol_not(libc::IPPROTO_UDP).accept()];
+/// What nobody would answer is refused where it arrives. In `output` the program would get EPERM instead, and the
+/// answers to DNS queries would be refused as well.
+fn refused(datagrams: Datagrams, own: &[IpAddr]) -> Vec<Rule> {
+    let udp = |comment| Rule::new(INPUT, comment).protocol(libc::IPPROTO_UDP);
+    let mut rules = vec![Rule::new(INPUT, "tcp").protocol(libc::IPPROTO_TCP).accept()];
+    if datagrams == Datagrams::Captured {
+        rules.push(udp("captured datagrams").accept());
+    }
     rules.extend(staying(INPUT, own));
     rules.extend(multicast(INPUT));
-    rules.push(Rule::new(INPUT, "dns").protocol(libc::IPPROTO_UDP).transport(DESTINATION_PORT, &DNS).accept());
-    rules.push(Rule::new(INPUT, "datagrams to elsewhere are refused").refuse());
+    if datagrams == Datagrams::Refused {
+        rules.push(udp("dns").transport(DESTINATION_PORT, &DNS).accept());
+        rules.push(udp("datagrams to elsewhere are refused").refuse(libc::NFT_REJECT_ICMPX_PORT_UNREACH));
+    }
+    rules.push(Rule::new(INPUT, "other protocols are refused").refuse(libc::NFT_REJECT_ICMPX_ADMIN_PROHIBITED));
     rules
 }
 
@@ -248,16 +256,17 @@ mod tests {
         for steering in ALL {
             let texts = texts(steering, &["240.240.0.7", "fd77::7"], &[]);
             let last = texts.len() - 1;
+            assert_eq!(position(&texts, "other protocols are refused"), last);
             match steering.datagrams() {
                 Datagrams::Captured => {
                     assert!(position(&texts, "dns to the proxy") < position(&texts, "datagrams to the proxy"));
                     assert!(position(&texts, "multicast") < position(&texts, "datagrams to the proxy"));
                     assert_eq!(texts.iter().filter(|text| text.contains("datagrams to the proxy")).count(), 2);
                     assert_eq!(texts.iter().filter(|text| text.contains("port 5432 of the host")).count(), 4);
-                    assert_eq!(position(&texts, "no proxy: no datagram"), last);
+                    assert!(position(&texts, "datagrams to the proxy") < position(&texts, "no proxy: no datagram"));
                 }
                 Datagrams::Refused => {
-                    assert_eq!(position(&texts, "datagrams to elsewhere are refused"), last);
+                    assert_eq!(position(&texts, "datagrams to elsewhere are refused"), last - 1);
                     assert_eq!(texts.iter().filter(|text| text.contains("port 5432 of the host")).count(), 2);
                 }
             }

@@ -26,7 +26,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
 const CONNECT: &str = "
 import socket, sys
 for ip, port in zip(sys.argv[1::2], sys.argv[2::2]):
-    s = socket.create_connection((ip, int(port)), 5)
+    s = socket.create_connection((ip, int(port)), 30)
     s.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n')
     print(s.getsockname()[0], s.getpeername()[0], b'proxy' in s.recv(500))
 ";
@@ -50,7 +50,7 @@ fn curl_reaches_the_proxy() {
         println!("skipped: curl is not installed");
         return;
     }
-    let scene = Scene::new(&["curl", "-sS", "-m", "5", "http://240.240.9.9:8080/"]);
+    let scene = Scene::new(&["curl", "-sS", "-m", "30", "http://240.240.9.9:8080/"]);
     let (output, accepted) = scene.run_with_proxy();
     assert_eq!(output, "proxy\n");
     assert_eq!(accepted[0].local, socket(PEER[0], 8080));
@@ -77,7 +77,7 @@ def serve():
         c, p = l.accept(); c.recv(100); c.sendall(b'inside'); c.close()
 threading.Thread(target=serve, daemon=True).start()
 for ip in sys.argv[1:]:
-    s = socket.create_connection((ip, 80), 5); s.sendall(b'x'); print(ip, s.recv(100)[:8].decode())
+    s = socket.create_connection((ip, 80), 30); s.sendall(b'x'); print(ip, s.recv(100)[:8].decode())
 ";
     let scene = Scene::python(code, &["127.0.0.1", "127.5.5.5", "::1", OWN[0], OWN[1], PEER[0], PEER[1]]);
     let (output, accepted) = scene.run_with_proxy();
@@ -108,7 +108,7 @@ const ASK: &str = "
 import socket, sys
 f = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
 for i in range(3):
-    s = socket.socket(f, socket.SOCK_DGRAM); s.settimeout(5); s.connect((sys.argv[1], 53))
+    s = socket.socket(f, socket.SOCK_DGRAM); s.settimeout(30); s.connect((sys.argv[1], 53))
     s.send(b'question'); print(s.recv(100).decode())
 ";
 
@@ -204,7 +204,7 @@ fn many_connections() {
 import socket, sys
 n, ok = 1500, 0
 for i in range(n):
-    s = socket.create_connection(('240.240.9.%d' % (i % 200 + 1), 8080), 5)
+    s = socket.create_connection(('240.240.9.%d' % (i % 200 + 1), 8080), 30)
     s.sendall(b'x'); ok += s.recv(10) != b''; s.close()
 print(ok)
 ";
@@ -228,7 +228,7 @@ import socket, sys
 for ip in sys.argv[1:]:
     for i in range(20):
         s = socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET)
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.settimeout(5)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.settimeout(30)
         s.bind(('', 33333)); s.connect((ip, 80)); s.sendall(b'x')
         while s.recv(1000): pass
         s.close()

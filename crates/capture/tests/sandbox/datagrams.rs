@@ -37,7 +37,7 @@ for ip in sys.argv[1:]:
     f = socket.AF_INET6 if ':' in ip else socket.AF_INET
     taken = socket.socket(f, socket.SOCK_DGRAM); taken.bind(('', 4000))
     for c in (socket.socket(f, socket.SOCK_DGRAM), taken):
-        c.settimeout(10); c.sendto(b'question', (ip, 4000)); print(*c.recvfrom(100)[:2])
+        c.settimeout(30); c.sendto(b'question', (ip, 4000)); print(*c.recvfrom(100)[:2])
     taken.close()
 ";
     let scene = Scene::python(code, &["198.51.100.9", "2001:db8::9", PEER[0]]);

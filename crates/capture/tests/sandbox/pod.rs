@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{getsockopt, sockopt};
 
-use crate::rig::PYTHON;
+use crate::rig::{PATIENCE, PYTHON};
 
 pub(crate) const ALL: &[(&str, fn())] = &[
     ("a_pod_is_redirected_in_both_families", redirected),
@@ -57,7 +57,8 @@ fn skipped() {
         [("203.0.113.1:80", true), ("203.0.113.1:444", false), ("198.51.100.7:80", false), ("203.0.113.1:446", true)]
     {
         // Nobody answers elsewhere.
-        let connected = TcpStream::connect_timeout(&to.parse().unwrap(), Duration::from_millis(200));
+        let wait = if is_redirected { PATIENCE } else { Duration::from_millis(200) };
+        let connected = TcpStream::connect_timeout(&to.parse().unwrap(), wait);
         assert_eq!(connected.is_ok(), is_redirected, "{to}: {connected:?}");
     }
     let own = TcpListener::bind("10.77.0.2:8080").unwrap();
@@ -65,7 +66,7 @@ fn skipped() {
     assert_eq!(own.accept().unwrap().1.ip(), IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2)), "its own address is its own");
     let (code, _) = init(&[]);
     assert_eq!(code, Some(0));
-    let now = TcpStream::connect_timeout(&"198.51.100.7:80".parse().unwrap(), Duration::from_secs(5));
+    let now = TcpStream::connect_timeout(&"198.51.100.7:80".parse().unwrap(), PATIENCE);
     assert!(now.is_ok(), "the rules from before are gone: {now:?}");
 }
 
@@ -114,7 +115,7 @@ fn told(output: Output) -> (Option<i32>, String) {
 /// An unmodified program that connects and prints what it hears.
 fn python(ip: &str, port: u16) -> std::thread::JoinHandle<String> {
     let code =
-        format!("import socket\ns=socket.create_connection(('{ip}',{port}),5)\nprint(s.recv(100).decode(),end='')");
+        format!("import socket\ns=socket.create_connection(('{ip}',{port}),30)\nprint(s.recv(100).decode(),end='')");
     std::thread::spawn(move || told(Command::new(PYTHON).args(["-c", &code]).output().unwrap()).1)
 }
 

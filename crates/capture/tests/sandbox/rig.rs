@@ -17,6 +17,8 @@ pub(crate) const OWN: [&str; 2] = ["240.240.0.7", "fd77:6566:7400::7"];
 pub(crate) const PEER: [&str; 2] = ["240.240.9.9", "fd77:6566:7400::99"];
 pub(crate) const NAMESERVER: &str = "240.240.0.53";
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
+/// How long a wait for an event may take on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A plan whose program writes what it says into a file.
 pub(crate) struct Scene {
@@ -135,7 +137,7 @@ fn answer(mut stream: TcpStream) {
 /// A query at the DNS listener: its bytes, who asked, and whom.
 pub(crate) fn receive_query(dns: &[OwnedFd]) -> (usize, Vec<u8>, SocketAddr, Option<SocketAddr>) {
     let mut watched: Vec<PollFd<'_>> = dns.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
-    assert_ne!(poll(&mut watched, PollTimeout::try_from(10_000).unwrap()).unwrap(), 0, "no query came");
+    assert_ne!(poll(&mut watched, PollTimeout::try_from(PATIENCE).unwrap()).unwrap(), 0, "no query came");
     let index = watched.iter().position(|fd| fd.any() == Some(true)).unwrap();
     let mut bytes = [0; 2048];
     let mut control = nix::cmsg_space!(libc::sockaddr_in6, libc::sockaddr_in6);
@@ -231,7 +233,7 @@ pub(crate) fn make(maker: &OwnedFd, request: Request) -> Vec<OwnedFd> {
 
 /// Waits for something that happens in another process; fails after ten seconds.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < end, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));

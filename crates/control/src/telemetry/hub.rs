@@ -21,6 +21,7 @@ use super::stat::Count;
 use super::sums::Sums;
 use super::tap::Taps;
 use super::{edges, exposition, stat};
+use crate::limits::FLUSH_TIMEOUT;
 
 /// Handed to every task; cheap to clone.
 #[derive(Debug, Clone)]
@@ -379,7 +380,5 @@ fn made(mut labels: Series, owners: &Owners) -> Series {
 const REST_INTERVAL_MS: u32 = 5_000;
 /// How often while somebody watches calls.
 const TAP_INTERVAL_MS: u32 = 250;
-/// How long a reader waits for proxies' answers.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// A proxy keeps fewer; see its table of limits.
 const MAX_STREAM_SERIES: usize = 8_192;

@@ -4,7 +4,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::hub::Hub;
+use crate::limits::{ACCEPT_PAUSE, SCRAPER_HEAD_BYTES, SCRAPER_WAIT, SCRAPERS};
 use crate::shared::Shared;
 
 /// A listener that serves the hub's page.
@@ -33,19 +33,18 @@ pub(crate) fn bind(address: SocketAddr) -> Option<TcpListener> {
 impl Scrape {
     /// Serves until the control plane ends.
     pub(crate) async fn run(self, shared: Shared) {
-        let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
+        let clients = Arc::new(Semaphore::new(SCRAPERS));
         let serve = async {
             // The semaphore is never closed.
             while let Ok(permit) = clients.clone().acquire_owned().await {
                 let Ok((socket, _)) = self.listener.accept().await else {
-                    // Out of descriptors, most likely: others close theirs meanwhile.
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 };
                 let hub = self.hub.clone();
                 tokio::spawn(async move {
                     // A client that is slow or broken is no concern of ours.
-                    let _slow = timeout(CLIENT_WAIT, answer(&hub, socket)).await;
+                    let _slow = timeout(SCRAPER_WAIT, answer(&hub, socket)).await;
                     drop(permit);
                 });
             }
@@ -60,7 +59,7 @@ impl Scrape {
 async fn answer(hub: &Hub, mut socket: TcpStream) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        if head.len() >= MAX_HEAD_BYTES || socket.read_buf(&mut head).await? == 0 {
+        if head.len() >= SCRAPER_HEAD_BYTES || socket.read_buf(&mut head).await? == 0 {
             return Ok(());
         }
     }
@@ -85,8 +84,3 @@ async fn answer(hub: &Hub, mut socket: TcpStream) -> io::Result<()> {
     socket.write_all(text.as_bytes()).await?;
     socket.shutdown().await
 }
-
-const MAX_CLIENTS: usize = 16;
-const MAX_HEAD_BYTES: usize = 8 << 10;
-const CLIENT_WAIT: Duration = Duration::from_secs(5);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

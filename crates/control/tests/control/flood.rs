@@ -1,23 +1,161 @@
-//! Whoever fills the control socket, or reads nothing from it, holds up nobody else.
+//! Whoever fills the control plane's sockets, or reads nothing from them, holds up nobody else.
 
+use std::io::{self, ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Stdio;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::process::{Child, ChildStdout, Command};
+use weft_control::limits::{COMMAND_LINES, CONNECTIONS_OF_A_PROCESS, CONNECTIONS_OF_AN_ADDRESS};
 use weft_mesh::record::{Inbound, MtlsMode};
 use weft_wire::proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use weft_wire::proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use weft_wire::record::INBOUND_TYPE;
 
-use crate::harness::{Mesh, soon, with_token};
+use crate::clock::eventually;
+use crate::harness::{DEADLINE, Mesh, soon, with_token};
+use crate::network::Plane;
 use crate::{DISABLE, STRICT};
 
+/// Another process with twice as many connections as one may have, none of which says anything.
+struct Flooder {
+    process: Child,
+    /// So many were left to it.
+    open: usize,
+    /// What it says at its end, nobody hears.
+    _said: Lines<BufReader<ChildStdout>>,
+}
+
+const FLOODED: &str = "WEFT_TEST_FLOODED";
+const OPEN: &str = "open: ";
+
+impl Flooder {
+    async fn start(socket: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "flood::floods", "--ignored", "--nocapture"]).env(FLOODED, socket);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
+        loop {
+            let line = soon(said.next_line()).await.unwrap().expect("expected the flood, found its end");
+            if let Some((_, open)) = line.split_once(OPEN) {
+                return Self { process, open: open.parse().unwrap(), _said: said };
+            }
+        }
+    }
+
+    async fn end(mut self) {
+        drop(self.process.stdin.take());
+        soon(self.process.wait()).await.unwrap();
+    }
+}
+
+/// The flooder, until the other test is done with it.
+#[test]
+#[ignore = "the other tests' peer"]
+fn floods() {
+    let socket = std::env::var_os(FLOODED).unwrap();
+    let flood: Vec<UnixStream> =
+        (0..2 * CONNECTIONS_OF_A_PROCESS).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    // They are taken in turn: when this one is turned away, all have been or are in.
+    let mut last = flood.last().unwrap();
+    last.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert_eq!(last.read(&mut [0]).unwrap(), 0);
+    let is_open = |mut stream: &UnixStream| {
+        stream.set_nonblocking(true).unwrap();
+        !is_at_end(|| stream.read(&mut [0; 4_096]))
+    };
+    println!("{OPEN}{}", flood.iter().filter(|stream| is_open(stream)).count());
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
 #[tokio::test]
-async fn connections_that_say_nothing_hold_up_nobody() {
+async fn a_process_that_connects_without_end_keeps_nobody_else_out() {
     let mesh = Mesh::start();
-    let silent: Vec<UnixStream> = (0..300).map(|_| UnixStream::connect(mesh.socket()).unwrap()).collect();
+    let flooder = Flooder::start(&mesh.socket()).await;
+    assert_eq!(flooder.open, CONNECTIONS_OF_A_PROCESS);
     let web = mesh.launch("web").await;
     assert!(web.assigned.workload.starts_with("default/web-"));
-    drop(silent);
+    flooder.end().await;
     mesh.end().await;
+}
+
+#[tokio::test]
+async fn processes_that_take_every_place_leave_what_runs_and_the_control_planes_files() {
+    const FILES: usize = 256;
+    let mesh = Mesh::start_apart_with(FILES as u64).await;
+    let web = mesh.launch("web").await;
+    let mut proxy = mesh.subscribe(&web.assigned.token).await.unwrap();
+    proxy.ask(INBOUND_TYPE, &[&web.assigned.workload]).await;
+    assert_eq!(proxy.inbound().await.peer_authentication.default.mode, MtlsMode::Permissive);
+    let mut flooders = Vec::new();
+    for _ in 0..4 {
+        flooders.push(Flooder::start(&mesh.socket()).await);
+    }
+    let open: usize = flooders.iter().map(|flooder| flooder.open).sum();
+    assert!(open > FILES / 2 && open <= FILES * 3 / 4, "{open} are open");
+    mesh.edit("a.yaml", STRICT);
+    assert_eq!(proxy.inbound().await.peer_authentication.default.mode, MtlsMode::Strict);
+    for flooder in flooders {
+        flooder.end().await;
+    }
+    mesh.answers().await;
+    mesh.kill().await;
+}
+
+/// Whether the control plane has closed a connection; what it says is passed over.
+pub(crate) fn is_closed(stream: &TcpStream) -> bool {
+    is_at_end(|| stream.try_read(&mut [0; 4_096]))
+}
+
+fn is_at_end(mut read: impl FnMut() -> io::Result<usize>) -> bool {
+    loop {
+        match read() {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
+
+pub(crate) async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    soon(socket.connect(to)).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_address_that_connects_without_end_keeps_nobody_else_out() {
+    let plane = Plane::start().await;
+    plane.certified("pod-token").await.unwrap();
+    let mut flood = Vec::new();
+    for _ in 0..2 * CONNECTIONS_OF_AN_ADDRESS {
+        flood.push(connect_from(Ipv4Addr::new(127, 0, 0, 2), plane.proxies).await);
+    }
+    eventually(|| flood.iter().filter(|stream| !is_closed(stream)).count() == CONNECTIONS_OF_AN_ADDRESS).await;
+    plane.certified("pod-token").await.unwrap();
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn command_lines_beyond_the_bound_are_turned_away_until_others_have_gone() {
+    // Both ends of each are in this process.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let plane = Plane::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..COMMAND_LINES {
+        silent.push(connect_from(Ipv4Addr::LOCALHOST, plane.command_line).await);
+    }
+    let beyond = connect_from(Ipv4Addr::LOCALHOST, plane.command_line).await;
+    eventually(|| is_closed(&beyond)).await;
+    assert!(!silent.iter().any(is_closed));
+    drop(silent);
+    plane.answers().await;
+    plane.end().await;
 }
 
 #[tokio::test]

@@ -24,10 +24,13 @@ use weft_wire::proto::weft::v1::launch_event::Event;
 use weft_wire::record::Record;
 
 /// Whatever is awaited comes within this time, or the test fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where `serves` finds its folders.
 pub(crate) const FOLDER: &str = "WEFT_TEST_FOLDER";
+
+/// How many files `serves` may have open.
+pub(crate) const FILES: &str = "WEFT_TEST_FILES";
 
 pub(crate) struct Mesh {
     pub(crate) dir: TempDir,
@@ -78,11 +81,16 @@ impl Mesh {
 
     /// A control plane in a process of its own: this test program, as `serves`.
     pub(crate) async fn start_apart() -> Self {
+        Self::start_apart_with(1_024).await
+    }
+
+    /// The same, and how many files it may have open.
+    pub(crate) async fn start_apart_with(files: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("manifests")).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "serves", "--ignored"]).env(FOLDER, dir.path()).stdout(Stdio::null());
-        let child = command.kill_on_drop(true).spawn().unwrap();
+        command.args(["--exact", "serves", "--ignored"]).env(FOLDER, dir.path()).env(FILES, files.to_string());
+        let child = command.stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
         let socket = config(&dir).socket;
         soon(async {
             while UnixStream::connect(&socket).await.is_err() {
@@ -107,6 +115,11 @@ impl Mesh {
         self.dir
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(&self.running, Running::Here(_, task) if task.is_finished())
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         config(&self.dir).socket
     }
@@ -122,6 +135,13 @@ impl Mesh {
     pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("unix:{}", self.socket().display())).unwrap();
         soon(endpoint.connect()).await.unwrap()
+    }
+
+    /// Asks until somebody answers.
+    pub(crate) async fn answers(&self) {
+        let endpoint = Endpoint::from_shared(format!("unix:{}", self.socket().display())).unwrap();
+        let asked = || async { ControlClient::new(endpoint.connect_lazy()).status(proto::StatusRequest {}).await };
+        soon(async { while asked().await.is_err() {} }).await;
     }
 
     pub(crate) async fn control(&self) -> ControlClient<Channel> {

@@ -1,17 +1,21 @@
 //! The control plane as launchers and proxies meet it: over its Unix socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+#[path = "../../../../tests/clock.rs"]
+mod clock;
 mod flood;
 mod folder;
 mod harness;
 mod network;
 mod peers;
 mod telemetry;
+mod waits;
 
 use std::fs;
 use std::time::SystemTime;
 
 use harness::{Mesh, config, soon, with_token};
+use nix::sys::resource::{Resource, setrlimit};
 use tonic::Code;
 use weft_control::{ControlError, ControlPlane, StoreError};
 use weft_identity::{Credential, LeafKey};
@@ -263,6 +267,8 @@ async fn a_crash_loses_nothing_that_a_launcher_knows() {
 #[ignore = "the other test's control plane"]
 async fn serves() {
     let config = harness::config_in(std::env::var_os(harness::FOLDER).unwrap().as_ref());
+    let files = std::env::var(harness::FILES).unwrap().parse().unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, files, files).unwrap();
     weft_control::serve(config, std::future::pending()).await.unwrap();
 }
 

@@ -106,17 +106,17 @@ async fn the_command_line_asks_and_cannot_launch() {
 }
 
 /// A control plane of two pods, on loopback.
-struct Plane {
+pub(crate) struct Plane {
     shared: Shared,
     authority: Arc<Authority>,
     signing: watch::Sender<Option<Arc<Authority>>>,
-    proxies: SocketAddr,
-    command_line: SocketAddr,
+    pub(crate) proxies: SocketAddr,
+    pub(crate) command_line: SocketAddr,
     served: [JoinHandle<Result<(), ControlError>>; 2],
 }
 
 impl Plane {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let now = SystemTime::now();
         let authority = Authority::generate(&TrustDomain::default(), now, AuthorityLifetimes::default()).unwrap();
         let authority = Arc::new(authority);
@@ -139,11 +139,11 @@ impl Plane {
         Self { shared, authority, signing, proxies: addresses.0, command_line: addresses.1, served }
     }
 
-    fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         Trust { anchors: self.authority.anchors(), ..Trust::default() }
     }
 
-    fn anonymous(&self) -> Arc<ClientConfig> {
+    pub(crate) fn anonymous(&self) -> Arc<ClientConfig> {
         client_config_without_identity(&self.trust(), &[identity("weft-controller")], &[b"h2"]).unwrap()
     }
 
@@ -152,11 +152,11 @@ impl Plane {
         soon(Endpoint::from_static("http://control").connect_with_connector(connector)).await
     }
 
-    async fn certified(&self, token: &str) -> Result<Arc<Credential>, Status> {
+    pub(crate) async fn certified(&self, token: &str) -> Result<Arc<Credential>, Status> {
         self.certified_for(token, 60).await
     }
 
-    async fn certified_for(&self, token: &str, seconds: i64) -> Result<Arc<Credential>, Status> {
+    pub(crate) async fn certified_for(&self, token: &str, seconds: i64) -> Result<Arc<Credential>, Status> {
         // The listener turns callers away until it has its own certificate.
         let channel = soon(async {
             loop {
@@ -186,7 +186,7 @@ impl Plane {
     }
 
     /// A stream that has asked for the inbound record, as long as its other half lives.
-    async fn stream(
+    pub(crate) async fn stream(
         &self,
         config: Arc<ClientConfig>,
         workload: &str,
@@ -205,7 +205,14 @@ impl Plane {
         Ok((requests, soon(client.delta_aggregated_resources(request)).await?.into_inner()))
     }
 
-    async fn end(self) {
+    /// Asks as a command line until somebody answers.
+    pub(crate) async fn answers(&self) {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.command_line)).unwrap();
+        let asked = || async { ControlClient::new(endpoint.connect_lazy()).status(proto::StatusRequest {}).await };
+        soon(async { while asked().await.is_err() {} }).await;
+    }
+
+    pub(crate) async fn end(self) {
         self.shared.end();
         for served in self.served {
             soon(served).await.unwrap().unwrap();
@@ -266,7 +273,7 @@ async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-fn identity(account: &str) -> SpiffeId {
+pub(crate) fn identity(account: &str) -> SpiffeId {
     SpiffeId::new(&TrustDomain::default(), "shop", account).unwrap()
 }
 

@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::client::tests::silent;
+use crate::clock::{Clock, eventually};
 
 fn pod(metadata: serde_json::Value) -> Pod {
     serde_json::from_value(json!({"metadata": metadata, "spec": {"containers": []}})).unwrap()
@@ -55,4 +57,17 @@ fn an_event_is_one_that_the_api_server_takes() {
     let note = made.note.unwrap();
     assert!(note.len() <= 1024 && note.ends_with('…'), "{}", note.len());
     assert!(made.metadata.name.unwrap().len() <= 253);
+}
+
+#[tokio::test]
+async fn an_event_that_the_api_server_does_not_take_gives_way_to_the_next() {
+    let (client, listener) = silent();
+    let clock = Clock::stop();
+    let (events, posting) = Events::new(client);
+    tokio::spawn(posting);
+    events.proxy_missing(&unmeshed("a")).unwrap();
+    events.proxy_missing(&unmeshed("b")).unwrap();
+    let mut taken = Vec::new();
+    eventually(|| listener.accept().map(|stream| taken.push(stream)).is_ok()).await;
+    clock.ends(POST_TIMEOUT, || listener.accept().map(|stream| taken.push(stream)).is_ok()).await;
 }

@@ -115,6 +115,6 @@ const REVIEWS: &str = "TokenReviews";
 const MAX_REVIEWS: usize = 32;
 /// A bound token has about 1 KiB.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
-const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 /// How far a watch may be behind a pod's start.
-const WATCH_LAG: Duration = Duration::from_secs(5);
+pub(super) const WATCH_LAG: Duration = Duration::from_secs(5);

@@ -1,6 +1,14 @@
 use super::*;
 use crate::model::tests::{id, pod, put_pod};
 use serde_json::{Value, json};
+use tonic::Code;
+use weft_control::{Authenticator, Claim, Client};
+
+use super::review::{REVIEW_TIMEOUT, WATCH_LAG};
+use crate::client::tests::silent;
+use crate::clock::Clock;
+use crate::controller::Health;
+use crate::watched::Watched;
 
 const T1: &str = "2026-01-31T12:00:00Z";
 
@@ -126,4 +134,31 @@ fn a_certificate_speaks_for_its_own_pods_only() {
     let other = "spiffe://cluster.local/ns/shop/sa/other";
     assert!(matches!(speak("shop/a", other, "10.1.0.1"), Err(Refusal::OtherAccount { .. })));
     assert!(matches!(speak("shop/c", web, "10.1.0.1"), Err(Refusal::NoPod(_))));
+}
+
+#[tokio::test]
+async fn an_api_server_that_says_nothing_of_a_token_is_waited_for_a_while_only() {
+    let (client, _listener) = silent();
+    let clock = Clock::stop();
+    let reviewer = Reviewer::new(client, Watched::new(cluster()), Health::default());
+    let claim = Claim { token: Some("a token".to_owned()), workload: None, client: from("10.1.0.1", None) };
+    let asked = tokio::spawn(async move { reviewer.certifies(&claim).await });
+    clock.ends(REVIEW_TIMEOUT, || asked.is_finished()).await;
+    assert_eq!(asked.await.unwrap().unwrap_err().code(), Code::Unavailable, "to be asked again");
+}
+
+#[tokio::test]
+async fn a_pod_of_which_the_watch_never_tells_is_refused() {
+    let (client, _listener) = silent();
+    let clock = Clock::stop();
+    let reviewer = Reviewer::new(client, Watched::new(cluster()), Health::default());
+    let web = "spiffe://cluster.local/ns/shop/sa/web".parse().unwrap();
+    let claim = Claim { token: None, workload: Some(id("shop/new")), client: from("10.1.0.9", Some(web)) };
+    let asked = tokio::spawn(async move { reviewer.admits(&claim).await });
+    clock.ends(WATCH_LAG, || asked.is_finished()).await;
+    assert_eq!(asked.await.unwrap().unwrap_err().code(), Code::Unauthenticated);
+}
+
+fn from(address: &str, identity: Option<SpiffeId>) -> Client {
+    Client { address: Some((address.parse::<IpAddr>().unwrap(), 1).into()), identity }
 }

@@ -14,6 +14,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::timeout;
 
+use crate::client::API_SILENCE;
+use crate::client::tests::silent;
+use crate::clock::Clock;
+
 /// What is answered next, and how the request must begin.
 type Script = Arc<Mutex<VecDeque<(&'static str, u16, String)>>>;
 
@@ -72,7 +76,7 @@ fn follow_pods(client: &Client) -> Receiver<Told> {
 async fn texts(events: &mut Receiver<Told>, count: usize) -> Vec<String> {
     let mut texts = Vec::new();
     while texts.len() < count {
-        let told = timeout(Duration::from_secs(20), events.recv()).await;
+        let told = timeout(Duration::from_secs(60), events.recv()).await;
         texts.push(match told.expect("something is told").unwrap() {
             Told::Event(Event::Pod(name, pod)) => format!("{}{name}", if pod.is_some() { "+" } else { "-" }),
             Told::Event(Event::Listed(kind, present)) => {
@@ -172,4 +176,12 @@ async fn a_kind_that_goes_is_asked_for_anew() {
     let told = texts(&mut events, 2).await;
     assert_eq!(told[0], "PeerAuthentications: ");
     assert!(told[1].contains("weft install --crds"), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_api_server_that_says_nothing_more_is_asked_again() {
+    let (client, _listener) = silent();
+    let clock = Clock::stop();
+    let mut events = follow_pods(&client);
+    clock.ends(API_SILENCE, || matches!(events.try_recv(), Ok(Told::Broken(Kind::Pod, _)))).await;
 }

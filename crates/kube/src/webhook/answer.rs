@@ -117,4 +117,4 @@ const MAX_WARNINGS: usize = 16;
 const MAX_WARNING_CHARACTERS: usize = 240;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

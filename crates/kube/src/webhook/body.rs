@@ -95,7 +95,7 @@ impl Unread {
 const MAX_HELD_BYTES: usize = 16 << 20;
 /// A body that is too long is read no further than that.
 const MAX_DISCARDED_BYTES: usize = 16 << 20;
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -284,3 +284,16 @@ const RETRY: Duration = Duration::from_secs(5);
 const AT_LEISURE: Duration = Duration::from_secs(600);
 /// API servers follow webhook configurations by watches of their own.
 const RIPENING: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_does_not_answer_is_given_up_for_now() {
+        let begun = tokio::time::Instant::now();
+        let silent = within(std::future::pending::<kube::Result<()>>()).await;
+        assert!(matches!(silent, Err(Failed::Silent)));
+        assert_eq!(begun.elapsed(), CALL_TIMEOUT);
+    }
+}

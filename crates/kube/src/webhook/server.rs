@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use weft_control::Crowd;
@@ -58,7 +58,7 @@ pub(super) async fn run(
     injector: Arc<Injector>,
     ended: impl Future<Output = ()>,
 ) {
-    let (places, crowd) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Crowd::new(MAX_OF_ONE_ADDRESS));
+    let crowd = Crowd::new(MAX_CONNECTIONS, MAX_OF_ONE_ADDRESS);
     let (stages, stage) = watch::channel(Stage::Serving);
     let mut connections = JoinSet::new();
     let ended = async {
@@ -75,15 +75,14 @@ pub(super) async fn run(
         };
         let Ok((stream, address)) = accepted else {
             // Out of descriptors, most likely; some are given back soon.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let Some(own) = crowd.enter(address.ip()) else { continue };
+        let Some(place) = crowd.enter(address.ip()) else { continue };
         let (tls, injector, stage) = (tls.clone(), Arc::clone(&injector), stage.clone());
         connections.spawn(async move {
             connection(stream, tls, injector, stage).await;
-            drop((place, own));
+            drop(place);
         });
     }
     drop(listener);
@@ -104,8 +103,10 @@ async fn connection(
         TlsAcceptor::from(config).accept(stream).await.ok()
     });
     let Ok(Some(stream)) = shaken.await else { return };
-    let now = stage.clone();
+    let (now, asks) = (stage.clone(), Arc::new(Notify::new()));
+    let asked = Arc::clone(&asks);
     let service = service_fn(move |request| {
+        asks.notify_one();
         let (injector, now) = (Arc::clone(&injector), now.clone());
         async move {
             let mut response = injector.answer(request).await;
@@ -119,12 +120,18 @@ async fn connection(
     builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(READ_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let silent = async {
+        if tokio::time::timeout(FIRST_QUESTION, asked.notified()).await.is_ok() {
+            std::future::pending().await
+        }
+    };
     let closing = async {
         // An error is the server's end as well.
         let _ = stage.wait_for(|stage| *stage == Stage::Closing).await;
     };
     let ended = tokio::select! {
         ended = &mut connection => ended,
+        () = silent => return,
         () = closing => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -241,9 +248,13 @@ const INJECT: &str = "/inject";
 const VALIDATE: &str = "/validate";
 /// API servers keep a few connections open; this many pods could be made at once.
 const MAX_CONNECTIONS: usize = 1024;
-/// Whoever else opens connections and says nothing keeps the API server out of half of them at most.
-const MAX_OF_ONE_ADDRESS: usize = MAX_CONNECTIONS / 2;
+/// An API server makes 200 changes at once, unless it is told otherwise. Whoever else opens connections keeps it
+/// out of a quarter of them.
+const MAX_OF_ONE_ADDRESS: usize = MAX_CONNECTIONS / 4;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after its handshake a client may take to ask for the first time: API servers connect in order to ask.
+const FIRST_QUESTION: Duration = Duration::from_secs(10);
 /// What is read of a connection at once; the heads of questions are short.
 const READ_BYTES: usize = 32 << 10;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -254,3 +265,6 @@ const LINGER: Duration = Duration::from_secs(3);
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// How long [`run`] takes at most after its end was asked for.
 pub(crate) const END_TIME: Duration = LINGER.saturating_add(DRAIN_TIME);
+
+#[cfg(test)]
+mod tests;

@@ -53,12 +53,14 @@ async fn an_http_probe_is_the_manifests_and_tells_the_programs_status() {
 
 #[tokio::test]
 async fn a_tcp_probe_connects_and_no_more() {
-    let listener = TcpListener::bind((OWN, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let checks = checks(&format!(r#"{{"/app-health/a/readyz":{{"tcpSocket":{{"port":{port}}},"timeoutSeconds":3}}}}"#));
-    assert_eq!(checks.probe("/app-health/a/readyz").await.unwrap().status, 200);
-    drop(listener);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(OWN, 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    let checks =
+        checks(&format!(r#"{{"/app-health/a/readyz":{{"tcpSocket":{{"port":{port}}},"timeoutSeconds":30}}}}"#));
     assert_eq!(checks.probe("/app-health/a/readyz").await.unwrap().status, 503);
+    socket.listen(1).unwrap();
+    assert_eq!(checks.probe("/app-health/a/readyz").await.unwrap().status, 200);
     assert_eq!(checks.probe("/app-health/a/livez").await, None);
 }
 

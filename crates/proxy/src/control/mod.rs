@@ -57,3 +57,6 @@ pub(crate) fn jitter() -> f64 {
     let bits = std::collections::hash_map::RandomState::new().hash_one(0);
     bits as f64 / u64::MAX as f64
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,10 +10,17 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower_service::Service;
 
+use crate::limits::{CONTROL_PING, CONTROL_PING_WAIT};
+
 /// A channel that connects when it is first used, and again whenever it broke.
 pub(super) fn channel(path: &Path) -> Channel {
-    // The name is neither resolved nor checked: the connector knows where to go.
-    Endpoint::from_static("http://control.weft").connect_with_connector_lazy(Connector(path.to_owned()))
+    // The name is neither resolved nor checked: the connector knows where to go. One that is stopped is as good as
+    // away: while it is asked in vain, what is surely outside would be refused.
+    Endpoint::from_static("http://control.weft")
+        .http2_keep_alive_interval(CONTROL_PING)
+        .keep_alive_timeout(CONTROL_PING_WAIT)
+        .keep_alive_while_idle(true)
+        .connect_with_connector_lazy(Connector(path.to_owned()))
 }
 
 #[derive(Clone)]

@@ -14,31 +14,32 @@ def status(error):
 
 
 unary = channel.unary_unary("/t.T/Unary")
-answer, call = unary.with_call(b"hello", metadata=(("key-bin", bytes(range(256))),), timeout=20)
+answer, call = unary.with_call(b"hello", metadata=(("key-bin", bytes(range(256))),), timeout=60)
 print("unary", answer, dict(call.trailing_metadata())["trail-bin"])
 initial = dict(call.initial_metadata())
 print("metadata", initial["initial"], initial["echo-bin"] == bytes(range(256)))
 big = bytes(range(256)) * (4 << 12)
-print("big", unary(big, timeout=20) == big)
-print("empty", unary(b"", timeout=20))
+print("big", unary(big, timeout=60) == big)
+print("empty", unary(b"", timeout=60))
 try:
-    channel.unary_unary("/t.T/Fail")(b"x", timeout=20)
+    channel.unary_unary("/t.T/Fail")(b"x", timeout=60)
 except grpc.RpcError as error:
     print("fail", status(error))
 try:
-    channel.unary_unary("/t.T/None")(b"x", timeout=20)
+    channel.unary_unary("/t.T/None")(b"x", timeout=60)
 except grpc.RpcError as error:
     print("none", status(error))
 try:
-    channel.unary_unary("/t.T/Slow")(b"x", timeout=0.5)
+    # Long enough to reach the server on a busy machine.
+    channel.unary_unary("/t.T/Slow")(b"x", timeout=3)
 except grpc.RpcError as error:
     print("slow", error.code().name)
 hang = channel.unary_stream("/t.T/Hang")(b"x")
 print("hang", next(hang))
 hang.cancel()
-print("seen", channel.unary_unary("/t.T/Seen")(b"", timeout=20))
-print("client stream", channel.stream_unary("/t.T/ClientStream")((b"x" * 1000 for _ in range(1000)), timeout=20))
-print("server stream", len(list(channel.unary_stream("/t.T/ServerStream")(b"2000", timeout=20))))
+print("seen", channel.unary_unary("/t.T/Seen")(b"", timeout=60))
+print("client stream", channel.stream_unary("/t.T/ClientStream")((b"x" * 1000 for _ in range(1000)), timeout=60))
+print("server stream", len(list(channel.unary_stream("/t.T/ServerStream")(b"2000", timeout=60))))
 
 
 def paced():
@@ -47,6 +48,6 @@ def paced():
         time.sleep(0.01)
 
 
-print("bidi", list(channel.stream_stream("/t.T/Bidi")(paced(), timeout=20)))
-many = [unary.future(str(n).encode(), timeout=20) for n in range(500)]
+print("bidi", list(channel.stream_stream("/t.T/Bidi")(paced(), timeout=60)))
+many = [unary.future(str(n).encode(), timeout=60) for n in range(500)]
 print("many", [f.result() for f in many] == [str(n).encode() for n in range(500)])

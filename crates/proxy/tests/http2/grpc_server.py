@@ -23,10 +23,10 @@ def fail(request, context):
 def slow(request, context):
     # The deadline came along, less what has passed.
     remaining = context.time_remaining()
-    hung.append("deadline" if remaining is not None and remaining < 1 else "no deadline")
+    hung.append("deadline" if remaining is not None and remaining < 4 else "no deadline")
     stop = threading.Event()
     context.add_callback(stop.set)
-    stop.wait(10)
+    stop.wait(60)
     return b""
 
 
@@ -37,11 +37,11 @@ def hang(request, context):
 
     context.add_callback(over)
     yield b"begun"
-    threading.Event().wait(5)
+    threading.Event().wait(60)
 
 
 def seen(request, context):
-    ended.acquire(timeout=10)
+    ended.acquire(timeout=60)
     found = ",".join(sorted(hung)).encode()
     hung.clear()
     return found

@@ -189,7 +189,8 @@ fn our_own_callee_judges_each_stream_behind_hbone() {
     api.tell(Update::Inbound(Box::new(declared(program.port))));
     let endpoints = [(CALLEE, Tunnel::Hbone(api.mesh))];
     mesh.registry.put(Destination { ports: Vec::new(), ..http2_service(&endpoints, program.port) });
-    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, program.port));
+    // It has all the time for the preface: a server that were dialled for a slow client would speak first.
+    let (web, _clock) = mesh.held("web", CALLER, SocketAddr::new(SERVICE, program.port));
     run(async {
         let client = client(web.outbound).await;
         for (path, status) in [("/public", 200), ("/private", 403), ("/public", 200)] {

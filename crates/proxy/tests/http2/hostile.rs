@@ -22,6 +22,9 @@ const END_HEADERS: u8 = 4;
 /// More than the proxy and both kernels take of anything that isn't read.
 const ENDLESS: usize = 256 << 20;
 
+/// Who takes nothing for that long is taken to be full.
+const A_WHILE: Duration = Duration::from_millis(500);
+
 /// RFC 9113, section 4.1.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, length @ ..] = (payload.len() as u32).to_be_bytes();
@@ -41,12 +44,12 @@ fn connect(at: SocketAddr, settings: &[u8]) -> TcpStream {
     socket
 }
 
-/// Says the same again and again and reads nothing, until that is refused, or nobody takes it any more.
+/// Says the same again and again and reads nothing, until that is refused, or nobody has taken it for so long.
 /// Returns how that showed, and the most memory in KiB that the process had more than before.
-fn flood(socket: &mut TcpStream, frames: &[u8]) -> (ErrorKind, u64) {
+fn flood(socket: &mut TcpStream, frames: &[u8], patience: Duration) -> (ErrorKind, u64) {
     let before = anonymous_kib();
     let mut most = 0;
-    socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket.set_write_timeout(Some(patience)).unwrap();
     for _ in 0..ENDLESS / frames.len() {
         if let Err(error) = socket.write_all(frames) {
             return (error.kind(), most.max(anonymous_kib().saturating_sub(before)));
@@ -108,7 +111,7 @@ fn head_without_end() {
     for piece in [field, Vec::new()] {
         let mut socket = connect(web.outbound, &[]);
         socket.write_all(&frame(HEADERS, END_STREAM, 1, &head())).unwrap();
-        let (how, most) = flood(&mut socket, &frame(CONTINUATION, 0, 1, &piece).repeat(100));
+        let (how, most) = flood(&mut socket, &frame(CONTINUATION, 0, 1, &piece).repeat(100), PATIENCE);
         assert!(is_end(how), "{how}");
         assert!(most < 16 << 10, "{most} KiB were held");
         is_served(&web);
@@ -126,7 +129,7 @@ fn unread_answers() {
     is_served(&web);
     let window_of_one = [0, 4, 0, 0, 0, 1];
     for asked in [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &window_of_one)] {
-        let (_how, most) = flood(&mut connect(web.outbound, &[]), &asked.repeat(1000));
+        let (_how, most) = flood(&mut connect(web.outbound, &[]), &asked.repeat(1000), A_WHILE);
         assert!(most < 16 << 10, "{most} KiB were held");
         is_served(&web);
     }
@@ -152,7 +155,7 @@ fn empty_frames() {
     let mut socket = connect(web.outbound, &[]);
     let elsewhere = [&[0x83, 0x86, 0x04, 2], &b"/x"[..], &[0x01, 3], b"api"].concat();
     socket.write_all(&frame(HEADERS, END_HEADERS, 1, &elsewhere)).unwrap();
-    let (_how, most) = flood(&mut socket, &frame(DATA, 0, 1, &[]).repeat(1000));
+    let (_how, most) = flood(&mut socket, &frame(DATA, 0, 1, &[]).repeat(1000), A_WHILE);
     // `H2_SMALL_FRAMES` on each of two connections in this process.
     assert!(most < 160 << 10, "{most} KiB were held");
     is_served(&web);

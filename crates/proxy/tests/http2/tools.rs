@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use weft_mesh::record::Destination;
 
+use crate::clock::Clock;
 use crate::harness::*;
 use crate::programs::*;
 
@@ -24,21 +25,23 @@ fn output(command: &mut Command) -> Option<String> {
     Some(text)
 }
 
-/// A pair whose port is declared as nothing: the preface tells.
-fn undeclared_pair(port: u16) -> (Proxy, Proxy) {
+/// A pair whose port is declared as nothing: the preface tells. The caller's proxy has all the time for it: a server of
+/// HTTP/2 that were dialled for a slow client would speak first, and nobody look into what follows.
+fn undeclared_pair(port: u16) -> (Proxy, Proxy, Clock) {
     let mesh = Mesh::new();
     let api = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
     mesh.registry.put(Destination { ports: Vec::new(), ..http2_service(&[(CALLEE, Tunnel::Mesh(api.mesh))], port) });
-    (mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port)), api)
+    let (web, clock) = mesh.held("web", CALLER, SocketAddr::new(SERVICE, port));
+    (web, api, clock)
 }
 
 #[test]
 fn curl_posts_by_prior_knowledge() {
     let program = Program::start(echo());
-    let (web, _api) = undeclared_pair(program.port);
+    let (web, _api, _clock) = undeclared_pair(program.port);
     let url = format!("http://{}/a/../b", web.outbound);
     let mut curl = Command::new("curl");
-    curl.args(["-sS", "--path-as-is", "--http2-prior-knowledge", "--max-time", "20", "-i", "-d", "hello", &url]);
+    curl.args(["-sS", "--path-as-is", "--http2-prior-knowledge", "--max-time", "60", "-i", "-d", "hello", &url]);
     let Some(text) = output(&mut curl) else { return };
     assert!(text.starts_with("HTTP/2 200"), "{text}");
     assert!(text.contains(&format!("seen: http://{}/b\r\n", web.outbound)), "{text}");
@@ -48,7 +51,7 @@ fn curl_posts_by_prior_knowledge() {
 #[test]
 fn nghttp_sees_trailers_and_many_streams() {
     let program = Program::start(echo());
-    let (web, _api) = undeclared_pair(program.port);
+    let (web, _api, _clock) = undeclared_pair(program.port);
     let url = format!("http://{}/", web.outbound);
     let data = std::env::temp_dir().join(format!("weft-nghttp-{}", std::process::id()));
     std::fs::write(&data, vec![b'x'; 100_000]).unwrap();
@@ -65,7 +68,7 @@ fn nghttp_sees_trailers_and_many_streams() {
 #[test]
 fn h2load_fails_at_nothing() {
     let program = Program::start(echo());
-    let (web, api) = undeclared_pair(program.port);
+    let (web, api, _clock) = undeclared_pair(program.port);
     let mut h2load = Command::new("h2load");
     h2load.args(["-n", "2000", "-c", "10", "-m", "50", &format!("http://{}/", web.outbound)]);
     let Some(text) = output(&mut h2load) else { return };
@@ -119,7 +122,7 @@ fn grpc_works_as_without_a_mesh() {
     let mut direct = Command::new(&python);
     direct.args(["-c", CLIENT, &format!("127.0.0.1:{port}")]);
     let expected = output(&mut direct).unwrap();
-    let (web, api) = undeclared_pair(port);
+    let (web, api, _clock) = undeclared_pair(port);
     let mut meshed = Command::new(&python);
     meshed.args(["-c", CLIENT, &web.outbound.to_string()]);
     assert_eq!(output(&mut meshed).unwrap(), expected);

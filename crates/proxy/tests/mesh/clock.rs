@@ -26,10 +26,15 @@ impl Clock {
     pub(crate) fn ends(&self, wait: Duration, mut has_happened: impl FnMut() -> bool) {
         self.advance(wait * 3 / 4);
         assert!(!soon(&mut has_happened), "before its time");
+        self.until(wait / 4, has_happened);
+    }
+
+    /// Lets `step` pass again and again until something has happened.
+    pub(crate) fn until(&self, step: Duration, mut has_happened: impl FnMut() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !soon(&mut has_happened) {
             assert!(Instant::now() < end, "never");
-            self.advance(wait / 4);
+            self.advance(step);
         }
     }
 }

@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use weft_identity::{Authority, AuthorityLifetimes, Bearer, Credential, LeafKey};
-use weft_mesh::record::{self, Destination, Endpoint, Inbound, Peer, PeerAuthentication, Policy, Trust, Undeclared};
+use weft_mesh::record::{
+    self, AppProtocol, Destination, Endpoint, Inbound, Peer, PeerAuthentication, Policy, ServicePort, Trust, Undeclared,
+};
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use weft_proxy::checks::Checks;
 use weft_proxy::config::{Config, OriginalDestination, OutboundListener, Program};
@@ -21,7 +23,7 @@ use weft_wire::bootstrap::Names;
 use crate::clock::{self, Clock};
 
 /// Longer than anything takes that works.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const SERVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 0, 2));
 pub(crate) const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 1, 1));
 pub(crate) const CALLEE: IpAddr = IpAddr::V4(Ipv4Addr::new(240, 240, 1, 2));
@@ -96,6 +98,13 @@ impl Mesh {
     pub(crate) fn pair(&self, port: u16) -> (Proxy, Proxy) {
         let api = self.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
         self.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(api.mesh))]));
+        (self.proxy("web", CALLER, SocketAddr::new(SERVICE, port)), api)
+    }
+
+    /// The same where `port` is declared to carry HTTP/1: nobody is dialled for a client that is slow to speak.
+    pub(crate) fn http_pair(&self, port: u16) -> (Proxy, Proxy) {
+        let api = self.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+        self.registry.put(http_service(&[(CALLEE, Tunnel::Mesh(api.mesh))], port));
         (self.proxy("web", CALLER, SocketAddr::new(SERVICE, port)), api)
     }
 }
@@ -346,6 +355,12 @@ pub(crate) fn service(name: &str, endpoints: &[(IpAddr, Tunnel)]) -> Destination
         undeclared: Undeclared::Forward,
         endpoints: endpoints.iter().map(endpoint).collect(),
     }
+}
+
+/// The service `api` whose `port` is declared to carry HTTP/1.
+pub(crate) fn http_service(endpoints: &[(IpAddr, Tunnel)], port: u16) -> Destination {
+    let declared = ServicePort { port, target: port, protocol: AppProtocol::Http };
+    Destination { ports: vec![declared], ..service("api", endpoints) }
 }
 
 /// A program's listener, and its port.

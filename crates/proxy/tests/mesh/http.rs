@@ -1,9 +1,10 @@
 //! What tests of HTTP share: reading and writing by hand, and programs not ours.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
 
 /// A head, up to its empty line.
 pub(crate) fn head_of(socket: &mut TcpStream) -> String {
@@ -150,22 +151,19 @@ pub(crate) fn anonymous_kib() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Python's file server on a folder of its own, and its port.
-pub(crate) fn python_server() -> (PathBuf, Child, u16) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let folder = std::env::temp_dir().join(format!("weft-http-{}-{port}", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
-    let server = Command::new("python3")
-        .args(["-m", "http.server", "--bind", "127.0.0.1", &port.to_string()])
+/// Python's file server on a folder of its own, and its port, which it chooses and tells.
+pub(crate) fn python_server() -> (TempDir, Child, u16) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Command::new("python3")
+        .args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "0"])
         .current_dir(&folder)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let end = std::time::Instant::now() + crate::harness::PATIENCE;
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(std::time::Instant::now() < end, "python3 -m http.server doesn't listen");
-        std::thread::yield_now();
-    }
+    let mut said = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let port = said.split_once(" port ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    let port = port.unwrap_or_else(|| panic!("python3 -m http.server said {said:?}"));
     (folder, server, port)
 }

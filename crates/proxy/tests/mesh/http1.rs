@@ -12,7 +12,7 @@ use crate::http1_ends::answer_all;
 #[test]
 fn heads_keep_their_bytes_and_connections_are_used_again() {
     let (listener, port) = program();
-    let (web, _api) = Mesh::new().pair(port);
+    let (web, _api) = Mesh::new().http_pair(port);
     let mut caller = web.connect();
     let mut seen = Vec::new();
     let mut callee = None;
@@ -253,14 +253,15 @@ fn a_large_head_passes_and_a_larger_one_is_refused() {
     assert!(head_of(&mut callee).len() > 64_000);
     write!(callee, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: {}\r\n\r\n", "y".repeat(64_000)).unwrap();
     assert!(head_of(&mut caller).len() > 64_000);
-    caller.write_all(head(66_000).as_bytes()).unwrap();
+    // It may be refused before it has come whole.
+    let _refused = caller.write_all(head(66_000).as_bytes());
     assert!(head_of(&mut caller).starts_with("HTTP/1.1 431 "));
 }
 
 #[test]
 fn what_can_be_read_twice_is_refused_by_the_first_proxy() {
     let (listener, port) = program();
-    let (web, _api) = Mesh::new().pair(port);
+    let (web, _api) = Mesh::new().http_pair(port);
     for rest in [
         "Host: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
         "Host: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -279,7 +280,8 @@ fn what_can_be_read_twice_is_refused_by_the_first_proxy() {
         "Host: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX0\r\n\r\n",
     ] {
         let mut caller = web.connect();
-        write!(caller, "POST / HTTP/1.1\r\n{rest}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let request = format!("POST / HTTP/1.1\r\n{rest}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+        caller.write_all(request.as_bytes()).unwrap();
         let answer = String::from_utf8(read_to_end(&mut caller)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\nweft-error: bad-request; "), "{rest:?}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
@@ -325,11 +327,11 @@ fn unmodified_programs_speak() {
     let (web, _api) = Mesh::new().pair(port);
     let url = |path: &str| format!("http://{}/{path}", web.outbound);
     let curl = |arguments: &[&str]| {
-        let output = Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output().unwrap();
+        let output = Command::new("curl").args(["-sS", "--max-time", "60"]).args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    std::fs::write(folder.join("a.txt"), "content").unwrap();
+    std::fs::write(folder.path().join("a.txt"), "content").unwrap();
     assert_eq!(curl(&[&url("a.txt")]), "content");
     assert_eq!(curl(&[&url("a.txt"), &url("a.txt")]), "contentcontent");
     assert!(curl(&["-I", &url("a.txt")]).starts_with("HTTP/1.0 200 OK"));
@@ -339,7 +341,6 @@ fn unmodified_programs_speak() {
     );
     server.kill().unwrap();
     server.wait().unwrap();
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

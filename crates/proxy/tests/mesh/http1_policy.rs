@@ -7,8 +7,10 @@ use weft_mesh::record::{
     Action, Condition, Enforcement, Matches, MtlsMode, Operation, Origin, PathPattern, Pattern, PeerAuthentication,
     Policy, Rule, Scoped,
 };
+use weft_proxy::limits::{DETECTION_GRACE, DETECTION_HELD};
 use weft_proxy::records::Update;
 
+use crate::flood::is_open;
 use crate::harness::*;
 use crate::http::*;
 
@@ -190,12 +192,16 @@ fn callers_of_a_published_port_are_judged_without_identity() {
 #[test]
 fn what_is_denied_as_tcp_may_be_allowed_as_http() {
     let (listener, port) = program();
-    let (web, callee) = Mesh::new().pair(port);
+    let mesh = Mesh::new();
+    let callee = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
+    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(callee.mesh))]));
+    let (web, clock) = mesh.held("web", CALLER, SocketAddr::new(SERVICE, port));
     answering(listener);
     callee.tell(api(vec![policy(Action::Allow, path(Pattern::Exact("/open".into())))]));
     // Both are silent until the callee's proxy has refused them as TCP.
-    let (mut caller, mut silent) = (web.connect(), web.connect());
+    let (mut caller, silent) = (web.connect(), web.connect());
+    clock.until(DETECTION_GRACE, || callee.page("/metrics").contains("weft_denied_total 2\n"));
     callee.log.wait(|line| line["verdict"] == "deny" && line["protocol"] == "tcp");
     assert_eq!(ask(&mut caller, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
-    assert!(is_reset(&mut silent));
+    clock.until(DETECTION_HELD, || !is_open(&silent));
 }

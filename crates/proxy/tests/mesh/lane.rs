@@ -25,7 +25,7 @@ fn ask(web: &Proxy, listener: &std::net::TcpListener, target: &str) -> (TcpStrea
 #[test]
 fn exchanges_at_once_share_one_connection() {
     let (listener, port) = program();
-    let (web, api) = Mesh::new().pair(port);
+    let (web, api) = Mesh::new().http_pair(port);
     let mut all: Vec<_> = (0..20).map(|n| ask(&web, &listener, &format!("/{n}"))).collect();
     // All wait now; they are answered in another order.
     for (client, program) in all.iter_mut().rev() {
@@ -56,7 +56,7 @@ fn an_exchange_beyond_those_of_a_lane_has_a_connection_of_its_own() {
 #[test]
 fn a_client_that_goes_away_takes_only_its_own_request_with_it() {
     let (listener, port) = program();
-    let (web, api) = Mesh::new().pair(port);
+    let (web, api) = Mesh::new().http_pair(port);
     let (mut staying, mut answering) = ask(&web, &listener, "/stays");
     let (leaving, mut abandoned) = ask(&web, &listener, "/leaves");
     reset(leaving);
@@ -71,7 +71,7 @@ fn a_client_that_goes_away_takes_only_its_own_request_with_it() {
 #[test]
 fn a_client_that_does_not_read_holds_up_nobody() {
     let (listener, port) = program();
-    let (web, _api) = Mesh::new().pair(port);
+    let (web, _api) = Mesh::new().http_pair(port);
     let (mut slow, mut endless) = ask(&web, &listener, "/slow");
     let length = 64 << 20;
     let sending = std::thread::spawn(move || {
@@ -91,7 +91,7 @@ fn a_client_that_does_not_read_holds_up_nobody() {
 #[test]
 fn after_a_long_answer_requests_have_connections_of_their_own() {
     let (listener, port) = program();
-    let (web, _api) = Mesh::new().pair(port);
+    let (web, _api) = Mesh::new().http_pair(port);
     let (mut client, mut program) = ask(&web, &listener, "/long");
     write!(program, "HTTP/1.1 200 OK\r\ncontent-length: 40000\r\n\r\n").unwrap();
     program.write_all(&[7; 40_000]).unwrap();
@@ -108,7 +108,7 @@ fn after_a_long_answer_requests_have_connections_of_their_own() {
 #[test]
 fn a_callee_that_drains_answers_what_it_has_and_takes_nothing_new() {
     let (listener, port) = program();
-    let (web, mut api) = Mesh::new().pair(port);
+    let (web, mut api) = Mesh::new().http_pair(port);
     let (mut waiting, mut answering) = ask(&web, &listener, "/waiting");
     let (mut idle, mut first) = ask(&web, &listener, "/first");
     first.write_all(SHORT).unwrap();

@@ -51,14 +51,12 @@ fn eventually(mut is_so: impl FnMut() -> bool) {
 /// The next connection to `listener`, for which the proxy waits first whether its program speaks.
 fn accept_by(clock: &Clock, listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match listener.accept() {
-            Ok((socket, _)) => return patient(socket),
-            Err(error) => assert!(error.kind() == ErrorKind::WouldBlock && Instant::now() < end, "{error}"),
-        }
-        clock.advance(DETECTION_GRACE);
-    }
+    let mut accepted = None;
+    clock.until(DETECTION_GRACE, || {
+        accepted = accepted.take().or_else(|| listener.accept().ok());
+        accepted.is_some()
+    });
+    patient(accepted.unwrap().0)
 }
 
 #[test]

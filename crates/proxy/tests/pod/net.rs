@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The user of the proxy, whose connections aren't redirected.
 pub(crate) const PROXY_UID: u32 = 2102;
 /// The machine that the pods are on, and whoever else is outside of the mesh.
@@ -98,7 +98,7 @@ impl Node {
     /// What curl says, asked from there: its exit code, and the output.
     pub(crate) fn curl(&self, place: Place, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = self.command(place, "curl");
-        let output = command.args(["-sS", "-m", "10", "--noproxy", "*"]).args(arguments).output().unwrap();
+        let output = command.args(["-sS", "-m", "30", "--noproxy", "*"]).args(arguments).output().unwrap();
         (output.status.code(), text(&output))
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weft_mesh::record::{
     AppProtocol, Destination, Endpoint, Inbound, MtlsMode, Peer, PeerAuthentication, Scoped, ServicePort, Tunnel,
@@ -221,7 +221,7 @@ fn certificates_are_renewed_and_streams_begun_with_the_newest() {
     if skipped() {
         return;
     }
-    let mut scene = Scene::new(Duration::from_secs(6));
+    let mut scene = Scene::new(Duration::from_secs(15));
     scene.serve(API, "0.0.0.0", "still here");
     wait("a stream with a newer certificate", || {
         let (_, said) = scene.node.curl(WEB, &[&format!("http://{}/", SERVICE[0])]);
@@ -264,10 +264,9 @@ fn a_proxy_ends_when_it_is_told_to() {
     }
     let mut scene = Scene::new(Duration::from_secs(3600));
     let [web, _] = scene.proxies;
-    let begun = Instant::now();
     terminate(web);
     assert!(scene.node.ended(web), "{}", scene.log("web"));
-    assert!(begun.elapsed() < Duration::from_secs(15), "nothing was open, and it took {:?}", begun.elapsed());
+    assert!(!scene.log("web").contains(DRAINED_IN_VAIN), "nothing was open: {}", scene.log("web"));
 }
 
 /// The pods of `api` end one after another and come back, as in a rolling restart, while `web` calls
@@ -293,10 +292,9 @@ fn a_rolling_restart_loses_nothing() {
         assert!(scene.node.ended(programs[at]), "the program of {name}");
         scene.control.replace(service(&[1, 2]), &["default/web"]);
         load.wait_answers(20);
-        let told = Instant::now();
         terminate(proxy);
         assert!(scene.node.ended(proxy), "{}", scene.log(name));
-        assert!(told.elapsed() < Duration::from_secs(15), "callers' connections held it for {:?}", told.elapsed());
+        assert!(!scene.log(name).contains(DRAINED_IN_VAIN), "callers' connections held it: {}", scene.log(name));
         load.wait_answers(20);
         pods[at].3 = scene.start_proxy((name, "api", address));
         scene.wait_ready(place, address);
@@ -306,6 +304,9 @@ fn a_rolling_restart_loses_nothing() {
     let failures = load.end(&mut scene);
     assert!(failures.is_empty(), "{failures:#?}\n{}", scene.log("web"));
 }
+
+/// What a proxy says that has waited for all of its time for somebody to end.
+const DRAINED_IN_VAIN: &str = "connections were still open at the end of the drain";
 
 /// Calls that go on until they are ended, some on connections that are kept, some on new ones.
 struct Load {
@@ -376,7 +377,7 @@ impl Scene {
                     c=None\n \
                     while not ending.is_set():\n  \
                     try:\n   \
-                    c=c or http.client.HTTPConnection(sys.argv[1],80,timeout=10)\n   \
+                    c=c or http.client.HTTPConnection(sys.argv[1],80,timeout=30)\n   \
                     c.request('GET','/'); r=c.getresponse(); b=r.read().decode()\n   \
                     say(b if r.status==200 else f'status {r.status} {b} {r.getheaders()}')\n   \
                     if not keep or r.will_close: c.close(); c=None\n  \

@@ -98,7 +98,7 @@ fn the_example_in_help_is_a_file_that_runs() {
     let help = String::from_utf8(refused(&[Path::new("--help")]).stdout).unwrap();
     let (start, end) = (help.find("\n  {").unwrap(), help.rfind("\n  }").unwrap() + "\n  }".len());
     let mut file: Value = serde_json::from_str(&help[start..end]).unwrap();
-    file["admin"] = json!(at(rig.ports.client_admin));
-    file["outbound"][0]["listen"] = json!(at(rig.ports.door));
+    file["admin"] = json!(rig.at(CLIENT_ADMIN));
+    file["outbound"][0]["listen"] = json!(rig.at(DOOR));
     assert_eq!(rig.proxy("help.json", &file).terminate(), Some(0));
 }

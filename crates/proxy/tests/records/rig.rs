@@ -1,10 +1,11 @@
-//! A folder with certificates, files for a pair of proxies, and programs on loopback ports. All that
+//! A folder with certificates, files for a pair of proxies, and programs on a loopback address. All that
 //! is started is ended by its own pid.
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
@@ -13,52 +14,44 @@ use serde_json::{Value, json};
 const PROXY: &str = env!("CARGO_BIN_EXE_weft-proxy");
 
 /// Longer than anything takes that works.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the calling proxy takes calls to the service's port 80.
+pub(crate) const DOOR: u16 = 9001;
+pub(crate) const MESH: u16 = 9002;
+pub(crate) const PUBLISHED: u16 = 9003;
+pub(crate) const CLIENT_ADMIN: u16 = 9004;
+pub(crate) const SERVER_ADMIN: u16 = 9005;
+pub(crate) const PROGRAM: u16 = 9006;
 
 pub(crate) struct Rig {
     pub(crate) folder: tempfile::TempDir,
-    pub(crate) ports: Ports,
-}
-
-/// Loopback ports that were free a moment ago.
-pub(crate) struct Ports {
-    /// Where the calling proxy takes calls to the service's port 80.
-    pub(crate) door: u16,
-    pub(crate) mesh: u16,
-    pub(crate) published: u16,
-    pub(crate) client_admin: u16,
-    pub(crate) server_admin: u16,
-    pub(crate) program: u16,
+    /// A loopback address at which no other test listens, in this process or in another one: the ports are fixed.
+    pub(crate) host: Ipv4Addr,
 }
 
 impl Rig {
     pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let folder = tempfile::tempdir().unwrap();
         certificates(folder.path());
-        let taken: Vec<TcpListener> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let mut free = taken.iter().map(|listener| listener.local_addr().unwrap().port());
-        let mut next = || free.next().unwrap();
-        let ports = Ports {
-            door: next(),
-            mesh: next(),
-            published: next(),
-            client_admin: next(),
-            server_admin: next(),
-            program: next(),
-        };
-        Self { folder, ports }
+        let own = std::process::id() << 6 | NEXT.fetch_add(1, Ordering::Relaxed) & 63;
+        Self { folder, host: Ipv4Addr::from_bits(127 << 24 | own & 0xff_ffff) }
+    }
+
+    pub(crate) fn at(&self, port: u16) -> String {
+        format!("{}:{port}", self.host)
     }
 
     /// What the calling proxy is told.
     pub(crate) fn client(&self) -> Value {
-        let Ports { door, mesh, client_admin, .. } = self.ports;
         json!({
             "workload": "default/client",
             "identity": id("client"),
             "certificate": {"chain": "client.crt", "key": "client.key"},
             "trust": {"anchors": "ca.crt"},
-            "outbound": [{"listen": at(door), "destination": "server.default.svc.cluster.local:80"}],
-            "admin": at(client_admin),
+            "outbound": [{"listen": self.at(DOOR), "destination": "server.default.svc.cluster.local:80"}],
+            "admin": self.at(CLIENT_ADMIN),
             "destinations": [{
                 "host": "server.default.svc.cluster.local",
                 "addresses": ["240.240.0.9"],
@@ -67,7 +60,7 @@ impl Rig {
                     "workload": "default/server",
                     "address": "240.240.1.9",
                     "identity": id("server"),
-                    "tunnel": {"mesh": at(mesh)},
+                    "tunnel": {"mesh": self.at(MESH)},
                 }],
             }],
         })
@@ -75,17 +68,16 @@ impl Rig {
 
     /// What the called proxy is told: STRICT, and only the client's identity is admitted.
     pub(crate) fn server(&self) -> Value {
-        let Ports { mesh, published, server_admin, program, .. } = self.ports;
         json!({
             "workload": "default/server",
             "identity": id("server"),
             "certificate": {"chain": "server.crt", "key": "server.key"},
             "trust": {"domain": "cluster.local", "anchors": "ca.crt"},
             "addresses": ["240.240.1.9"],
-            "mesh": at(mesh),
-            "admin": at(server_admin),
-            "published": [{"listen": at(published), "port": 8080}],
-            "programs": {"8080": at(program)},
+            "mesh": self.at(MESH),
+            "admin": self.at(SERVER_ADMIN),
+            "published": [{"listen": self.at(PUBLISHED), "port": 8080}],
+            "programs": {"8080": self.at(PROGRAM)},
             "accessLog": "access.log",
             "inbound": {
                 "service": "server",
@@ -135,19 +127,19 @@ impl Rig {
         std::fs::create_dir_all(&site).unwrap();
         std::fs::write(site.join("hello"), "hello from the server").unwrap();
         let mut command = Command::new("python3");
-        command.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(site);
-        command.arg(self.ports.program.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["-m", "http.server", "--bind", &self.host.to_string(), "--directory"]).arg(site);
+        command.arg(PROGRAM.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
         let running = Running(command.spawn().unwrap());
-        wait(|| TcpStream::connect(("127.0.0.1", self.ports.program)).is_ok());
+        wait(|| TcpStream::connect((self.host, PROGRAM)).is_ok());
         running
     }
 
     pub(crate) fn through_the_pair(&self) -> Option<String> {
-        curl(&[&format!("http://127.0.0.1:{}/hello", self.ports.door)])
+        curl(&[&format!("http://{}/hello", self.at(DOOR))])
     }
 
     pub(crate) fn metrics(&self, admin: u16) -> String {
-        curl(&[&format!("http://127.0.0.1:{admin}/metrics")]).unwrap()
+        curl(&[&format!("http://{}/metrics", self.at(admin))]).unwrap()
     }
 
     /// The first line of the server's access log that `wanted` accepts, waited for.
@@ -200,7 +192,7 @@ pub(crate) fn refused(words: &[&Path]) -> Output {
 /// What curl got with a status below 400; `None` for anything else.
 pub(crate) fn curl(words: &[&str]) -> Option<String> {
     let mut command = Command::new("curl");
-    command.args(["--silent", "--fail", "--noproxy", "*", "--max-time", "20"]).args(words);
+    command.args(["--silent", "--fail", "--noproxy", "*", "--max-time", "60"]).args(words);
     let output = command.output().unwrap();
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
 }
@@ -215,10 +207,6 @@ pub(crate) fn wait(mut holds: impl FnMut() -> bool) {
 
 pub(crate) fn id(account: &str) -> String {
     format!("spiffe://cluster.local/ns/default/sa/{account}")
-}
-
-pub(crate) fn at(port: u16) -> String {
-    format!("127.0.0.1:{port}")
 }
 
 /// ca.crt, and NAME.crt and NAME.key of each account.

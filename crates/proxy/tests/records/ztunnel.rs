@@ -1,7 +1,7 @@
 //! The pair of docs/hbone, with a peer of another code base in ztunnel's place: what the documentation
 //! says is to be tried against ztunnel must at least be in order.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn ztunnel(rig: &Rig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let (destinations, dial) = (vec!["10.88.0.2".parse().unwrap()], Some(Ipv4Addr::LOCALHOST.into()));
+    let (destinations, dial) = (vec!["10.88.0.2".parse().unwrap()], Some(rig.host.into()));
     let serving = async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         server::serve(listener, config, Rules { destinations, dial, ..Rules::default() }, Arc::new(|_| {})).await
@@ -44,7 +44,7 @@ fn runtime() -> tokio::runtime::Runtime {
 /// What `account` is answered with, when it calls the documented workload.
 async fn status(rig: &Rig, account: &str) -> u16 {
     let config = tls::client(&files(rig, account), vec![id("weft")]).unwrap();
-    let target = at(rig.ports.mesh).parse().unwrap();
+    let target = rig.at(MESH).parse().unwrap();
     let tunnel = client::connect(target, config, Arc::new(|_| {})).await.unwrap();
     let head = Head { authority: "10.88.0.1:8080".to_owned(), fields: Vec::new() };
     tunnel.open(&head).await.unwrap().status.as_u16()
@@ -57,11 +57,11 @@ fn the_documented_file_serves_and_calls() {
     let mut file: Value = serde_json::from_str(&documented("weft.json")).unwrap();
     // What this machine has otherwise: ports, and the authority's file.
     file["trust"]["anchors"] = json!("ca.crt");
-    file["mesh"] = json!(at(rig.ports.mesh));
-    file["admin"] = json!(at(rig.ports.server_admin));
-    file["programs"]["8080"] = json!(at(rig.ports.program));
-    file["outbound"][0]["listen"] = json!(at(rig.ports.door));
-    file["destinations"][0]["ports"][0]["target"] = json!(rig.ports.program);
+    file["mesh"] = json!(rig.at(MESH));
+    file["admin"] = json!(rig.at(SERVER_ADMIN));
+    file["programs"]["8080"] = json!(rig.at(PROGRAM));
+    file["outbound"][0]["listen"] = json!(rig.at(DOOR));
+    file["destinations"][0]["ports"][0]["target"] = json!(PROGRAM);
     file["destinations"][0]["endpoints"][0]["tunnel"]["hbone"] = json!(ztunnel(&rig).to_string());
     let _weft = rig.proxy("weft.json", &file);
     assert_eq!(rig.through_the_pair().as_deref(), Some("hello from the server"));

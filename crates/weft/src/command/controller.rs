@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use weft_kube::controller::{Config, Listen, Proxies, run as serve};
 
@@ -11,6 +12,7 @@ use crate::failure::{Context, Failure};
 /// Runs until it is told to end.
 pub(crate) fn run(args: &ControllerArgs) -> Result<ExitCode, Failure> {
     super::start_log(&args.log);
+    raise_open_files();
     let config = Config {
         namespace: args.namespace.clone(),
         trust_domain: args.trust_domain.clone(),
@@ -39,4 +41,15 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<ExitCode, Failure> {
         serve(config, asked).await.context("controller")
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each proxy has two or three connections, and the usual limit of 1,024 is there for programs that use select(2)
+/// alone.
+fn raise_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // With fewer, further proxies are turned away.
+        let _as_before = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }

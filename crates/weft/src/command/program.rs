@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::unistd::{Pid, getpgid, getpgrp, tcgetpgrp, tcsetpgrp};
+use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use weft_capture::{CaptureError, Ended, HeldProgram, RunningProgram};
 
@@ -21,6 +22,8 @@ pub(crate) struct Foreground {
     /// The runtime's eye on the program's end.
     end: UnixDatagram,
     signals: Signals,
+    /// One for which there was no room on its way.
+    unsent: Option<Box<siginfo>>,
     /// Where a user sits who sees that this process stops, and can continue it.
     terminal: Option<OwnedFd>,
 }
@@ -51,7 +54,7 @@ impl Foreground {
         match program.start() {
             Ok(running) => {
                 let end = readiness(running.as_fd())?;
-                Ok(Start::Running(Self { running, end, signals, terminal: terminal() }))
+                Ok(Start::Running(Self { running, end, signals, unsent: None, terminal: terminal() }))
             }
             Err(CaptureError::Exec { program, errno }) => Ok(Start::NotRun(not_run(&program, errno))),
             Err(error) => Err(Failure::new(format!("start the program: {error}"))),
@@ -67,15 +70,23 @@ impl Foreground {
             if let Some(ended) = self.running.try_wait().context("wait for the program")? {
                 return Ok(Happening::Ended(ended));
             }
-            if self.running.stopped() {
-                self.stop_as_well();
+            if let Some(signal) = self.running.stopped() {
+                self.stop_as_well(signal);
             }
+            if let Some(info) = self.unsent.take() {
+                self.pass_on(*info);
+            }
+            let has_room = self.unsent.is_none();
             tokio::select! {
-                ready = self.end.readable() => forget(&self.end, &ready),
-                signal = self.signals.next() => match signal? {
-                    info if info.ssi_signo == Signal::SIGCHLD as u32 => return Ok(Happening::Child),
-                    info => self.pass_on(&info),
-                },
+                ready = self.end.readable() => forget(&self.end, Interest::READABLE, &ready),
+                ready = self.end.writable(), if !has_room => forget(&self.end, Interest::WRITABLE, &ready),
+                signal = self.signals.next(), if has_room => {
+                    let info = signal?;
+                    self.pass_on(info);
+                    if info.ssi_signo == Signal::SIGCHLD as u32 {
+                        return Ok(Happening::Child);
+                    }
+                }
             }
         }
     }
@@ -86,30 +97,26 @@ impl Foreground {
         let _ = self.running.signal(signal as i32);
     }
 
-    /// The program has stopped by itself, as a shell inside does that is told to `suspend`: the shell outside sees
-    /// this process only. When that continues it, the program goes on, with the terminal if that was given.
-    fn stop_as_well(&self) {
+    /// The program has stopped, as a shell inside does that is told to `suspend`: the shell outside sees
+    /// this process only. When that continues it, the program gets the terminal if that was given, and then the SIGCONT,
+    /// which is passed on as any signal.
+    fn stop_as_well(&self, signal: i32) {
         let Some(terminal) = &self.terminal else { return };
-        // Nothing refuses it to a process itself.
-        let _ = raise(Signal::SIGSTOP);
+        weft_capture::stop_by_signal(signal);
         if tcgetpgrp(terminal) == Ok(getpgrp())
             && let Ok(group) = getpgid(Some(Pid::from_raw(self.running.pid())))
         {
             // One that is in another session has a terminal of its own.
             let _ = tcsetpgrp(terminal, group);
         }
-        self.tell(Signal::SIGCONT);
     }
 
-    /// What a terminal sends (from the kernel) reaches the program by itself: it is in this process
-    /// group. What another process sent was meant for the program and is passed on, once: where it went to the whole
-    /// group, PID 1 knows.
-    fn pass_on(&self, info: &siginfo) {
-        let from_kernel = info.ssi_code > 0;
-        if let Ok(signal) = Signal::try_from(info.ssi_signo as i32)
-            && !from_kernel
+    fn pass_on(&mut self, info: siginfo) {
+        // EPIPE: as in `tell`.
+        if let Err(CaptureError::Failed(failure)) = self.running.pass_on(&info)
+            && failure.errno == libc::EAGAIN
         {
-            self.tell(signal);
+            self.unsent = Some(Box::new(info));
         }
     }
 }
@@ -139,23 +146,9 @@ pub(crate) fn end_as(ended: Ended) -> ExitCode {
     }
 }
 
-/// The signals that are looked at one by one instead of ending or stopping this process. A terminal's SIGTTIN and
-/// SIGTTOU stop the program, and then this process as well; servers take those that a user sends for orders.
-const SIGNALS: [Signal; 11] = [
-    Signal::SIGINT,
-    Signal::SIGQUIT,
-    Signal::SIGTERM,
-    Signal::SIGHUP,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGWINCH,
-    Signal::SIGALRM,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-    Signal::SIGCHLD,
-];
-
-/// Signals as they come, each with who sent it.
+/// Signals as they come, each with who sent it, instead of ending or stopping this process: programs take any for an
+/// order. A terminal's stop the program, and then this process as well. What can't be had are SIGKILL, SIGSTOP, and the
+/// two realtime signals that glibc keeps to itself.
 struct Signals {
     source: SignalFd,
     ready: UnixDatagram,
@@ -163,7 +156,7 @@ struct Signals {
 
 impl Signals {
     fn block() -> Result<Self, Failure> {
-        let set: SigSet = SIGNALS.into_iter().collect();
+        let set = SigSet::all();
         set.thread_block().context("block signals")?;
         let source = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
         let source = source.context("wait for signals")?;
@@ -179,7 +172,7 @@ impl Signals {
                 Err(error) => return Err(Failure::new(format!("wait for signals: {error}"))),
             }
             let ready = self.ready.readable().await;
-            forget(&self.ready, &ready);
+            forget(&self.ready, Interest::READABLE, &ready);
         }
     }
 }
@@ -195,7 +188,7 @@ pub(crate) async fn ended(running: &mut RunningProgram) -> Result<Ended, Failure
             return Ok(ended);
         }
         let ready = end.readable().await;
-        forget(&end, &ready);
+        forget(&end, Interest::READABLE, &ready);
     }
 }
 
@@ -209,9 +202,9 @@ fn readiness(descriptor: BorrowedFd<'_>) -> Result<UnixDatagram, Failure> {
 }
 
 /// Readiness was acted upon: the next one is a new one.
-fn forget(watched: &UnixDatagram, ready: &std::io::Result<()>) {
+fn forget(watched: &UnixDatagram, interest: Interest, ready: &std::io::Result<()>) {
     if ready.is_ok() {
         // Saying that the operation would block is what clears readiness.
-        let _ = watched.try_io(tokio::io::Interest::READABLE, || Err::<(), _>(std::io::ErrorKind::WouldBlock.into()));
+        let _ = watched.try_io(interest, || Err::<(), _>(std::io::ErrorKind::WouldBlock.into()));
     }
 }

@@ -84,12 +84,13 @@ fn detached(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     for problem in &status.problems {
         print::note(problem);
     }
-    match (args.metrics_address.0, &*status.metrics_address) {
-        (None, _) => {}
-        (Some(address), "") => print::note(&format!(
-            "weft: nobody serves the mesh's metrics, {address} can't be had; choose another with --metrics-address"
+    match status.metrics_address.as_deref() {
+        None => {}
+        Some("") => print::note(&format!(
+            "weft: nobody serves the mesh's metrics, {} can't be had; choose another with --metrics-address",
+            args.metrics_address
         )),
-        (Some(_), address) => print::line(&format!("metrics: http://{address}/metrics")),
+        Some(address) => print::line(&format!("metrics: http://{address}/metrics")),
     }
     print::line(&format!("log: {}", log.display()));
     Ok(ExitCode::SUCCESS)

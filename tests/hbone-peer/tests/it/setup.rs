@@ -44,7 +44,7 @@ impl Server {
     /// The next event of this kind; others are passed over.
     pub(crate) async fn event(&mut self, kind: &str) -> Value {
         loop {
-            let event = timeout(Duration::from_secs(20), self.events.recv()).await.unwrap().unwrap();
+            let event = timeout(Duration::from_secs(60), self.events.recv()).await.unwrap().unwrap();
             if event["event"] == kind {
                 return event;
             }

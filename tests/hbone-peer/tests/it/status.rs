@@ -24,8 +24,10 @@ async fn a_caller_that_isn_t_listed_gets_401() {
 
 #[tokio::test]
 async fn a_program_that_isn_t_there_gets_503() {
-    let (listener, address) = program().await;
-    drop(listener);
+    // Bound and not listened at, so that nobody else can either.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap();
     let mut server = Server::start("status-503", Rules::default()).await;
     assert_eq!(status(&server, &to(address)).await, 503);
     assert_eq!(server.event("stream").await["authority"], address.to_string());

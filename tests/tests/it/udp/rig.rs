@@ -91,7 +91,7 @@ pub(super) fn wait_for(read: impl Fn() -> String, wanted: impl Fn(&str) -> bool)
 
 /// The control plane's page, with the counters of all proxies that run.
 pub(super) fn metrics(mesh: &Mesh) -> String {
-    let output = mesh.command("curl").args(["-sS", "-m", "5", "http://127.0.0.1:15014/metrics"]).output().unwrap();
+    let output = mesh.command("curl").args(["-sS", "-m", "30", "http://127.0.0.1:15014/metrics"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -14,7 +14,7 @@ fn question(kind: &str, object: Value) -> Request {
     read_review(review.to_string().as_bytes()).unwrap()
 }
 
-fn config() -> Config {
+pub(in super::super) fn config() -> Config {
     Config {
         namespace: "weft".into(),
         trust_domain: "cluster.local".into(),

@@ -78,8 +78,8 @@ fn an_answer_isn_t_lost_when_the_server_wants_no_more() {
         let mut caller = web.connect();
         caller.write_all(&[8; 100_000]).unwrap();
         assert!(read_to_end(&mut caller) == answer);
-        caller.write_all(b"in vain").unwrap();
-        caller.shutdown(Shutdown::Write).unwrap();
+        // Its proxy listens for a while, or has ended the connection.
+        let _in_vain = caller.write_all(b"in vain");
     }
     web.log.wait(|line| line["bytes_sent"] == answer.len() && line["flag"] == "-");
 }

@@ -7,7 +7,7 @@ use weft_mesh::record::{Action, AppProtocol, Inbound, Pattern, PortProtocol};
 
 use super::callee::{called, called_as, status, through};
 use super::caller::{calling, rules};
-use super::peer::to;
+use super::peer::{serve, to};
 use crate::harness::*;
 use crate::http::head_of;
 use crate::http1_policy::{answering, ask, path, policy};
@@ -63,7 +63,11 @@ fn requests_of_a_program_pass_each_for_itself() {
     for tunnel in [Tunnel::Hbone, Tunnel::Mesh] {
         let (listener, port) = program();
         answering(listener);
-        let (web, told) = calling(port, tunnel, rules());
+        let mesh = Mesh::new();
+        let (address, told) = serve(&mesh, "api", rules());
+        // Declared: nobody is dialled for a client that is slow to speak, and each stream is a request's.
+        mesh.registry.put(http_service(&[(CALLEE, tunnel(address))], port));
+        let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, port));
         let mut caller = web.connect();
         assert_eq!([PUBLIC, PRIVATE].map(|request| ask(&mut caller, request)), [200, 200]);
         for _ in 0..2 {

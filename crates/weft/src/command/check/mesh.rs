@@ -77,13 +77,14 @@ fn control(status: &StatusResponse) -> Check {
 }
 
 fn metrics(status: &StatusResponse) -> Check {
-    match &*status.metrics_address {
-        "" => Check::warn(
+    match status.metrics_address.as_deref() {
+        None => Check::ok("metrics", "the mesh's own page isn't wanted; each proxy has one"),
+        Some("") => Check::warn(
             "metrics",
             "nobody serves the mesh's metrics",
             "choose a free address: weft up --metrics-address 127.0.0.1:0",
         ),
-        address => Check::ok("metrics", format!("http://{address}/metrics")),
+        Some(address) => Check::ok("metrics", format!("http://{address}/metrics")),
     }
 }
 
@@ -252,6 +253,7 @@ mod tests {
         let status = StatusResponse {
             problems: vec!["a.yaml:3: expected a mode".to_owned()],
             started_at: NOW + 5,
+            metrics_address: Some(String::new()),
             ..StatusResponse::default()
         };
         let checks = conclude(&status, &ProxiesResponse::default(), &States::new(), NOW);
@@ -260,5 +262,6 @@ mod tests {
         assert!(of("manifests").detail.contains("a.yaml:3"));
         assert_eq!(of("clock").status, Status::Fail);
         assert_eq!(of("metrics").status, Status::Warn);
+        assert_eq!(metrics(&StatusResponse::default()).status, Status::Ok);
     }
 }

@@ -59,7 +59,7 @@ impl Door {
             match self.listener.accept().await {
                 Ok((stream, _)) => match weft_control::admit(&stream) {
                     // Whoever has gone again wanted nothing.
-                    Ok(()) => drop(self.answer(&stream)),
+                    Ok(_) => drop(self.answer(&stream)),
                     Err(error) => print::note(&format!("weft: a peer was turned away: {error}")),
                 },
                 // Out of descriptors, most likely.
