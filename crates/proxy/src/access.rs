@@ -7,8 +7,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -16,7 +15,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use weft_mesh::explain;
 
-use crate::limits::{ACCESS_DELAY, ACCESS_RECORDS, ACCESS_WORD_BYTES};
+use crate::limits::{ACCESS_BATCHES, ACCESS_DELAY, ACCESS_END, ACCESS_RECORDS, ACCESS_WORD_BYTES};
 use crate::metrics::{Labels, NO_FLAG, Party};
 use crate::why::Failure;
 
@@ -185,7 +184,8 @@ pub struct AccessLog {
 
 struct Writer {
     batches: SyncSender<Vec<AccessRecord>>,
-    thread: JoinHandle<()>,
+    /// Ends with the thread, on which nothing is ever said.
+    ended: Receiver<()>,
 }
 
 impl AccessLog {
@@ -248,25 +248,26 @@ impl AccessLog {
         }
     }
 
-    /// Writes what waits and ends the thread; waits for the reader of the log.
+    /// Writes what waits and ends the thread; waits for the reader of the log, but no longer than [`ACCESS_END`].
     pub fn finish(&self) {
         self.flush();
-        if let Some(Writer { batches, thread }) = self.writer.take() {
+        if let Some(Writer { batches, ended }) = self.writer.take() {
             drop(batches);
-            // It only panics when a line can't be formatted, which the hook has reported.
-            let _panicked = thread.join();
+            // Late or not, the proxy ends.
+            let _late = ended.recv_timeout(ACCESS_END);
         }
     }
 }
 
 impl Writer {
     fn start(out: Box<dyn Write + Send>) -> std::io::Result<Self> {
-        let (batches, receiver) = sync_channel(2);
-        let thread = std::thread::Builder::new()
-            .name("access".to_owned())
-            .stack_size(256 << 10)
-            .spawn(move || write_batches(&receiver, out))?;
-        Ok(Self { batches, thread })
+        let (batches, receiver) = sync_channel(ACCESS_BATCHES);
+        let (writes, ended) = channel();
+        std::thread::Builder::new().name("access".to_owned()).stack_size(256 << 10).spawn(move || {
+            let _writes: Sender<()> = writes;
+            write_batches(&receiver, out);
+        })?;
+        Ok(Self { batches, ended })
     }
 }
 
@@ -357,4 +358,19 @@ impl<'a> From<&'a AccessRecord> for Line<'a> {
 
 fn principal(party: &Party) -> Option<&str> {
     party.principal.as_ref().map(|id| id.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_word_is_cut_between_characters() {
+        let long = format!("x{}", "é".repeat(ACCESS_WORD_BYTES));
+        let words = Words::new(["GET", &long, "/", &long]);
+        let [method, authority, target, id] = words.all();
+        assert_eq!((method, target), ("GET", "/"));
+        assert!(long.starts_with(authority) && authority == id);
+        assert_eq!(authority.len(), ACCESS_WORD_BYTES - 1);
+    }
 }

@@ -150,12 +150,16 @@ pub const UDP_REFUSAL_LINES: usize = 64;
 pub const UDP_REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 /// Access records that wait to be written; more are dropped and counted.
 pub const ACCESS_RECORDS: usize = 1_024;
+/// Batches of them that wait for the thread that writes; of one more all are dropped and counted.
+pub const ACCESS_BATCHES: usize = 2;
 /// The most bytes of each word of a request in an access record.
 pub const ACCESS_WORD_BYTES: usize = 1_024;
 /// Outcomes whose series are kept at hand for the requests of one caller to one workload.
 pub const OUTCOMES_AT_HAND: usize = 16;
 /// How long a record waits for others, so that many go in one write.
 pub const ACCESS_DELAY: Duration = Duration::from_millis(100);
+/// How long the last records may take to be written when the proxy ends.
+pub const ACCESS_END: Duration = Duration::from_secs(1);
 /// Series of metrics; beyond, calls are counted under one series whose labels are `other`. As many
 /// labels of requests are shared by connections.
 pub const METRIC_SERIES: usize = 2_000;

@@ -2,7 +2,7 @@
 //! programs; and what it says of files that can't be used.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod descriptors;
+mod exhausted;
 mod mistakes;
 mod pair;
 mod rig;

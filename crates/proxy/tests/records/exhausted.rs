@@ -1,0 +1,71 @@
+//! What runs out: the descriptors of a proxy, and the room in a log that nobody reads.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::json;
+
+use crate::rig::*;
+
+/// An answer of the program's to a byte, through both proxies.
+fn echo(socket: &mut TcpStream) -> io::Result<()> {
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.write_all(b"x")?;
+    socket.read_exact(&mut [0])
+}
+
+/// A program that answers each byte with itself.
+fn echoes(port: u16) {
+    let listener = TcpListener::bind(at(port)).unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().map(Result::unwrap) {
+            let mut back = socket.try_clone().unwrap();
+            std::thread::spawn(move || io::copy(&mut &socket, &mut back));
+        }
+    });
+}
+
+#[test]
+fn a_proxy_without_descriptors_left_goes_on_with_what_it_has_and_accepts_again() {
+    const DESCRIPTORS: u32 = 64;
+    let rig = Rig::new();
+    echoes(rig.ports.program);
+    let _server = rig.proxy("server.json", &rig.server());
+    let _client = rig.proxy_of(DESCRIPTORS, ("client.json", &rig.client()));
+    let connect = || TcpStream::connect(at(rig.ports.door)).unwrap();
+    let mut first = connect();
+    echo(&mut first).unwrap();
+    let flood: Vec<TcpStream> = (0..2 * DESCRIPTORS).map(|_| connect()).collect();
+    let said = || std::fs::read_to_string(rig.folder.path().join("client.json.log")).unwrap();
+    wait(|| said().contains("accepting failed"));
+    for _ in 0..10 {
+        echo(&mut first).unwrap();
+    }
+    assert_eq!(said().matches("accepting failed").count(), 1, "one line tells it: {}", said());
+    drop(flood);
+    wait(|| echo(&mut connect()).is_ok());
+    echo(&mut first).unwrap();
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_call_and_what_it_loses_is_counted() {
+    let rig = Rig::new();
+    echoes(rig.ports.program);
+    let pipe = rig.folder.path().join("access.pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Open, so that it can be written, and never read: soon it is full.
+    let _unread = File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut file = rig.server();
+    file["accessLog"] = json!("access.pipe");
+    let server = rig.proxy("server.json", &file);
+    let _client = rig.proxy("client.json", &rig.client());
+    wait(|| {
+        for _ in 0..50 {
+            echo(&mut TcpStream::connect(at(rig.ports.door)).unwrap()).unwrap();
+        }
+        !rig.metrics(rig.ports.server_admin).contains("weft_access_dropped_total 0\n")
+    });
+    // Nor does it hold up the end.
+    assert_eq!(server.terminate(), Some(0));
+}
