@@ -220,7 +220,7 @@ impl Controller {
             trust_domain: self.config.trust_domain.to_string(),
             folder: None,
             started_at: SystemTime::now(),
-            metrics: self.config.listen.admin.to_string(),
+            metrics: Some(self.config.listen.admin.to_string()),
         };
         let grpc = async {
             let (proxies, command_line) =

@@ -16,7 +16,7 @@ fn echo(socket: &mut TcpStream) -> io::Result<()> {
 fn a_proxy_without_descriptors_left_goes_on_with_what_it_has_and_accepts_again() {
     const DESCRIPTORS: u32 = 64;
     let rig = Rig::new();
-    let listener = TcpListener::bind(at(rig.ports.program)).unwrap();
+    let listener = TcpListener::bind(rig.at(PROGRAM)).unwrap();
     std::thread::spawn(move || {
         for socket in listener.incoming().map(Result::unwrap) {
             let mut back = socket.try_clone().unwrap();
@@ -25,7 +25,7 @@ fn a_proxy_without_descriptors_left_goes_on_with_what_it_has_and_accepts_again()
     });
     let _server = rig.proxy("server.json", &rig.server());
     let _client = rig.proxy_of(DESCRIPTORS, ("client.json", &rig.client()));
-    let connect = || TcpStream::connect(at(rig.ports.door)).unwrap();
+    let connect = || TcpStream::connect(rig.at(DOOR)).unwrap();
     let mut first = connect();
     echo(&mut first).unwrap();
     let flood: Vec<TcpStream> = (0..2 * DESCRIPTORS).map(|_| connect()).collect();
