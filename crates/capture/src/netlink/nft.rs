@@ -41,11 +41,6 @@ impl Rule {
         self.meta(libc::NFT_META_L4PROTO).compare(libc::NFT_CMP_EQ, &[protocol as u8])
     }
 
-    /// If the packet's protocol is another.
-    pub(crate) fn protocol_not(self, protocol: i32) -> Self {
-        self.meta(libc::NFT_META_L4PROTO).compare(libc::NFT_CMP_NEQ, &[protocol as u8])
-    }
-
     /// If bytes of the network header, masked, are these.
     pub(crate) fn network(self, offset: u32, mask: &[u8], value: &[u8]) -> Self {
         let rule = self.payload(libc::NFT_PAYLOAD_NETWORK_HEADER, offset, value.len());

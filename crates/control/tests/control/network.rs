@@ -130,8 +130,7 @@ impl Plane {
         let (proxies, command_line) = (listener().await, listener().await);
         let addresses = (proxies.local_addr().unwrap(), command_line.local_addr().unwrap());
         let (one, other) = (services.clone(), services);
-        let facts =
-            Facts { trust_domain: "cluster.local".to_owned(), folder: None, started_at: now, metrics: String::new() };
+        let facts = Facts { trust_domain: "cluster.local".to_owned(), folder: None, started_at: now, metrics: None };
         let served = [
             tokio::spawn(async move { one.serve_proxies(proxies, identity("weft-controller")).await }),
             tokio::spawn(async move { other.serve_command_line(command_line, facts).await }),

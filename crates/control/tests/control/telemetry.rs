@@ -256,7 +256,7 @@ async fn a_proxy_that_drains_tells_its_last_after_its_workload_has_gone() {
 #[tokio::test]
 async fn prometheus_reads_one_page_for_all() {
     let mesh = Mesh::start();
-    let address: SocketAddr = mesh.status().await.metrics_address.parse().unwrap();
+    let address: SocketAddr = mesh.status().await.metrics_address.unwrap().parse().unwrap();
     let web = mesh.launch("web").await;
     let mut proxy = Proxy::of(&mesh, &web.assigned.token).await.unwrap();
     let scrape = spawn_blocking(move || page(address, "GET /metrics"));
@@ -276,9 +276,9 @@ async fn prometheus_reads_one_page_for_all() {
 #[tokio::test]
 async fn a_metrics_address_that_is_taken_stops_nobody() {
     let first = Mesh::start();
-    let taken = first.status().await.metrics_address.parse().unwrap();
+    let taken = first.status().await.metrics_address.unwrap().parse().unwrap();
     let second = Mesh::start_with(|config| config.metrics = Some(taken));
-    assert_eq!(second.status().await.metrics_address, "");
+    assert_eq!(second.status().await.metrics_address.as_deref(), Some(""));
     second.end().await;
     first.end().await;
 }

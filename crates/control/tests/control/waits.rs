@@ -77,7 +77,7 @@ async fn a_launcher_that_does_not_say_what_it_launches_is_refused() {
 #[tokio::test]
 async fn scrapers_that_stall_are_left_for_the_next_one() {
     let mesh = Mesh::start();
-    let metrics: SocketAddr = mesh.status().await.metrics_address.parse().unwrap();
+    let metrics: SocketAddr = mesh.status().await.metrics_address.unwrap().parse().unwrap();
     let clock = Clock::stop();
     let mut stalled = Vec::new();
     for begun in ["", "GET /metrics HT"].into_iter().cycle().take(SCRAPERS) {

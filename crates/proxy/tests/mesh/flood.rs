@@ -26,7 +26,7 @@ use crate::http::{alone, anonymous_kib, head_of};
 
 /// Whoever floods has another address than those who don't, and another one in each process: what an earlier one has
 /// left in TIME_WAIT takes none of its ports.
-fn flooder() -> IpAddr {
+fn flooder_ip() -> IpAddr {
     let own = std::process::id() & 0x7f_ffff;
     Ipv4Addr::from_bits(127 << 24 | 1 << 23 | own).into()
 }
@@ -58,7 +58,7 @@ pub(crate) fn exchange(web: &Proxy, listener: &TcpListener) {
 pub(crate) fn mallory(mesh: &Mesh, api: &Proxy) -> StreamOwned<ClientConnection, TcpStream> {
     let tls = MeshTls::new(Arc::new(mesh.credential("mallory")), &mesh.trust()).unwrap();
     let config = tls.client_config(&[id("api")], &[head::ALPN]);
-    StreamOwned::new(ClientConnection::new(config, server_name()).unwrap(), connect_from(flooder(), api.mesh))
+    StreamOwned::new(ClientConnection::new(config, server_name()).unwrap(), connect_from(flooder_ip(), api.mesh))
 }
 
 /// Says that a connection is a lane.
@@ -86,12 +86,12 @@ fn handshakes_that_never_end_keep_nobody_out_alone() {
     let before = anonymous_kib();
     // A record of a handshake that is announced and doesn't come.
     let begun = |_| {
-        let mut socket = connect_from(flooder(), api.mesh);
+        let mut socket = connect_from(flooder_ip(), api.mesh);
         socket.write_all(&[22, 3, 1, 2, 0]).unwrap();
         socket
     };
     let flood: Vec<TcpStream> = (0..2 * INBOUND_HANDSHAKES).map(begun).collect();
-    let silent: Vec<TcpStream> = (0..200).map(|_| connect_from(flooder(), api.mesh)).collect();
+    let silent: Vec<TcpStream> = (0..200).map(|_| connect_from(flooder_ip(), api.mesh)).collect();
     exchange(&web, &listener);
     assert!(is_open(&silent[199]), "nobody has made room by ending");
     let held = anonymous_kib() - before;
@@ -101,7 +101,7 @@ fn handshakes_that_never_end_keep_nobody_out_alone() {
 #[test]
 fn probes_are_answered_whoever_floods_their_port() {
     let api = Mesh::new().proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
-    let flood: Vec<TcpStream> = (0..ADMIN_CLIENTS).map(|_| connect_from(flooder(), api.admin)).collect();
+    let flood: Vec<TcpStream> = (0..ADMIN_CLIENTS).map(|_| connect_from(flooder_ip(), api.admin)).collect();
     assert!(api.page("/live").starts_with("HTTP/1.1 200 "));
     assert!(is_open(&flood[0]), "nobody has made room by ending");
     let closed = flood.iter().filter(|socket| !is_open(socket)).count();
@@ -267,7 +267,7 @@ fn half_of_all_connections() {
     assert!(held < 16 * HALF as u64, "{HALF} connections hold {held} KiB");
     flooder.end();
     api.wait_metrics(|page| inbound_of(page) < 100);
-    let again = connect_from(flooder(), api.mesh);
+    let again = connect_from(flooder_ip(), api.mesh);
     exchange(&web, &listener);
     assert!(is_open(&again), "there is room again");
 }
@@ -337,7 +337,7 @@ impl Flooder {
     fn start(to: SocketAddr, connections: usize) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["flood::floods", "--exact", "--ignored", "--nocapture"])
-            .env(FLOODED, format!("{} {to} {connections}", flooder()))
+            .env(FLOODED, format!("{} {to} {connections}", flooder_ip()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

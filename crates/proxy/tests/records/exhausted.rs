@@ -16,8 +16,8 @@ fn echo(socket: &mut TcpStream) -> io::Result<()> {
 }
 
 /// A program that answers each byte with itself.
-fn echoes(port: u16) {
-    let listener = TcpListener::bind(at(port)).unwrap();
+fn echoes(rig: &Rig) {
+    let listener = TcpListener::bind(rig.at(PROGRAM)).unwrap();
     std::thread::spawn(move || {
         for socket in listener.incoming().map(Result::unwrap) {
             let mut back = socket.try_clone().unwrap();
@@ -30,10 +30,10 @@ fn echoes(port: u16) {
 fn a_proxy_without_descriptors_left_goes_on_with_what_it_has_and_accepts_again() {
     const DESCRIPTORS: u32 = 64;
     let rig = Rig::new();
-    echoes(rig.ports.program);
+    echoes(&rig);
     let _server = rig.proxy("server.json", &rig.server());
     let _client = rig.proxy_of(DESCRIPTORS, ("client.json", &rig.client()));
-    let connect = || TcpStream::connect(at(rig.ports.door)).unwrap();
+    let connect = || TcpStream::connect(rig.at(DOOR)).unwrap();
     let mut first = connect();
     echo(&mut first).unwrap();
     let flood: Vec<TcpStream> = (0..2 * DESCRIPTORS).map(|_| connect()).collect();
@@ -51,7 +51,7 @@ fn a_proxy_without_descriptors_left_goes_on_with_what_it_has_and_accepts_again()
 #[test]
 fn a_log_that_nobody_reads_holds_up_no_call_and_what_it_loses_is_counted() {
     let rig = Rig::new();
-    echoes(rig.ports.program);
+    echoes(&rig);
     let pipe = rig.folder.path().join("access.pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     // Open, so that it can be written, and never read: soon it is full.
@@ -62,9 +62,9 @@ fn a_log_that_nobody_reads_holds_up_no_call_and_what_it_loses_is_counted() {
     let _client = rig.proxy("client.json", &rig.client());
     wait(|| {
         for _ in 0..50 {
-            echo(&mut TcpStream::connect(at(rig.ports.door)).unwrap()).unwrap();
+            echo(&mut TcpStream::connect(rig.at(DOOR)).unwrap()).unwrap();
         }
-        !rig.metrics(rig.ports.server_admin).contains("weft_access_dropped_total 0\n")
+        !rig.metrics(SERVER_ADMIN).contains("weft_access_dropped_total 0\n")
     });
     // Nor does it hold up the end.
     assert_eq!(server.terminate(), Some(0));
