@@ -26,6 +26,8 @@ signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 print("up", flush=True)
 while True:
     number = libc.sigwaitinfo(wanted, info)
+    # Who is stopped while it waits is interrupted.
+    if number < 0: continue
     # si_code and si_value; -1 is SI_QUEUE.
     print(number, info[6] if info[2] == -1 else "-", flush=True)
 """

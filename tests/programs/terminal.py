@@ -20,19 +20,19 @@ print("got", sorted(int(s) for s in got), flush=True)
 """)
 WATCH = shlex.quote("""
 import os, signal
-def say(s, _): print(signal.Signals(s).name, *os.get_terminal_size(), flush=True)
-signal.signal(signal.SIGWINCH, say); signal.signal(signal.SIGCONT, say)
+awaited = {signal.SIGWINCH, signal.SIGCONT}
+signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+# Waiting is not interrupted for Python to raise anything.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 print("up", *os.get_terminal_size(), flush=True)
-while True: signal.pause()
+while True: print(signal.Signals(signal.sigwait(awaited)).name, *os.get_terminal_size(), flush=True)
 """)
 KEEP = shlex.quote("""
 import signal
-def say(s, _): print(signal.Signals(s).name, flush=True)
-signal.signal(signal.SIGTSTP, say)
-# A trace would tell where it was just then.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 print("up", flush=True)
-while True: signal.pause()
+while True: print(signal.Signals(signal.sigwait([signal.SIGTSTP])).name, flush=True)
 """)
 
 
@@ -109,8 +109,10 @@ class Terminal:
         self.until_jobs("Running")
 
     def until_jobs(self, state):
+        end = time.time() + PATIENCE
         while state not in self.type("jobs"):
-            pass
+            if time.time() > end:
+                sys.exit(f"waited in vain for a job to be {state}")
         self.catch_up()
 
     def catch_up(self):
@@ -140,7 +142,7 @@ def watch(t):
     # The line of the job is the program's whole text.
     t.type("bg", r"SIGCONT .*\r\n")
     t.catch_up()
-    t.type("fg", r"pause\(\)\r\n'\r\n")
+    t.type("fg", r"flush=True\)\r\n'\r\n")
     t.press("C", r"\d> ")
     t.do("stty size; echo $?")
 

@@ -7,6 +7,7 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use crate::error::CaptureError;
@@ -47,8 +48,12 @@ pub fn end_by_signal(signal: i32) {
     sys::suffer(signal);
 }
 
-/// Stops this process by `signal`, which is blocked. Returns when it was continued, or can't be stopped: nobody could
-/// continue a process group without a parent in its session.
+/// Stops this process by `signal`; both it and SIGCONT are blocked. Returns when it was continued, or can't be stopped:
+/// nobody could continue a process group without a parent in its session.
 pub fn stop_by_signal(signal: i32) {
     sys::suffer(signal);
+    // That it goes on tells of the SIGCONT already, and more surely: the kernel takes that back when the next stop comes.
+    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+    let continued = SignalFd::with_flags(&SigSet::from(Signal::SIGCONT), flags);
+    let _ = continued.and_then(|continued| continued.read_signal());
 }

@@ -98,8 +98,7 @@ impl Foreground {
     }
 
     /// The program has stopped, as a shell inside does that is told to `suspend`: the shell outside sees
-    /// this process only. When that continues it, the program gets the terminal if that was given, and then the SIGCONT,
-    /// which is passed on as any signal.
+    /// this process only. When that continues it, the program goes on, with the terminal if that was given.
     fn stop_as_well(&self, signal: i32) {
         let Some(terminal) = &self.terminal else { return };
         weft_capture::stop_by_signal(signal);
@@ -109,6 +108,7 @@ impl Foreground {
             // One that is in another session has a terminal of its own.
             let _ = tcsetpgrp(terminal, group);
         }
+        self.tell(Signal::SIGCONT);
     }
 
     fn pass_on(&mut self, info: siginfo) {
