@@ -373,10 +373,11 @@ fn floods() {
     drop(flood);
 }
 
-/// Whether this process may open so many descriptors, raised where that is allowed.
+/// Whether this process may open so many descriptors, raised where that is allowed: root may beyond the hard limit.
 pub(crate) fn may_open(descriptors: u64) -> bool {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    soft >= descriptors || hard >= descriptors && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()
+    let raised = hard.max(descriptors);
+    soft >= descriptors || setrlimit(Resource::RLIMIT_NOFILE, raised, raised).is_ok()
 }
 
 #[test]
