@@ -10,15 +10,16 @@ pub mod network;
 pub mod process;
 pub mod programs;
 pub mod shell;
+#[path = "../skipped.rs"]
+mod skipped;
 
 use std::env;
-use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 
 use network::Network;
+pub use skipped::skipped;
 
 /// The user that nobody is; tests that run as root try things as this one too.
 const NOBODY: u32 = 65_534;
@@ -145,12 +146,6 @@ pub fn can_run() -> bool {
     };
     skipped(&format!("no user namespaces: {obstacle}"));
     false
-}
-
-/// Says that the test is skipped and why, where no test's output is hidden.
-pub fn skipped(reason: &str) {
-    let test = thread::current().name().unwrap_or_default().to_owned();
-    let _ = writeln!(io::stderr(), "SKIPPED: {test}: {reason}");
 }
 
 /// Says that a program isn't here; where `WEFT_TEST_ALL` says that each is, that is a failure.

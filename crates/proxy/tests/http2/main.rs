@@ -20,5 +20,7 @@ mod http;
 #[allow(dead_code, reason = "the mesh's other tests use the rest")]
 mod peer;
 mod programs;
+#[path = "../../../../tests/skipped.rs"]
+mod skipped;
 mod streams;
 mod tools;

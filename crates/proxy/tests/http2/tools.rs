@@ -11,13 +11,13 @@ use weft_mesh::record::Destination;
 use crate::clock::Clock;
 use crate::harness::*;
 use crate::programs::*;
+use crate::skipped::skipped;
 
 /// The output of a program that succeeds, or `None` where there is no such program.
-#[allow(clippy::print_stderr, reason = "a test that is left out must be seen")]
 fn output(command: &mut Command) -> Option<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let Ok(Output { status, stdout, stderr }) = command.output() else {
-        eprintln!("skipped: {name} isn't installed");
+        skipped(&format!("{name} isn't installed"));
         return None;
     };
     let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -80,7 +80,6 @@ fn h2load_fails_at_nothing() {
 }
 
 /// gRPC's Python library in an environment of its own, kept between runs; `None` where it can't be had.
-#[allow(clippy::print_stderr, reason = "a test that is left out must be seen")]
 fn grpc_python() -> Option<PathBuf> {
     let folder = std::env::temp_dir().join("weft-test-grpcio");
     let python = folder.join("bin/python");
@@ -93,7 +92,7 @@ fn grpc_python() -> Option<PathBuf> {
     if has_it() {
         return Some(python);
     }
-    eprintln!("skipped: grpcio isn't installed and can't be");
+    skipped("grpcio isn't installed and can't be");
     None
 }
 

@@ -23,6 +23,7 @@ use weft_wire::head::{self, Head, Kind};
 use crate::dns::ask_at;
 use crate::harness::*;
 use crate::http::{alone, anonymous_kib, head_of};
+use crate::skipped::skipped;
 
 /// Whoever floods has another address than those who don't, and another one in each process: what an earlier one has
 /// left in TIME_WAIT takes none of its ports.
@@ -242,7 +243,7 @@ const NEEDED: u64 = HALF as u64 + 200;
 #[test]
 fn an_address_has_half_of_all_connections_and_others_have_theirs() {
     if !may_open(NEEDED) {
-        eprintln!("skipped: expected to be let open {NEEDED} descriptors, found fewer (ulimit -Hn)");
+        skipped(&format!("expected to be let open {NEEDED} descriptors, found fewer (ulimit -Hn)"));
         return;
     }
     alone("flood::an_address_has_half_of_all_connections_and_others_have_theirs", half_of_all_connections);
@@ -290,7 +291,7 @@ fn gauge(page: &str, name: &str) -> usize {
 #[test]
 fn a_program_has_so_many_connections_and_further_ones_wait_for_room() {
     if !may_open(ALL_OF_A_PROGRAM) {
-        eprintln!("skipped: expected to be let open {ALL_OF_A_PROGRAM} descriptors, found fewer (ulimit -Hn)");
+        skipped(&format!("expected to be let open {ALL_OF_A_PROGRAM} descriptors, found fewer (ulimit -Hn)"));
         return;
     }
     alone("flood::a_program_has_so_many_connections_and_further_ones_wait_for_room", further_ones_wait);

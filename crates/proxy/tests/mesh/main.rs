@@ -17,6 +17,8 @@ mod lane;
 mod launched;
 mod policy;
 mod server_name;
+#[path = "../../../../tests/skipped.rs"]
+mod skipped;
 mod slow;
 mod tcp;
 mod unenforced;

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crate::net::{INTERNET, Place, addresses, skipped, wait};
+use crate::net::{INTERNET, Place, addresses, is_skipped, wait};
 use crate::scene::{API, OUTSIDER, SERVICE, Scene, TARGET, WEB, control_address};
 
 #[test]
 fn while_the_control_plane_is_away_only_what_may_be_of_the_mesh_and_is_new_waits_for_it() {
-    if skipped() {
+    if is_skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(3600));

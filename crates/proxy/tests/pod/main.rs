@@ -3,9 +3,10 @@
 //! programs. It needs root, and says so where it isn't.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
-#![allow(clippy::print_stderr, reason = "what is skipped says so")]
 
 mod away;
 mod control;
 mod net;
 mod scene;
+#[path = "../../../../tests/skipped.rs"]
+mod skipped;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 
+use crate::skipped::skipped;
+
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The user of the proxy, whose connections aren't redirected.
 pub(crate) const PROXY_UID: u32 = 2102;
@@ -25,18 +27,18 @@ pub(crate) struct Node {
 }
 
 /// Why this scene can't be played here, if it can't.
-pub(crate) fn skipped() -> bool {
+pub(crate) fn is_skipped() -> bool {
     let missing = ["ip", "nsenter", "curl", "python3"].iter().find(|program| {
         !Command::new("/bin/sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success()
     });
     match (nix::unistd::geteuid().is_root(), missing) {
         (true, None) => false,
         (false, _) => {
-            eprintln!("skipped: network namespaces need root");
+            skipped("network namespaces need root");
             true
         }
         (true, Some(program)) => {
-            eprintln!("skipped: there is no {program}");
+            skipped(&format!("there is no {program}"));
             true
         }
     }

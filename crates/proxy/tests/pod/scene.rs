@@ -11,7 +11,7 @@ use weft_mesh::record::{
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 
 use crate::control::Control;
-use crate::net::{NODE, Node, PROXY_UID, Place, addresses, page, skipped, wait};
+use crate::net::{NODE, Node, PROXY_UID, Place, addresses, is_skipped, page, wait};
 
 pub(crate) const WEB: Place = Place::Pod(0);
 pub(crate) const API: Place = Place::Pod(1);
@@ -119,7 +119,7 @@ impl Scene {
 
 #[test]
 fn programs_in_pods_talk_by_way_of_their_proxies() {
-    if skipped() {
+    if is_skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(3600));
@@ -147,7 +147,7 @@ fn programs_in_pods_talk_by_way_of_their_proxies() {
 
 #[test]
 fn under_strict_only_the_mesh_and_the_kubelet_get_an_answer() {
-    if skipped() {
+    if is_skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(3600));
@@ -179,7 +179,7 @@ fn under_strict_only_the_mesh_and_the_kubelet_get_an_answer() {
 
 #[test]
 fn what_is_said_between_pods_is_encrypted_and_what_is_outside_passes() {
-    if skipped() {
+    if is_skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(3600));
@@ -201,7 +201,7 @@ fn what_is_said_between_pods_is_encrypted_and_what_is_outside_passes() {
 
 #[test]
 fn what_listens_on_loopback_alone_stays_the_pods_own() {
-    if skipped() {
+    if is_skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(3600));
@@ -218,7 +218,7 @@ fn what_listens_on_loopback_alone_stays_the_pods_own() {
 
 #[test]
 fn certificates_are_renewed_and_streams_begun_with_the_newest() {
-    if skipped() {
+    if is_skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(15));
@@ -232,7 +232,7 @@ fn certificates_are_renewed_and_streams_begun_with_the_newest() {
 
 #[test]
 fn without_a_good_token_or_the_right_control_plane_a_pod_is_never_ready() {
-    if skipped() {
+    if is_skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(3600));
@@ -259,7 +259,7 @@ fn without_a_good_token_or_the_right_control_plane_a_pod_is_never_ready() {
 
 #[test]
 fn a_proxy_ends_when_it_is_told_to() {
-    if skipped() {
+    if is_skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(3600));
@@ -273,7 +273,7 @@ fn a_proxy_ends_when_it_is_told_to() {
 /// without a pause. Then callers are told again of what has ended, as if they learnt of it too late.
 #[test]
 fn a_rolling_restart_loses_nothing() {
-    if skipped() {
+    if is_skipped() {
         return;
     }
     let mut scene = Scene::new(Duration::from_secs(3600));
