@@ -99,10 +99,11 @@ impl Account {
 }
 
 /// What a copy that broke means: the side that broke is where the connection ended.
-pub(crate) fn broken(Broken { end, error }: Broken) -> Failure {
+pub(crate) fn broken(Broken { end, other_had_ended, error }: Broken) -> Failure {
     let hop = match end {
         End::Caller => Hop::Caller,
         End::Callee => Hop::Callee,
     };
-    Failure { hop, cause: Cause::Reset, detail: error.to_string() }
+    let cause = if other_had_ended { Cause::LateReset } else { Cause::Reset };
+    Failure { hop, cause, detail: error.to_string() }
 }

@@ -28,6 +28,8 @@ pub(crate) enum End {
 pub(crate) struct Broken {
     /// Which.
     pub end: End,
+    /// Whether the other one had closed its half before.
+    pub other_had_ended: bool,
     /// How.
     pub error: io::Error,
 }
@@ -49,6 +51,10 @@ pub(crate) async fn copy(caller: &mut Side, callee: &mut Side, meter: &Meter) ->
         if sent.is_ready() && received.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
     .await
+    .map_err(|(end, error)| {
+        let other = if end == End::Caller { &receiving } else { &sending };
+        Broken { end, other_had_ended: other.state != State::Open, error }
+    })
 }
 
 /// One direction of a copy.
@@ -82,9 +88,9 @@ impl Direction {
         (from, source): (&mut Stream, End),
         (to, sink): (&mut Stream, End),
         count: impl Fn(u64),
-    ) -> Result<Poll<()>, Broken> {
-        let from_broke = |error| Broken { end: source, error };
-        let to_broke = |error| Broken { end: sink, error };
+    ) -> Result<Poll<()>, (End, io::Error)> {
+        let from_broke = |error| (source, error);
+        let to_broke = |error| (sink, error);
         loop {
             if self.state == State::Ended {
                 return Ok(Poll::Ready(()));

@@ -5,6 +5,8 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::metrics::NO_FLAG;
+
 /// A connection that failed: on which hop, why, and what a human should know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{hop}: {cause}: {detail}")]
@@ -100,6 +102,9 @@ pub enum Cause {
     Draining,
     /// An open connection broke.
     Reset,
+    /// One end broke after the other had ended, which harms nobody: what it left unread, such as the last words of
+    /// TLS, was said by one who had gone.
+    LateReset,
     /// A connection that was used again broke before an answer came; the request may have been
     /// processed.
     IdleRace,
@@ -122,6 +127,7 @@ impl Cause {
             Self::Limit => "UO",
             Self::Unjudged | Self::Draining => "LR",
             Self::Reset | Self::IdleRace => "UC",
+            Self::LateReset => NO_FLAG,
             Self::BadRequest => "DPE",
             Self::BadResponse => "UPE",
         }
@@ -132,7 +138,9 @@ impl Cause {
         match self {
             Self::Policy | Self::PolicyChanged => StatusCode::FORBIDDEN,
             Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::Reset | Self::IdleRace | Self::BadResponse | Self::Protocol => StatusCode::BAD_GATEWAY,
+            Self::Reset | Self::LateReset | Self::IdleRace | Self::BadResponse | Self::Protocol => {
+                StatusCode::BAD_GATEWAY
+            }
             _ => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -154,6 +162,7 @@ impl Cause {
             Self::Limit => "limit",
             Self::Draining => "draining",
             Self::Reset => "reset",
+            Self::LateReset => "late-reset",
             Self::IdleRace => "idle-race",
             Self::BadRequest => "bad-request",
             Self::BadResponse => "bad-response",

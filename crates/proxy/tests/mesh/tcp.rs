@@ -57,6 +57,23 @@ fn resets_are_passed_on_both_ways() {
     web.log.wait(|line| line["why"] == "reset" && line["hop"] == "callee");
 }
 
+/// As a server of TLS does that leaves the client's last words unread.
+#[test]
+fn who_breaks_after_the_other_has_ended_has_not_failed() {
+    let (listener, port) = program();
+    let (web, api) = Mesh::new().pair(port);
+    let (mut caller, mut callee) = (web.connect(), accept(&listener));
+    caller.write_all(b"x").unwrap();
+    caller.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut callee), b"x");
+    reset(callee);
+    assert!(is_reset(&mut caller));
+    for proxy in [web, api] {
+        let line = proxy.log.wait(|line| line["why"] == "late-reset");
+        assert_eq!((&line["flag"], &line["hop"]), (&"-".into(), &"callee".into()), "{line}");
+    }
+}
+
 #[test]
 fn a_large_transfer_arrives_whole_and_is_not_held() {
     alone("tcp::a_large_transfer_arrives_whole_and_is_not_held", a_large_transfer_arrives_whole_and_is_not_held_alone);
