@@ -3,6 +3,12 @@ set -eu
 export PGHOST=$1 PGUSER=owner PGDATABASE=postgres PGCONNECT_TIMEOUT=30
 sql() { psql --no-psqlrc --quiet --no-align --tuples-only --set ON_ERROR_STOP=1 "$@"; }
 
+echo TLS and a password:
+sql -c "create user guarded password 'secret'"
+guarded="user=guarded password=secret sslmode=require channel_binding=require"
+sql -d "dbname=postgres $guarded" -c "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()"
+psql -d "dbname=postgres user=guarded password=wrong sslmode=require" -c "select 1" 2>&1 | sed 's/.*FATAL/FATAL/'
+
 echo queries:
 sql -c "create table numbers as select n, md5(n::text) from generate_series(1, 50000) n"
 sql -c "select count(*), sum(n), min(md5) from numbers"
