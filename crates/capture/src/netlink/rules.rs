@@ -1,8 +1,8 @@
 //! What the workload's packet rules say. No I/O.
 //!
 //! A connection or datagram to anywhere but the workload itself goes to the proxy; where the proxy can't take
-//! datagrams, those other than DNS queries are refused, and so is all that is neither TCP nor UDP, lest the kernel,
-//! to which every address is its own, answer pings of all the world. Only the first packet of a connection (SYN) is steered: later ones find their
+//! datagrams, those other than DNS queries are refused. So are pings of elsewhere, lest the kernel, to which every
+//! address is its own, answer for all the world. Only the first packet of a connection (SYN) is steered: later ones find their
 //! socket by the usual lookup, which saves 3 µs of CPU a connection and 0.4 µs a round trip (Linux 6.18).
 //! That needs `tcp_syncookies` off: with cookies the handshake's last packet would have to be steered too.
 
@@ -162,7 +162,10 @@ fn refused(datagrams: Datagrams, own: &[IpAddr]) -> Vec<Rule> {
         rules.push(udp("dns").transport(DESTINATION_PORT, &DNS).accept());
         rules.push(udp("datagrams to elsewhere are refused").refuse(libc::NFT_REJECT_ICMPX_PORT_UNREACH));
     }
-    rules.push(Rule::new(INPUT, "other protocols are refused").refuse(libc::NFT_REJECT_ICMPX_ADMIN_PROHIBITED));
+    for (protocol, echo_request) in [(libc::IPPROTO_ICMP, 8), (libc::IPPROTO_ICMPV6, 128)] {
+        let ping = Rule::new(INPUT, "pings of elsewhere are refused").protocol(protocol);
+        rules.push(ping.transport(ICMP_TYPE, &[echo_request]).refuse(libc::NFT_REJECT_ICMPX_ADMIN_PROHIBITED));
+    }
     rules
 }
 
@@ -208,6 +211,7 @@ const IPV6_DESTINATION: u32 = 24;
 const DESTINATION_PORT: u32 = 2;
 const DNS: [u8; 2] = 53u16.to_be_bytes();
 const TCP_FLAGS: u32 = 13;
+const ICMP_TYPE: u32 = 0;
 const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
@@ -256,7 +260,7 @@ mod tests {
         for steering in ALL {
             let texts = texts(steering, &["240.240.0.7", "fd77::7"], &[]);
             let last = texts.len() - 1;
-            assert_eq!(position(&texts, "other protocols are refused"), last);
+            assert_eq!(position(&texts, "pings of elsewhere are refused"), last - 1);
             match steering.datagrams() {
                 Datagrams::Captured => {
                     assert!(position(&texts, "dns to the proxy") < position(&texts, "datagrams to the proxy"));
@@ -266,7 +270,7 @@ mod tests {
                     assert!(position(&texts, "datagrams to the proxy") < position(&texts, "no proxy: no datagram"));
                 }
                 Datagrams::Refused => {
-                    assert_eq!(position(&texts, "datagrams to elsewhere are refused"), last - 1);
+                    assert_eq!(position(&texts, "datagrams to elsewhere are refused"), last - 2);
                     assert_eq!(texts.iter().filter(|text| text.contains("port 5432 of the host")).count(), 2);
                 }
             }
