@@ -56,8 +56,12 @@ impl Installation {
     pub fn new(user: User) -> std::io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("weft-test-").tempdir()?;
         let built = built_binaries()?;
-        for name in ["weft", "weft-proxy"] {
-            std::fs::copy(built.join(name), folder.path().join(name))?;
+        // By another process: a child that another test starts meanwhile would hold what this one has open for writing,
+        // and a program that is being written can't be run (ETXTBSY).
+        let copied =
+            Command::new("cp").args(["weft", "weft-proxy"].map(|name| built.join(name))).arg(folder.path()).status()?;
+        if !copied.success() {
+            return Err(std::io::Error::other(format!("cp: {copied}")));
         }
         let home = folder.path().join("home");
         std::fs::create_dir(&home)?;
