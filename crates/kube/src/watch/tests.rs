@@ -193,13 +193,14 @@ async fn an_api_server_that_says_nothing_more_is_asked_again() {
 #[tokio::test]
 async fn a_watch_that_breaks_again_and_again_pauses_longer_and_not_for_ever() {
     let broken = || ("list /api/v1/pods?", 500, failure(500, "etcd is away").to_string());
-    let script: Script = Arc::new(Mutex::new((0..8).map(|_| broken()).collect()));
+    let script: Script = Arc::new(Mutex::new((0..9).map(|_| broken()).collect()));
     let client = follows(Arc::clone(&script)).await;
     let left = || script.lock().unwrap().len();
     let clock = Clock::stop();
     let _events = follow_pods(&client);
-    eventually(|| left() == 7).await;
-    for (before, pause_ms) in [(7, 500), (6, 1_000), (5, 2_000), (4, 4_000), (3, 8_000), (2, 8_000)] {
+    eventually(|| left() == 8).await;
+    let pauses_ms = [(8, 500), (7, 1_000), (6, 2_000), (5, 4_000), (4, 8_000), (3, 8_000), (2, 8_000)];
+    for (before, pause_ms) in pauses_ms {
         clock.ends(Duration::from_millis(pause_ms), || left() < before).await;
     }
 }
