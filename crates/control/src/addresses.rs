@@ -233,7 +233,12 @@ mod tests {
         let mut again = Addresses::default();
         let next = again.host(&id("default/a"), |host| host != first).unwrap();
         assert!(next != first && next.is_loopback());
-        assert_eq!(Addresses::default().host(&id("default/a"), |_| false), Err(NoAddress::Host));
+        let tried = std::cell::Cell::new(0);
+        let never = |_| {
+            tried.set(tried.get() + 1);
+            false
+        };
+        assert_eq!((Addresses::default().host(&id("default/a"), never), tried.get()), (Err(NoAddress::Host), 256));
         for host in ["127.0.0.1", "127.0.0.53", "127.0.53.53", "127.255.255.254", "127.1.1.0"] {
             assert!(!may_host(host.parse().unwrap()), "{host}");
         }

@@ -46,12 +46,16 @@ impl AggregatedDiscoveryService for Discovery {
             };
             drop(subscription);
             if let Err(status) = ended {
-                // Who doesn't read it by then won't be told.
-                let _ = timeout(STATUS_TIMEOUT, responses.send(Err(status))).await;
+                tell_end(&responses, status).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
+}
+
+async fn tell_end(responses: &Responses, status: Status) {
+    // Who doesn't read it by then won't be told.
+    let _ = timeout(STATUS_TIMEOUT, responses.send(Err(status))).await;
 }
 
 struct Subscription {
@@ -129,3 +133,19 @@ fn status(error: &RequestError) -> Status {
 
 /// Responses between the state and the connection; more wait in the state, merged.
 const MAX_QUEUED: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_nothing_is_told_of_the_end_for_a_moment_only() {
+        let (responses, _unread) = mpsc::channel(1);
+        responses.send(Ok(DeltaDiscoveryResponse::default())).await.unwrap();
+        let begun = Instant::now();
+        tell_end(&responses, Status::unavailable("the control plane ends")).await;
+        assert_eq!(begun.elapsed(), STATUS_TIMEOUT);
+    }
+}

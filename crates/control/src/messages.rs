@@ -188,6 +188,7 @@ mod tests {
         check(|m| m.addresses.clear());
         check(|m| m.host_address.clear());
         check(|m| m.token.truncate(31));
+        check(|m| m.token = "x".repeat(129));
         check(|m| m.token.push('\n'));
     }
 }

@@ -229,31 +229,14 @@ impl Controller {
         };
         let (served, webhooks) = oneshot::channel();
         let ready = async {
-            // Where the webhooks can't be served, proxies are all the same.
-            let _ = timeout(WEBHOOKS_WAIT, webhooks).await;
-            self.health.serves();
+            serves_soon(&self.health, webhooks).await;
             Ok(())
         };
         let webhooks = async {
             self.webhooks(metrics).run(served).await;
             Ok(())
         };
-        tokio::try_join!(self.until_streams_end(grpc), webhooks, ready).map(|_| ())
-    }
-
-    /// Streams have a word to say before they go, and not all of their clients listen.
-    async fn until_streams_end(
-        &self,
-        served: impl Future<Output = Result<(), ControlError>>,
-    ) -> Result<(), ControlError> {
-        let late = async {
-            self.shared.ending().await;
-            sleep(STREAMS_END_TIMEOUT).await;
-        };
-        tokio::select! {
-            ended = served => ended,
-            () = late => Ok(()),
-        }
+        tokio::try_join!(until_streams_end(&self.shared, grpc), webhooks, ready).map(|_| ())
     }
 
     fn webhooks(&self, metrics: Arc<Metrics>) -> Webhooks {
@@ -278,6 +261,27 @@ impl Controller {
     }
 }
 
+/// Where the webhooks can't be served, proxies are all the same.
+async fn serves_soon(health: &Health, webhooks: oneshot::Receiver<()>) {
+    let _ = timeout(WEBHOOKS_WAIT, webhooks).await;
+    health.serves();
+}
+
+/// Streams have a word to say before they go, and not all of their clients listen.
+async fn until_streams_end(
+    shared: &Shared,
+    served: impl Future<Output = Result<(), ControlError>>,
+) -> Result<(), ControlError> {
+    let late = async {
+        shared.ending().await;
+        sleep(STREAMS_END_TIMEOUT).await;
+    };
+    tokio::select! {
+        ended = served => ended,
+        () = late => Ok(()),
+    }
+}
+
 async fn bind(address: SocketAddr) -> Result<TcpListener, ControllerError> {
     let bound = match TcpListener::bind(address).await {
         // A node without IPv6.
@@ -296,3 +300,26 @@ const STREAMS_END_TIMEOUT: Duration = Duration::from_secs(2);
 const END_TIMEOUT: Duration = webhook::END_TIME.saturating_add(Duration::from_secs(1));
 /// How long the start waits for the webhooks' certificate: a moment, unless the API server refuses it.
 const WEBHOOKS_WAIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn webhooks_that_cannot_be_served_hold_up_proxies_for_a_while_only() {
+        let (health, (_never, webhooks), begun) = (Health::default(), oneshot::channel(), Instant::now());
+        assert!(health.ready().is_err());
+        serves_soon(&health, webhooks).await;
+        assert_eq!((begun.elapsed(), health.ready()), (WEBHOOKS_WAIT, Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_do_not_end_hold_up_the_end_for_a_while_only() {
+        let (shared, begun) = (Shared::new(Mesh::new(Settings::default())), Instant::now());
+        shared.end();
+        until_streams_end(&shared, std::future::pending()).await.unwrap();
+        assert_eq!(begun.elapsed(), STREAMS_END_TIMEOUT);
+    }
+}

@@ -56,5 +56,6 @@ mod tests {
         {
             assert_eq!(distance(from, to), expected, "{from} {to}");
         }
+        assert_eq!(distance(&"a".repeat(1_000), ""), 64, "a long word is cut");
     }
 }

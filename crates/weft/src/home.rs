@@ -154,3 +154,16 @@ fn habit() -> Option<PathBuf> {
 
 /// `sun_path` holds 108 bytes, the last of them NUL (unix(7)).
 const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_whose_sockets_the_kernel_cannot_bind_is_refused() {
+        let found = |bytes: usize| Home::find(Some(Path::new(&format!("/{}", "x".repeat(bytes - 1)))));
+        // `/run/4294967295.sock` follows.
+        assert!(found(107 - 20).is_ok());
+        assert!(found(107 - 19).is_err());
+    }
+}

@@ -202,8 +202,9 @@ fn a_proxy_is_current_once_it_has_acknowledged_the_newest() {
     assert_eq!(mesh.current(), BTreeSet::from([own()]));
     mesh.publish(&named("other"));
     assert_eq!(mesh.current(), BTreeSet::new(), "there is a newer one");
-    acknowledge(&mut mesh, Some(Status { message: "no".to_owned(), ..Status::default() }));
+    acknowledge(&mut mesh, Some(Status { message: "é".repeat(600), ..Status::default() }));
     assert_eq!(mesh.current(), BTreeSet::new(), "it was refused");
+    assert_eq!(mesh.refusals()[0].reason.chars().count(), 512, "so much of why is kept");
     mesh.publish(&named("third"));
     acknowledge(&mut mesh, None);
     assert_eq!(mesh.current(), BTreeSet::from([own()]));
@@ -221,7 +222,8 @@ fn requests_are_bounded() {
     mesh.request(id, request).unwrap();
     assert_eq!(mesh.request(id, ask(DESTINATION_TYPE, &["one-more"])), Err(RequestError::TooMany));
     let long = "x".repeat(513);
-    assert_eq!(mesh.request(id, ask(DESTINATION_TYPE, &[&long])), Err(RequestError::TooMany));
+    assert_eq!(mesh.request(id, ask(TRUST_TYPE, &[&long])), Err(RequestError::TooMany));
+    assert_eq!(mesh.request(id, ask(TRUST_TYPE, &[&long[1..]])), Ok(()));
     for _ in 1..MAX_STREAMS {
         subscriber(&mut mesh);
     }

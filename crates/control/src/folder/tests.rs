@@ -86,6 +86,34 @@ fn what_is_beyond_the_bounds_closes() {
 }
 
 #[test]
+fn what_is_beyond_the_bound_of_all_files_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d", "e"] {
+        let large = fs::File::create(dir.path().join(name).with_extension("yaml")).unwrap();
+        large.set_len(16 << 20).unwrap();
+    }
+    let found = scan(dir.path());
+    let read: Vec<bool> = found.entries.values().map(Result::is_ok).collect();
+    assert_eq!(read, [true, true, true, true, false]);
+    assert!(found.hides("zzz.yaml"));
+}
+
+#[test]
+fn links_are_followed_as_far_as_the_kernel_follows_them() {
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let place = |number: usize| outside.path().join(number.to_string());
+    for number in 0..60 {
+        fs::create_dir(place(number)).unwrap();
+        symlink(place(number + 1).join("x.yaml"), place(number).join("x.yaml")).unwrap();
+    }
+    symlink(place(0).join("x.yaml"), dir.path().join("a.yaml")).unwrap();
+    let mut entered = Vec::new();
+    let found = Scan::of(dir.path(), None, &mut |folder| entered.push(folder.to_owned()));
+    assert!(found.entries["a.yaml"].is_err(), "the kernel has given up");
+    assert_eq!(entered.len(), 1 + 40, "its own folder, and those of the links");
+}
+
+#[test]
 fn what_nobody_may_read_closes() {
     let dir = tempfile::tempdir().unwrap();
     let mode = |name: &str, mode| fs::set_permissions(dir.path().join(name), Permissions::from_mode(mode)).unwrap();
@@ -248,4 +276,30 @@ fn names_of(scan: &Scan) -> BTreeSet<ResourceRef> {
 
 fn parsed(text: &str) -> Vec<Resource> {
     weft_resources::parse("a.yaml", text.as_bytes()).resources
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_is_looked_at_now_and_then_though_nobody_tells_of_an_edit() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Source::open(dir.path()).unwrap();
+    let seconds = async |source: &mut Source| {
+        let begun = tokio::time::Instant::now();
+        source.hinted().await;
+        begun.elapsed().as_secs()
+    };
+    assert_eq!(seconds(&mut source).await, 30);
+    source.stop_watching();
+    assert_eq!(seconds(&mut source).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_takes_long_to_look_at_is_looked_at_less_often() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = Source::open(dir.path()).unwrap();
+    for (took, pause) in [(0, 10), (2, 10), (500, 2_000)] {
+        source.has_taken(Duration::from_millis(took));
+        let begun = tokio::time::Instant::now();
+        source.hinted().await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(pause));
+    }
 }

@@ -150,3 +150,17 @@ const MAX_LOOKS: usize = 4;
 const SLOW_LOOK: Duration = Duration::from_secs(30);
 /// Without a watch.
 const SLOW_LOOK_UNWATCHED: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+impl Source {
+    /// As where the folder can't be watched.
+    pub(super) fn stop_watching(&mut self) {
+        self.watcher = None;
+    }
+
+    /// An edit is told after a look that took so long.
+    pub(super) fn has_taken(&mut self, took: Duration) {
+        self.took = took;
+        self.hint.notify_one();
+    }
+}

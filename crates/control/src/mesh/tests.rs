@@ -179,6 +179,9 @@ fn targets_are_found_by_app_replica_owner_and_labels() {
     assert!(matches!(found("other/web"), Err(TargetError::Nobody(_))));
     assert!(matches!(found("web"), Err(TargetError::Form(_))));
     assert!(matches!(found("shop/app=web,x"), Err(TargetError::Form(_))));
+    let long = "x".repeat(300);
+    assert!(matches!(found(&long), Err(TargetError::Form(shown)) if shown == long[..200]));
+    assert!(matches!(found(&format!("s/{long}")), Err(TargetError::Nobody(shown)) if shown.len() == 200));
 }
 
 fn mesh() -> Mesh {

@@ -178,6 +178,13 @@ pub(super) mod tests {
         };
         assert!(matches!(with(|m| m.namespace = "A".to_owned()), Err(SpecError::Name { field: "namespace", .. })));
         assert!(matches!(with(|m| drop(m.labels.insert(String::new(), String::new()))), Err(SpecError::Labels(_))));
+        // One is there already.
+        assert!(with(|m| m.labels.extend((1..64).map(|n| (n.to_string(), String::new())))).is_ok());
+        let many = with(|m| m.labels.extend((1..65).map(|n| (n.to_string(), String::new()))));
+        assert_eq!(many, Err(SpecError::Labels("65".to_owned())));
+        assert!(with(|m| drop(m.labels.insert("k".repeat(317), "v".repeat(317)))).is_ok());
+        let long = with(|m| drop(m.labels.insert("k".to_owned(), "v".repeat(318))));
+        assert_eq!(long, Err(SpecError::Labels("1 and 318 bytes".to_owned())));
         assert!(matches!(with(|m| m.ports = vec![port(0)]), Err(SpecError::Port(_))));
         assert_eq!(with(|m| m.ports = vec![port(80), port(80)]), Err(SpecError::Twice(80)));
     }

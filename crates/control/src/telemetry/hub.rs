@@ -382,3 +382,37 @@ const REST_INTERVAL_MS: u32 = 5_000;
 const TAP_INTERVAL_MS: u32 = 250;
 /// A proxy keeps fewer; see its table of limits.
 const MAX_STREAM_SERIES: usize = 8_192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::fixtures::connections;
+
+    fn reporting(hub: &Hub) -> Reporting {
+        hub.report(&"default/web-1".parse().unwrap(), Known::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn proxies_that_do_not_answer_hold_up_no_reader() {
+        let hub = Hub::new();
+        let (prompt, _silent) = (reporting(&hub), reporting(&hub));
+        let begun = Instant::now();
+        let answer = async { prompt.take(Signals { flushed: 1, ..Signals::default() }, &Owners::new()) };
+        let ((), answered) = tokio::join!(hub.flush(), answer);
+        assert_eq!((begun.elapsed(), answered), (FLUSH_TIMEOUT, Ok(())));
+    }
+
+    #[test]
+    fn a_proxy_has_so_many_series_and_no_more() {
+        let hub = Hub::new();
+        let one = reporting(&hub);
+        let series = |ids: std::ops::Range<u32>| {
+            let series = connections(Reporter::Source, ("web", "api"), "-");
+            Signals { series: ids.map(|id| Series { id, ..series.clone() }).collect(), ..Signals::default() }
+        };
+        let most = MAX_STREAM_SERIES as u32;
+        assert_eq!(one.take(series(0..most), &Owners::new()), Ok(()));
+        assert_eq!(one.take(series(most..most + 1), &Owners::new()), Err(ReportError::TooMany));
+        assert_eq!(reporting(&hub).take(series(0..1), &Owners::new()), Ok(()), "another one has its own");
+    }
+}

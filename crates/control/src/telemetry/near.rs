@@ -99,3 +99,34 @@ const SLOT: Duration = Duration::from_secs(15);
 const SLOTS: usize = 21;
 /// Series of one pod; what is beyond keeps no more than its result.
 const MAX_SERIES: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::fixtures::connections;
+
+    fn opened(near: &Near, now: u64) -> u64 {
+        let hour = Duration::from_secs(3_600);
+        let (counts, _) = near.counts(&HashMap::new(), (Duration::from_secs(now), hour));
+        counts.iter().map(|count| count.sums.opened).sum()
+    }
+
+    #[test]
+    fn series_of_a_pod_are_bounded_and_count_all_the_same() {
+        let mut near = Near::default();
+        let one = Sums { opened: 1, ..Sums::default() };
+        for n in 0..3 * MAX_SERIES {
+            let number = near.number(&connections(Reporter::Source, ("web", &n.to_string()), "-"), "web-1");
+            near.add(Duration::ZERO, number, &one);
+        }
+        assert_eq!((near.series.len(), opened(&near, 0)), (MAX_SERIES + 1, 3 * MAX_SERIES as u64));
+    }
+
+    #[test]
+    fn what_a_pod_did_is_forgotten_after_five_minutes() {
+        let mut near = Near::default();
+        let number = near.number(&connections(Reporter::Source, ("web", "api"), "-"), "web-1");
+        near.add(Duration::from_secs(14), number, &Sums { opened: 1, ..Sums::default() });
+        assert_eq!((opened(&near, 314), opened(&near, 315)), (1, 0));
+    }
+}

@@ -7,18 +7,21 @@ use std::path::Path;
 use std::process::Stdio;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
-use weft_control::limits::{COMMAND_LINES, CONNECTIONS_OF_A_PROCESS, CONNECTIONS_OF_AN_ADDRESS};
+use weft_control::limits::{
+    CALLS, COMMAND_LINES, CONNECTIONS_OF_A_PROCESS, CONNECTIONS_OF_AN_ADDRESS, SCRAPER_HEAD_BYTES,
+};
+use weft_identity::MeshTls;
 use weft_mesh::record::{Inbound, MtlsMode};
 use weft_wire::proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use weft_wire::proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use weft_wire::record::INBOUND_TYPE;
+use weft_wire::record::{DESTINATION_TYPE, INBOUND_TYPE};
 
-use crate::clock::eventually;
+use crate::clock::{Clock, eventually};
 use crate::harness::{DEADLINE, Mesh, soon, with_token};
-use crate::network::Plane;
+use crate::network::{Plane, identity};
 use crate::{DISABLE, STRICT};
 
 /// Another process with twice as many connections as one may have, none of which says anything.
@@ -140,11 +143,88 @@ async fn an_address_that_connects_without_end_keeps_nobody_else_out() {
     plane.end().await;
 }
 
+#[test]
+fn addresses_that_take_every_place_leave_what_runs_and_the_control_planes_files() {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let ended = command.args(["--exact", "flood::addresses_take_every_place", "--ignored"]).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+}
+
 #[tokio::test]
-async fn command_lines_beyond_the_bound_are_turned_away_until_others_have_gone() {
-    // Both ends of each are in this process.
+#[ignore = "the other test's process, since all of it has few files"]
+async fn addresses_take_every_place() {
+    const FILES: u64 = 256;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, FILES, hard).unwrap();
+    let plane = Plane::start().await;
+    let credential = plane.certified_for("pod-token", 600).await.unwrap();
+    let tls = MeshTls::new(credential, &plane.trust()).unwrap();
+    let config = tls.client_config(&[identity("weft-controller")], &[b"h2"]);
+    let (requests, mut answers) = plane.stream(config, "shop/web-1").await.unwrap();
+    soon(answers.message()).await.unwrap().unwrap();
+    // So many places were counted; the flood needs files as well.
+    may_open_many();
+    let _clock = Clock::stop();
+    let mut flood = Vec::new();
+    for number in 0..2 * FILES {
+        let from = Ipv4Addr::new(127, 0, 6, 1 + number as u8 / CONNECTIONS_OF_AN_ADDRESS as u8);
+        flood.push(connect_from(from, plane.proxies).await);
+    }
+    let open = || flood.iter().filter(|stream| !is_closed(stream)).count();
+    let places = FILES as usize * 3 / 4;
+    eventually(|| open() < places).await;
+    assert!(open() >= places - 2, "{} are open", open());
+    let resource_names_subscribe = vec!["nobody.shop.svc.cluster.local".to_owned()];
+    let type_url = DESTINATION_TYPE.to_owned();
+    let ask = DeltaDiscoveryRequest { type_url, resource_names_subscribe, ..DeltaDiscoveryRequest::default() };
+    requests.send(ask).await.unwrap();
+    assert_eq!(soon(answers.message()).await.unwrap().unwrap().removed_resources.len(), 1, "what runs goes on");
+    drop(flood);
+    plane.certified("pod-token").await.unwrap();
+    plane.end().await;
+}
+
+/// Lets this process have both ends of many connections.
+pub(crate) fn may_open_many() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}
+
+#[tokio::test]
+async fn a_scraper_whose_head_does_not_end_is_left() {
+    let mesh = Mesh::start();
+    let metrics = mesh.status().await.metrics_address.unwrap().parse().unwrap();
+    let _clock = Clock::stop();
+    let mut scraper = connect_from(Ipv4Addr::LOCALHOST, metrics).await;
+    let head = |bytes: usize| format!("GET /metrics HTTP/1.1\r\nx: {}", "x".repeat(bytes));
+    scraper.write_all((head(SCRAPER_HEAD_BYTES / 2) + "\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = [0; 15];
+    soon(scraper.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    let mut endless = connect_from(Ipv4Addr::LOCALHOST, metrics).await;
+    endless.write_all(head(SCRAPER_HEAD_BYTES).as_bytes()).await.unwrap();
+    eventually(|| is_closed(&endless)).await;
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn a_client_is_told_how_many_calls_a_connection_may_have() {
+    let mesh = Mesh::start();
+    let mut client = tokio::net::UnixStream::connect(mesh.socket()).await.unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // RFC 9113, 6.5.2: SETTINGS_MAX_CONCURRENT_STREAMS, which HTTP/2 itself holds a client to.
+    let setting = [&[0, 3][..], &CALLS.to_be_bytes()].concat();
+    let mut said = Vec::new();
+    while !said.windows(setting.len()).any(|part| part == setting) {
+        assert!(soon(client.read_buf(&mut said)).await.unwrap() > 0, "{said:?}");
+    }
+    drop(client);
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn command_lines_beyond_the_bound_are_turned_away_until_others_have_gone() {
+    may_open_many();
     let plane = Plane::start().await;
     let mut silent = Vec::new();
     for _ in 0..COMMAND_LINES {

@@ -8,17 +8,19 @@ use futures_util::FutureExt;
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::{Code, Request};
 use weft_control::limits::{
-    FIRST_REQUEST, HANDSHAKE, PING, PING_WAIT, SCRAPER_WAIT, SCRAPERS, STOP_TIMEOUT, UNPROVED_LIFE,
+    CONNECTIONS_OF_AN_ADDRESS, END_TIMEOUT, FIRST_REQUEST, HANDSHAKE, HANDSHAKES, PING, PING_WAIT, SCRAPER_WAIT,
+    SCRAPERS, STOP_TIMEOUT, UNPROVED_LIFE,
 };
 use weft_identity::{MeshTls, server_name};
 use weft_wire::proto::weft::v1 as proto;
 
 use crate::clock::{Clock, eventually};
-use crate::flood::{connect_from, is_closed};
+use crate::flood::{connect_from, is_closed, may_open_many};
 use crate::harness::Mesh;
 use crate::network::{Plane, identity};
 
@@ -35,11 +37,28 @@ async fn a_handshake_that_is_not_ended_is_closed() {
 }
 
 #[tokio::test]
+async fn handshakes_that_are_not_ended_keep_others_waiting_for_their_time_only() {
+    may_open_many();
+    let plane = Plane::start().await;
+    plane.certified("pod-token").await.unwrap();
+    let clock = Clock::stop();
+    let mut silent = Vec::new();
+    for number in 0..HANDSHAKES {
+        let from = Ipv4Addr::new(127, 0, 5, 1 + (number / CONNECTIONS_OF_AN_ADDRESS) as u8);
+        silent.push(connect_from(from, plane.proxies).await);
+    }
+    let next = tokio::spawn(shaken(plane.proxies, plane.anonymous()));
+    clock.ends(HANDSHAKE, || next.is_finished()).await;
+    next.await.unwrap();
+    plane.end().await;
+}
+
+#[tokio::test]
 async fn who_proves_nothing_stays_no_longer_than_it_takes_to_be_certified() {
     let plane = Plane::start().await;
     plane.certified("pod-token").await.unwrap();
     let clock = Clock::stop();
-    let silent = shaken(&plane, plane.anonymous()).await;
+    let silent = shaken(plane.proxies, plane.anonymous()).await;
     clock.ends(UNPROVED_LIFE, || is_closed(silent.get_ref().0)).await;
     plane.end().await;
 }
@@ -53,7 +72,7 @@ async fn a_client_that_answers_no_ping_is_left_and_others_stay() {
     let (_requests, mut answers) = plane.stream(config(), "shop/web-1").await.unwrap();
     answers.message().await.unwrap().unwrap();
     let clock = Clock::stop();
-    let mut stalled = shaken(&plane, config()).await;
+    let mut stalled = shaken(plane.proxies, config()).await;
     // RFC 9113, 3.4: the preface and an empty SETTINGS frame.
     stalled.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut said = Vec::new();
@@ -104,6 +123,19 @@ async fn a_launcher_that_does_not_end_its_program_holds_the_end_up_for_a_while_o
     clock.ends(STOP_TIMEOUT, || mesh.has_ended()).await;
 }
 
+#[tokio::test]
+async fn a_call_that_does_not_end_holds_the_end_up_for_a_while_only() {
+    let mesh = Mesh::start();
+    let mut client = mesh.control().await;
+    let mut other = client.clone();
+    let clock = Clock::stop();
+    let _launch = tokio::spawn(async move { client.launch(tokio_stream::pending()).await });
+    // It is on their one connection first.
+    yield_now().await;
+    other.shutdown(Request::new(proto::ShutdownRequest { stop_workloads: false })).await.unwrap();
+    clock.ends(END_TIMEOUT, || mesh.has_ended()).await;
+}
+
 /// Whether the control plane has asked by a PING of HTTP/2 (RFC 9113, 6.7).
 fn is_asked(stream: &mut TlsStream<TcpStream>, said: &mut Vec<u8>) -> bool {
     while let Some(Ok(1..)) = stream.read_buf(said).now_or_never() {}
@@ -119,7 +151,7 @@ fn is_asked(stream: &mut TlsStream<TcpStream>, said: &mut Vec<u8>) -> bool {
 }
 
 /// A connection whose handshake is done, and on which nothing is said.
-async fn shaken(plane: &Plane, config: Arc<ClientConfig>) -> TlsStream<TcpStream> {
-    let stream = connect_from(Ipv4Addr::LOCALHOST, plane.proxies).await;
+async fn shaken(to: SocketAddr, config: Arc<ClientConfig>) -> TlsStream<TcpStream> {
+    let stream = connect_from(Ipv4Addr::LOCALHOST, to).await;
     TlsConnector::from(config).connect(server_name(), stream).await.unwrap()
 }

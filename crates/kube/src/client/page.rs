@@ -93,6 +93,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::clock::Clock;
 
     /// A server that answers each request for a path with the next of these, and its address.
     async fn server(answers: Vec<String>) -> String {
@@ -132,6 +133,27 @@ mod tests {
         let address = server(vec![cut]).await;
         assert!(matches!(page(&address).await, Err(PageError::Failed(_))));
         assert_eq!(page("https:///x").await, Err(PageError::Address));
+    }
+
+    #[tokio::test]
+    async fn a_page_is_followed_and_read_so_far_and_no_further() {
+        let moved = |times| vec![answer("302 Found", "location: /on\r\n", ""); times];
+        let found = |times| server([moved(times), vec![answer("200 OK", "", "kind: Pod\n")]].concat());
+        assert_eq!(page(&found(5).await).await.as_deref(), Ok("kind: Pod\n"));
+        assert!(matches!(page(&found(6).await).await, Err(PageError::Redirect(_))));
+        let large = |bytes| server(vec![answer("200 OK", "", &"x".repeat(bytes))]);
+        assert!(page(&large(16 << 20).await).await.is_ok());
+        assert!(matches!(page(&large((16 << 20) + 1).await).await, Err(PageError::Failed(_))));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let clock = Clock::stop();
+        let asked = tokio::spawn(async move { page(&address).await });
+        clock.ends(PAGE_WAIT, || asked.is_finished()).await;
+        assert_eq!(asked.await.unwrap(), Err(PageError::Failed("no whole answer came within 30 s".to_owned())));
     }
 
     #[test]

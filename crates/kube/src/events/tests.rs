@@ -71,3 +71,13 @@ async fn an_event_that_the_api_server_does_not_take_gives_way_to_the_next() {
     eventually(|| listener.accept().map(|stream| taken.push(stream)).is_ok()).await;
     clock.ends(POST_TIMEOUT, || listener.accept().map(|stream| taken.push(stream)).is_ok()).await;
 }
+
+#[tokio::test]
+async fn so_many_events_wait_and_further_ones_are_dropped() {
+    let (client, _listener) = silent();
+    let (events, _posting) = Events::new(client);
+    for number in 0..256 {
+        assert_eq!(events.proxy_missing(&unmeshed(&number.to_string())), Ok(()));
+    }
+    assert_eq!(events.proxy_missing(&unmeshed("beyond")), Err(Dropped));
+}

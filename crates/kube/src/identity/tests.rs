@@ -1,6 +1,8 @@
 use super::*;
 use crate::model::tests::{id, pod, put_pod};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
 use tonic::Code;
 use weft_control::{Authenticator, Claim, Client};
 
@@ -145,6 +147,39 @@ async fn an_api_server_that_says_nothing_of_a_token_is_waited_for_a_while_only()
     let asked = tokio::spawn(async move { reviewer.certifies(&claim).await });
     clock.ends(REVIEW_TIMEOUT, || asked.is_finished()).await;
     assert_eq!(asked.await.unwrap().unwrap_err().code(), Code::Unavailable, "to be asked again");
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_is_not_asked_about() {
+    let (client, listener) = silent();
+    let reviewer = Reviewer::new(client, Watched::new(cluster()), Health::default());
+    let claim = Claim { token: Some("x".repeat((16 << 10) + 1)), workload: None, client: from("10.1.0.1", None) };
+    assert_eq!(reviewer.certifies(&claim).await.unwrap_err().code(), Code::Unauthenticated);
+    assert!(listener.accept().is_err(), "the API server wasn't asked");
+}
+
+#[tokio::test]
+async fn the_api_server_is_asked_about_so_many_tokens_at_once() {
+    const REVIEWS: usize = 32;
+    let (client, listener) = silent();
+    let clock = Clock::stop();
+    let reviewer = Arc::new(Reviewer::new(client, Watched::new(cluster()), Health::default()));
+    let ask = |number: usize| {
+        let (reviewer, token) = (Arc::clone(&reviewer), Some(number.to_string()));
+        let claim = Claim { token, workload: None, client: from("10.1.0.1", None) };
+        tokio::spawn(async move { reviewer.certifies(&claim).await })
+    };
+    let asked: Vec<_> = (0..3 * REVIEWS).map(ask).collect();
+    let (mut taken, mut most) = (Vec::new(), 0);
+    let all_are_refused = || {
+        taken.extend(std::iter::from_fn(|| listener.accept().ok()));
+        if !asked.iter().any(JoinHandle::is_finished) {
+            most = taken.len();
+        }
+        asked.iter().all(JoinHandle::is_finished)
+    };
+    clock.ends(REVIEW_TIMEOUT, all_are_refused).await;
+    assert_eq!(most, REVIEWS);
 }
 
 #[tokio::test]

@@ -298,6 +298,9 @@ fn what_can_have_no_sidecar_is_refused_or_left_alone() {
     );
     let alias = DEPLOYMENT.replace("image: web:1", "image: &image web:1\n        env: *image");
     assert!(refused(&alias).contains("a form that can't be edited"), "{}", refused(&alias));
+    let nested = |lists: usize| format!("x: {}{}\n{DEPLOYMENT}", "[".repeat(lists), "]".repeat(lists));
+    assert!(render(&nested(127), &Annotations::default(), &config()).is_ok());
+    assert!(refused(&nested(128)).contains("nested too deeply"), "{}", refused(&nested(128)));
 }
 
 #[test]

@@ -16,14 +16,18 @@ use tokio::time::timeout;
 
 use crate::client::API_SILENCE;
 use crate::client::tests::silent;
-use crate::clock::Clock;
+use crate::clock::{Clock, eventually};
 
 /// What is answered next, and how the request must begin.
 type Script = Arc<Mutex<VecDeque<(&'static str, u16, String)>>>;
 
 /// A client of an API server on loopback that follows a script, and is silent after it.
 async fn api_server(script: Vec<(&'static str, u16, String)>) -> Client {
-    let script: Script = Arc::new(Mutex::new(script.into()));
+    follows(Arc::new(Mutex::new(script.into()))).await
+}
+
+/// The same, and the test sees how far the script has come.
+async fn follows(script: Script) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -184,4 +188,42 @@ async fn an_api_server_that_says_nothing_more_is_asked_again() {
     let clock = Clock::stop();
     let mut events = follow_pods(&client);
     clock.ends(API_SILENCE, || matches!(events.try_recv(), Ok(Told::Broken(Kind::Pod, _)))).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_again_and_again_pauses_longer_and_not_for_ever() {
+    let broken = || ("list /api/v1/pods?", 500, failure(500, "etcd is away").to_string());
+    let script: Script = Arc::new(Mutex::new((0..9).map(|_| broken()).collect()));
+    let client = follows(Arc::clone(&script)).await;
+    let left = || script.lock().unwrap().len();
+    let clock = Clock::stop();
+    let _events = follow_pods(&client);
+    eventually(|| left() == 8).await;
+    let pauses_ms = [(8, 500), (7, 1_000), (6, 2_000), (5, 4_000), (4, 8_000), (3, 8_000), (2, 8_000)];
+    for (before, pause_ms) in pauses_ms {
+        clock.ends(Duration::from_millis(pause_ms), || left() < before).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_or_unknown_is_asked_for_again_after_a_pause() {
+    let (refused, missing) = (failure(403, "forbidden").to_string(), failure(404, "not found").to_string());
+    let kind = PolicyKind::PeerAuthentication;
+    let v1 = "list /apis/security.istio.io/v1/peerauthentications?";
+    let script = [
+        (v1, 200, list("10", &[])),
+        ("watch /apis/security.istio.io/v1/peerauthentications?", 403, refused),
+        (v1, 404, missing.clone()),
+        ("list /apis/security.istio.io/v1beta1/peerauthentications?", 404, missing),
+        (v1, 200, list("20", &[])),
+    ];
+    let script: Script = Arc::new(Mutex::new(script.into()));
+    let client = follows(Arc::clone(&script)).await;
+    let left = || script.lock().unwrap().len();
+    let clock = Clock::stop();
+    let (told, _events) = mpsc::channel(64);
+    tokio::spawn(Watch { kind: Kind::Policy(kind), told, is_broken: false, is_heard: false }.policies(client, kind));
+    eventually(|| left() == 3).await;
+    clock.ends(REFUSED_PAUSE, || left() == 1).await;
+    clock.ends(CRD_PAUSE, || left() == 0).await;
 }

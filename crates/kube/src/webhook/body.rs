@@ -99,7 +99,8 @@ pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::Full;
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
 
     use super::*;
 
@@ -119,5 +120,17 @@ mod tests {
         assert_eq!(room.read(body(10 << 10)).await.unwrap().bytes.len(), 10 << 10, "small ones find room");
         held.pop();
         assert!(room.read(body(MAX_REVIEW_BYTES)).await.is_ok(), "what is answered gives its room back");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_read_so_far_and_no_further() {
+        const MIB: usize = 1 << 20;
+        let mut read = 0;
+        let endless = futures_util::stream::repeat_with(|| {
+            read += 1;
+            Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(&[0; MIB])))
+        });
+        assert_eq!(Room::default().read(StreamBody::new(endless)).await.unwrap_err(), Unread::Long);
+        assert_eq!(read, 16 + 1);
     }
 }

@@ -134,4 +134,13 @@ mod tests {
         mixed.insert(KEY.to_owned(), other[KEY].clone());
         assert_eq!(judge(&mixed, now()), Judgement::Due(Vec::new()));
     }
+
+    #[test]
+    fn former_authorities_are_trusted_for_a_while_and_not_without_end() {
+        let mut data = made("a.svc", &[], now()).unwrap();
+        for former in [1, 2, 2, 2] {
+            data = made("a.svc", &kept(&data, now()), now()).unwrap();
+            assert_eq!(authorities(&data).len(), 1 + former);
+        }
+    }
 }

@@ -87,7 +87,7 @@ fn as_many_run_as_are_wanted() {
     assert_eq!((machine.running(), machine.stopped.len()), (vec![1, 2, 3], 0));
     machine.want(&["{command: [a], replicas: 1}"]);
     assert!(machine.stopped.is_empty(), "a file may be gone for a moment");
-    machine.wait();
+    assert_eq!(machine.wait(), Duration::from_millis(500));
     machine.leave(&[2, 3]);
     machine.want(&[]);
     machine.wait();

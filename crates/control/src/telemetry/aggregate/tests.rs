@@ -37,6 +37,7 @@ fn a_window_forgets_and_sums_do_not() {
     assert_eq!(total(&aggregate).opened, 3);
     assert_eq!(aggregate.window(at(62), WINDOW).1, at(62));
     assert_eq!(aggregate.window(at(1_003), WINDOW).1, at(63));
+    assert_eq!(aggregate.window(at(9_000), at(9_000)).1, at(3_600), "an hour is kept");
 }
 
 #[test]

@@ -145,3 +145,9 @@ fn whoever_made_a_pod_is_told_in_linkerds_words() {
     assert_eq!(kind(json!({"ownerReferences": owned("StatefulSet")})), "statefulset");
     assert_eq!(kind(json!({"ownerReferences": owned("Whatever\"}")})), "other");
 }
+
+#[test]
+fn warnings_are_as_many_and_as_long_as_the_api_server_passes_on() {
+    let given = warnings(&vec!["ä".repeat(300); 20]);
+    assert_eq!((given.len(), given[0].chars().count()), (16, 240));
+}

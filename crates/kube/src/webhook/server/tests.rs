@@ -9,6 +9,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use weft_identity::{NamedServer, provider};
@@ -27,6 +30,8 @@ struct Webhooks {
     address: SocketAddr,
     config: Arc<ClientConfig>,
     _api_server: std::net::TcpListener,
+    end: oneshot::Sender<()>,
+    served: JoinHandle<()>,
 }
 
 impl Webhooks {
@@ -41,27 +46,35 @@ impl Webhooks {
         let injector = Injector { client, namespaces, config, events, metrics, room };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(run(listener, tls, Arc::new(injector), std::future::pending()));
+        let (end, ended) = oneshot::channel();
+        let served = tokio::spawn(run(listener, tls, Arc::new(injector), async {
+            // They are served as long as nobody says so.
+            if ended.await.is_err() {
+                std::future::pending().await
+            }
+        }));
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(named.authority_pem.as_bytes()).unwrap()).unwrap();
         let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
         Self {
             address,
+            end,
+            served,
             _api_server: api_server,
             config: Arc::new(config.with_root_certificates(roots).with_no_client_auth()),
         }
     }
 
-    async fn connect(&self, from: Ipv4Addr) -> TcpStream {
+    async fn connect(&self, from: Ipv4Addr) -> std::io::Result<TcpStream> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
-        socket.connect(self.address).await.unwrap()
+        socket.connect(self.address).await
     }
 
     /// A connection whose handshake is done; an error where there was no place for it.
     async fn shaken(&self, from: Ipv4Addr) -> std::io::Result<TlsStream<TcpStream>> {
         let (tls, name) = (TlsConnector::from(Arc::clone(&self.config)), ServerName::try_from(HOST).unwrap());
-        tls.connect(name, self.connect(from).await).await
+        tls.connect(name, self.connect(from).await?).await
     }
 
     async fn is_answered(&self, from: Ipv4Addr) -> bool {
@@ -105,7 +118,7 @@ async fn an_address_that_floods_keeps_the_api_server_out_of_a_quarter() {
     let flooder = Ipv4Addr::new(127, 0, 3, 2);
     let mut flood = Vec::new();
     for _ in 0..2 * MAX_OF_ONE_ADDRESS {
-        flood.push(webhooks.connect(flooder).await);
+        flood.push(webhooks.connect(flooder).await.unwrap());
         // No more are accepted at once than the listener's queue holds.
         if flood.len() % 64 == 0 {
             assert!(webhooks.is_answered(API_SERVER).await);
@@ -142,7 +155,7 @@ async fn who_fills_every_place_and_asks_nothing_gives_them_back() {
 async fn who_stalls_is_left_when_the_time_has_come() {
     let webhooks = Webhooks::start().await;
     let clock = Clock::stop();
-    let unshaken = webhooks.connect(API_SERVER).await;
+    let unshaken = webhooks.connect(API_SERVER).await.unwrap();
     clock.ends(HANDSHAKE_TIMEOUT, || is_closed(&unshaken)).await;
     let mut half = webhooks.shaken(API_SERVER).await.unwrap();
     half.write_all(format!("POST {VALIDATE} HTTP/1.1\r\nhost: ").as_bytes()).await.unwrap();
@@ -167,6 +180,23 @@ async fn a_question_that_is_not_ended_or_that_nobody_can_help_to_answer_is_answe
     let head = format!("POST {INJECT} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {}\r\n\r\n", body.len());
     pod.write_all((head + body).as_bytes()).await.unwrap();
     clock.ends(LOOKUP_TIMEOUT, || says(&mut pod, "HTTP/1.1 503 ")).await;
+}
+
+#[tokio::test]
+async fn who_does_not_hear_of_the_end_is_served_for_a_while_and_who_stalls_is_cut_off() {
+    let mut webhooks = Webhooks::start().await;
+    let clock = Clock::stop();
+    let mut idle = webhooks.shaken(API_SERVER).await.unwrap();
+    assert!(is_asked(&mut idle).await);
+    let unshaken = webhooks.connect(API_SERVER).await.unwrap();
+    let begun = Instant::now();
+    webhooks.end.send(()).unwrap();
+    (webhooks.end, _) = oneshot::channel();
+    assert!(webhooks.is_answered(API_SERVER).await, "another controller's place isn't known yet");
+    clock.ends(LINGER, || is_closed(idle.get_ref().0)).await;
+    assert!(webhooks.shaken(API_SERVER).await.is_err(), "nobody listens");
+    clock.ends(DRAIN_TIME, || is_closed(&unshaken) && webhooks.served.is_finished()).await;
+    assert!(begun.elapsed() < HANDSHAKE_TIMEOUT, "it isn't its handshake that has ended");
 }
 
 /// Whether an answer has come, which must be this one.

@@ -203,6 +203,12 @@ fn mistakes_around_rules_are_the_policys() {
     let many = vec!["\"a\""; 17].join(", ");
     let text = policy(&format!("rules: [{{from: [{{source: {{serviceAccounts: [{many}]}}}}]}}]"));
     assert!(only(&text).contains("expected at most 16 service accounts, found 17"));
+    let named = |bytes: usize| {
+        let account = format!("ns/{}", "a".repeat(bytes - 3));
+        policy(&format!("rules: [{{from: [{{source: {{serviceAccounts: [{account}]}}}}]}}]"))
+    };
+    assert!(only(&named(321)).contains("expected NAMESPACE/ACCOUNT or ACCOUNT without '*', at most 320 characters"));
+    assert_eq!(authorization(&named(320)).defect, None);
 }
 
 #[test]

@@ -89,6 +89,12 @@ fn what_is_not_understood_is_told() {
             "spec.readiness: expected one of tcpSocket, httpGet and exec",
         ),
         ("{httpGet", "{periodSeconds: 0, httpGet", 12, "spec.readiness.periodSeconds: expected a number of 1 to 3600"),
+        (
+            "{httpGet",
+            "{periodSeconds: 3601, httpGet",
+            12,
+            "spec.readiness.periodSeconds: expected a number of 1 to 3600",
+        ),
         ("{httpGet", "{period: 1, httpGet", 12, "spec.readiness.period: expected a known field (the nearest is "),
         ("user: www-data", "user: 33", 14, "spec.user: expected a text"),
         ("9000]", "8080]", 8, "spec.ports: expected each port once, found 8080 twice"),
@@ -97,6 +103,7 @@ fn what_is_not_understood_is_told() {
         ("publish: 18080", "publish: localhost", 8, "spec.ports[0].publish: expected a port of the host"),
         ("name: PAYMENTS", "name: A=B", 7, "spec.env: expected a variable's name"),
         ("name: web,", "name: web.shop,", 3, "metadata.name: expected at most 57"),
+        ("name: web,", &format!("name: {},", "x".repeat(58)), 3, "metadata.name: expected at most 57"),
         ("v1alpha1", "v1", 1, "apiVersion: expected weft.io/v1alpha1"),
     ] {
         assert!(WEB.contains(from), "{from}");
