@@ -143,4 +143,16 @@ mod tests {
         assert_eq!(launcher.receive().unwrap().map(|packet| packet.message), Some(Message::Ended(15)));
         assert!(launcher.receive().unwrap().is_none());
     }
+
+    #[test]
+    fn a_message_with_too_many_descriptors_is_refused_and_the_next_is_heard() {
+        let (launcher, init) = Channel::pair().unwrap();
+        let send = |count| init.send_with(&Message::Ended(15), &vec![init.as_fd().as_raw_fd(); count]).unwrap();
+        send(MAX_DESCRIPTORS);
+        assert_eq!(launcher.receive().unwrap().map(|packet| packet.descriptors.len()), Some(MAX_DESCRIPTORS));
+        send(2 * MAX_DESCRIPTORS);
+        assert_eq!(launcher.receive().unwrap_err(), Errno::EMFILE);
+        send(1);
+        assert_eq!(launcher.receive().unwrap().map(|packet| packet.descriptors.len()), Some(1));
+    }
 }

@@ -275,6 +275,15 @@ mod tests {
     }
 
     #[test]
+    fn ids_and_trust_domains_are_as_long_as_the_standard_lets_them_be() {
+        assert!("d".repeat(255).parse::<TrustDomain>().is_ok());
+        assert!("d".repeat(256).parse::<TrustDomain>().is_err());
+        let id = |length: usize| format!("spiffe://td/ns/a/sa/{}", "b".repeat(length - 20));
+        assert!(id(2048).parse::<SpiffeId>().is_ok());
+        assert!(id(2049).parse::<SpiffeId>().is_err());
+    }
+
+    #[test]
     fn a_workload_id_has_two_parts() {
         let id: WorkloadId = "default/web-1".parse().unwrap();
         assert_eq!((id.namespace(), id.name()), ("default", "web-1"));

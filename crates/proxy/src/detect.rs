@@ -248,3 +248,21 @@ async fn until(held: &mut Option<Pin<Box<Sleep>>>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_ports_what_they_speak_is_known_of_a_few() {
+        let known = Known::default();
+        let last = KNOWN_PORTS as u16;
+        for port in 0..=last {
+            known.note(port, Spoken::Tcp);
+        }
+        assert_eq!((known.grace(0), known.grace(last - 1)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(known.grace(last), DETECTION_GRACE);
+        known.note(0, Spoken::Http1);
+        assert_eq!(known.grace(0), DETECTION_HELD, "what is known is known anew");
+    }
+}

@@ -265,7 +265,8 @@ pub const H2_REPLAY_BYTES: usize = 64 << 10;
 /// The first bytes of a request's content, which go with its head, in one write, before the stream
 /// has room of its own: most requests are wholly within. So much more may wait for one stream.
 pub const H2_EAGER_BYTES: usize = 16 << 10;
-/// How often a request is sent at most, when each time it is provably not processed.
+/// How often a proxy sends a request at most, when each time it is provably not processed. There are two
+/// proxies between programs: a program that refuses all is asked nine times.
 pub const H2_TRIES: usize = 3;
 /// How long some stream of a connection must have had no room to send before the connection counts as
 /// stalled: much longer than a program that reads takes to say so.

@@ -215,3 +215,50 @@ fn family(address: SocketAddr) -> Family {
 fn none_made() -> io::Error {
     io::Error::other("the socket maker made no socket")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use nix::sys::socket::{AddressFamily, ControlMessage, SockFlag, SockType, recv, sendmsg, socketpair};
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    /// Answers requests with as many sockets as are asked for. Ends with all that were asked.
+    fn answer(channel: &OwnedFd) -> Vec<Request> {
+        let mut asked = Vec::new();
+        let mut packet = [0; 64];
+        loop {
+            let length = recv(channel.as_raw_fd(), &mut packet, MsgFlags::empty()).unwrap();
+            let Ok(request) = Request::decode(&packet[..length]) else { return asked };
+            asked.push(request);
+            let Request::Streams(_, count) = request else { panic!("{request:?}") };
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let rights = vec![socket.as_raw_fd(); count.into()];
+            let (iov, rights) = ([IoSlice::new(&[ANSWER])], [ControlMessage::ScmRights(&rights)]);
+            sendmsg::<()>(channel.as_raw_fd(), &iov, &rights, MsgFlags::empty(), None).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn sockets_are_asked_for_in_batches_before_none_is_left() {
+        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
+        let (ours, theirs) = pair.unwrap();
+        let answering = std::thread::spawn(move || answer(&theirs));
+        let using = async {
+            let maker = Rc::new(Maker::new(ours, BTreeSet::new()).unwrap());
+            let left = || maker.v4.ready.borrow().len();
+            while left() != 6 {
+                maker.stream(Family::V4).await.unwrap();
+            }
+            maker.refill(Family::V4).await.unwrap();
+            assert_eq!(left(), 6, "they suffice");
+            maker.stream(Family::V4).await.unwrap();
+            maker.refill(Family::V4).await.unwrap();
+            assert_eq!(left(), 5 + 16);
+        };
+        LocalSet::new().run_until(using).await;
+        assert_eq!(answering.join().unwrap(), [Request::Streams(Family::V4, 16); 2]);
+    }
+}

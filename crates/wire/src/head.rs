@@ -274,6 +274,8 @@ mod tests {
     #[test]
     fn what_is_no_head_is_refused() {
         assert_eq!(Head::decode(&[0xff, 0xff]), Err(HeadError::TooLong(0xffff)));
+        assert_eq!(Head::decode(&[1, 254]), Ok(None));
+        assert_eq!(Head::decode(&[1, 255]), Err(HeadError::TooLong(511)));
         assert_eq!(Head::decode(&[0, 2, 9, 0]), Err(HeadError::Kind(9)));
         assert_eq!(Head::decode(&[0, 2, 1, 0]), Err(HeadError::Short));
         assert_eq!(Head::decode(&[0, 3, 1, 0, 5]), Err(HeadError::Short));
@@ -288,5 +290,14 @@ mod tests {
             assert_eq!(Answer::decode(&bytes), Ok(Some((answer, length))));
         }
         assert_eq!(Answer::decode(&[9]), Err(HeadError::Answer(9)));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_and_a_longer_one_refused() {
+        let mut bytes = Vec::new();
+        Answer::Refused(Refusal::Policy, "x".repeat(300)).encode(&mut bytes);
+        let cut = Answer::Refused(Refusal::Policy, "x".repeat(256));
+        assert_eq!(Answer::decode(&bytes), Ok(Some((cut, 259))));
+        assert_eq!(Answer::decode(&[1, 1, 1]), Err(HeadError::TooLong(257)));
     }
 }

@@ -156,6 +156,10 @@ fn what_is_no_request_is_refused() {
     for text in ["", "hello", "-----BEGIN CERTIFICATE REQUEST-----", &certificate, &"A".repeat(20_000)] {
         assert!(matches!(sign(&authority, text), Err(AuthorityError::Request(_))));
     }
+    let padded = |length: usize| format!("{:\n<length$}", csr(&id("checkout")));
+    sign(&authority, &padded(16 << 10)).unwrap();
+    let long = sign(&authority, &padded((16 << 10) + 1));
+    assert!(matches!(long, Err(AuthorityError::Request(RequestError::Length(16_385)))));
 }
 
 #[test]

@@ -91,4 +91,18 @@ mod tests {
         let long = message(&"x".repeat(200));
         assert_eq!(long[..8], [0, 0, 0, 0, 203, 0x0a, 0xc8, 1]);
     }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
+            while let Some(Ok((_request, mut respond))) = connection.accept().await {
+                let mut body = respond.send_response(Response::new(()), false).unwrap();
+                body.send_data(vec![0; ANSWER_BYTES + 1].into(), true).unwrap();
+            }
+        });
+        assert_eq!(check(at, "").await.unwrap_err(), "expected a short answer, found a long one");
+    }
 }

@@ -74,6 +74,22 @@ async fn a_program_that_hangs_fails_after_its_own_time() {
 }
 
 #[tokio::test]
+async fn a_program_that_never_ends_its_answer_has_answered() {
+    let listener = TcpListener::bind((OWN, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (ended, until_ended) = std::sync::mpsc::channel::<()>();
+    let program = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        until_ended.recv().unwrap_err();
+    });
+    let checks = checks(&format!(r#"{{"/x":{{"httpGet":{{"port":{port}}},"timeoutSeconds":60}}}}"#));
+    assert_eq!(checks.probe("/x").await.unwrap().status, 200);
+    drop(ended);
+    program.join().unwrap();
+}
+
+#[tokio::test]
 async fn the_programs_metrics_are_fetched_whole() {
     let (port, served) = program("HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\na 1\nb 2\n");
     let scrape = Some(Scrape { port, path: "/metrics".to_owned() });

@@ -20,7 +20,7 @@ use crate::{datagram, udp};
 pub(super) struct Replies {
     /// A raw socket: it answers from any address, also from one that the program itself has bound.
     raw: Option<Socket>,
-    /// Where there is none: sockets to answer from, the most recently used last.
+    /// Where there is none: sockets to answer from, the newest last.
     bound: RefCell<VecDeque<(SocketAddr, Rc<UdpSocket>)>>,
 }
 
@@ -75,4 +75,23 @@ pub(super) async fn receive(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAd
     let mut bytes = [0; DNS_DATAGRAM_BYTES];
     let received = socket.async_io(Interest::READABLE, || datagram::receive(socket, &mut bytes)).await?;
     Ok((bytes[..received.length].to_vec(), received.from, received.to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_socket_gives_way() {
+        let replies = Replies::new(None);
+        let asked = |n: usize| SocketAddr::from(([10, 0, 0, n as u8], 53));
+        let mut sockets = Vec::new();
+        for n in 0..=DNS_REPLY_SOCKETS {
+            let socket = Rc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            sockets.push(Rc::downgrade(&socket));
+            replies.keep(asked(n), socket);
+        }
+        assert!(replies.kept(asked(0)).is_none() && sockets[0].upgrade().is_none(), "it is closed");
+        assert!((1..=DNS_REPLY_SOCKETS).all(|n| replies.kept(asked(n)).is_some()));
+    }
 }

@@ -75,3 +75,46 @@ fn is_quiet(socket: &mut TcpStream, waited: Duration) -> bool {
 }
 
 const ASKED_AFTER: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[tokio::test]
+    async fn one_beyond_the_bound_is_closed() {
+        let listener = TcpListener::bind((CALLER, 0)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let programs = Programs { count: Cell::new(IDLE_PROGRAMS - 1), ..Programs::default() };
+        for _ in 0..2 {
+            programs.give_back(CALLER, at.port(), TcpStream::connect(at).await.unwrap());
+        }
+        let kept = programs.take(CALLER, at.port());
+        assert!(kept.is_some() && programs.take(CALLER, at.port()).is_none());
+        let (_first, mut second) = (listener.accept().await.unwrap(), listener.accept().await.unwrap().0);
+        assert_eq!(second.read(&mut [0]).await.unwrap(), 0);
+        programs.give_back(CALLER, at.port(), TcpStream::connect(at).await.unwrap());
+        assert!(programs.take(CALLER, at.port()).is_some(), "there is room again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_waited_too_long_is_not_used() {
+        let listener = TcpListener::bind((CALLER, 0)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let programs = Programs::default();
+        for (waited, is_left) in [(PROGRAM_IDLE - Duration::from_millis(1), true), (PROGRAM_IDLE, false)] {
+            programs.give_back(CALLER, at.port(), TcpStream::connect(at).await.unwrap());
+            tokio::time::advance(waited).await;
+            assert_eq!(programs.take(CALLER, at.port()).is_some(), is_left);
+            programs.give_back(CALLER, at.port(), TcpStream::connect(at).await.unwrap());
+            tokio::time::advance(waited).await;
+            assert_eq!(programs.sweep(Instant::now()), is_left);
+        }
+    }
+}

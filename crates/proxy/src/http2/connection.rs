@@ -327,3 +327,33 @@ fn not_http2(error: &h2::Error) -> io::Error {
 fn unanswered(error: &h2::Error) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, format!("the peer ended the connection before it answered: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_of_very_many_streams_gets_no_more() {
+        let asking = async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let program = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let socket = listener.accept().await.unwrap().0;
+            spawn_local(async move {
+                let mut connection = server::handshake(socket).await.unwrap();
+                while let Some(Ok(_stream)) = connection.accept().await {}
+            });
+            let shared = Shared::new(Stream::Plain(program), Vec::new(), Peer::Program).await.unwrap();
+            shared.opened.set(H2_STREAMS_PER_CONNECTION - 2);
+            for is_left in [true, false] {
+                let lease = shared.lease().unwrap();
+                assert!(lease.send(Request::new(()), Content::None).is_ok());
+                drop(lease);
+                assert_eq!(shared.lease().is_some(), is_left);
+            }
+        };
+        LocalSet::new().run_until(asking).await;
+    }
+}

@@ -149,6 +149,19 @@ fn an_end_stays_one_when_the_stream_is_given_up_after_it() {
 }
 
 #[test]
+fn a_lane_whose_numbers_end_takes_no_more_and_serves_those_that_are_open() {
+    run(async {
+        let (lane, first, driver) = lane().await;
+        spawn_local(echo(driver));
+        lane.0.last.set(LAST_STREAM - 1);
+        let late = lane.open().unwrap();
+        assert_eq!(ask(first, b"last").await, b"last");
+        assert!(!lane.is_living() && lane.open().is_none());
+        assert_eq!(ask(late, b"late").await, b"late");
+    });
+}
+
+#[test]
 fn a_lane_that_retires_serves_those_that_are_open_and_ends_in_order() {
     run(async {
         let (lane, mut first, mut driver) = lane().await;

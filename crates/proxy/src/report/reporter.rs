@@ -192,3 +192,28 @@ pub(super) fn service(name: &ServiceName) -> proto::ServiceName {
     let ServiceName { host, name, namespace } = name;
     proto::ServiceName { host: host.to_string(), name: name.to_string(), namespace: namespace.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_routes_beyond_the_bound_are_counted_together() {
+        let (_control, data) = super::super::channel();
+        let (reporter, _asks) = Reporter::new(data);
+        let routed = Routed::default();
+        let count = |target| reporter.count(&routed, ("GET", target), Duration::ZERO, (0, 0));
+        reporter.series.set(REPORT_SERIES - 1);
+        count("/known");
+        reporter.series.set(REPORT_SERIES);
+        ["/known", "/new", "/newer"].into_iter().for_each(count);
+        let (mut routes, mut deltas) = (Vec::new(), Vec::new());
+        let name = |route| {
+            routes.push(reporter.routes.text(route).to_string());
+            0
+        };
+        routed.take(name, &mut deltas);
+        let requests: Vec<u64> = deltas.iter().map(|delta| delta.requests).collect();
+        assert_eq!((routes, requests), (vec!["GET /known".to_owned(), "other".to_owned()], vec![2, 2]));
+    }
+}

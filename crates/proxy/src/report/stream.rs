@@ -221,3 +221,21 @@ impl Session {
         self.due = Some(self.due.map_or(latest, |due| due.min(latest)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_pace_is_too_fast() {
+        let (end, _data) = super::super::channel();
+        let (_known, knows) = watch::channel(Known::default());
+        let mut reports = Reports::new(end, knows);
+        let (signals, _taken) = mpsc::channel(REPORTS);
+        let mut session = Session::new(signals, 0);
+        for (interval_ms, expected_ms) in [(0, 100), (99, 100), (250, 250)] {
+            assert!(reports.obey(&mut session, Watch { interval_ms, ..Watch::default() }).await);
+            assert_eq!(session.interval, Duration::from_millis(expected_ms));
+        }
+    }
+}

@@ -66,6 +66,25 @@ async fn pass(from: &mut TlsStream, to: &mut TlsStream, total: usize, part: usiz
 }
 
 #[tokio::test]
+async fn a_handshake_message_in_ever_more_records_is_given_up() {
+    let (_id, tls) = mesh_tls();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let client = std::thread::spawn(move || {
+        let mut socket = std::net::TcpStream::connect(at).unwrap();
+        // A ClientHello as long as one may be, a byte a record.
+        let hello = [&[22, 3, 1, 0, 4, 1, 0, 0xff, 0xff][..], &[22, 3, 1, 0, 1, 7].repeat(0xffff)].concat();
+        // It may be closed meanwhile.
+        let _closed = socket.write_all(&hello);
+        socket
+    });
+    let socket = listener.accept().await.unwrap().0;
+    let told = TlsStream::accept(socket, tls.server_config(ALPN)).await.err().unwrap();
+    assert!(told.to_string().contains("a handshake message is too long"), "{told}");
+    client.join().unwrap();
+}
+
+#[tokio::test]
 async fn bytes_pass_whole_however_they_are_read() {
     let (mut client, mut server) = pair().await;
     for part in [1, 1_000, 16_384, 100_000] {

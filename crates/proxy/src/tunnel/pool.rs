@@ -222,3 +222,20 @@ fn is_quiet(tunnel: &mut TlsStream) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
     Pin::new(tunnel).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_at_once_want_more_and_more_up_to_the_bound() {
+        let identity = "spiffe://cluster.local/ns/shop/sa/api".parse().unwrap();
+        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), identity };
+        let warm = Warm::new(peer, weft_identity::unverified_client_config().unwrap(), 1);
+        let wanted = [(); 6].map(|()| {
+            assert!(warm.take().is_none());
+            warm.wanted.get()
+        });
+        assert_eq!(wanted, [1, 2, 4, 8, 8, 8]);
+    }
+}

@@ -327,3 +327,19 @@ fn connected(target: SocketAddr) -> io::Result<UdpSocket> {
 fn at(to: SocketAddr) -> socket2::SockAddr {
     SocketAddr::new(to.ip(), 0).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_have_their_turn_though_more_waits() {
+        let mut done = 0;
+        turn(|| {
+            done += 1;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(done, UDP_TURN);
+    }
+}

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use http::Response;
-use weft_proxy::limits::H2_PREFACE_WAIT;
+use weft_proxy::limits::{H2_FRAME_BYTES, H2_PREFACE_WAIT};
 
 use crate::harness::*;
 use crate::http::{alone, anonymous_kib};
@@ -116,6 +116,20 @@ fn head_without_end() {
         assert!(most < 16 << 10, "{most} KiB were held");
         is_served(&web);
     }
+}
+
+#[test]
+fn a_frame_that_is_too_long_ends_its_connection() {
+    let program = answers();
+    let (web, _api) = http2_pair(program.port);
+    let mut socket = connect(web.outbound, &[]);
+    socket.write_all(&frame(HEADERS, END_HEADERS, 1, &head())).unwrap();
+    let long = frame(DATA, 0, 1, &vec![0; H2_FRAME_BYTES as usize + 1]);
+    // Its head says how long it is.
+    socket.write_all(&long[..9]).unwrap();
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said).unwrap();
+    is_served(&web);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::sync::Barrier;
+use weft_proxy::limits::{H2_REPLAY_BYTES, H2_TRIES};
 
 use crate::harness::*;
 use crate::programs::*;
@@ -294,6 +295,48 @@ fn what_was_provably_not_processed_is_sent_again() {
         assert_eq!((&answer.body[..], answer.trailers), (&b"once and for all"[..], Some(trailers("0"))));
     });
     assert_eq!(program.streams(), 3);
+}
+
+#[test]
+fn what_is_never_processed_is_sent_a_few_times() {
+    let program =
+        Program::start(|(_request, mut respond)| Box::pin(async move { respond.send_reset(Reason::REFUSED_STREAM) }));
+    let (web, _api) = http2_pair(program.port);
+    run(async {
+        let client = client(web.outbound).await;
+        let (response, mut content) = open(&client, "/").await;
+        content.send_data(Bytes::new(), true).unwrap();
+        assert!(response.await.is_err());
+    });
+    // Each of the two proxies does so.
+    assert_eq!(program.streams(), H2_TRIES * H2_TRIES);
+}
+
+#[test]
+fn a_request_that_is_too_long_to_be_kept_is_sent_once() {
+    for (length, streams) in [(H2_REPLAY_BYTES, 2), (H2_REPLAY_BYTES + 1, 1)] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let program = Program::start(move |(request, mut respond)| {
+            let asked = asked.clone();
+            Box::pin(async move {
+                let body = read_content(&mut request.into_body()).await.unwrap();
+                if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                    return respond.send_reset(Reason::REFUSED_STREAM);
+                }
+                assert_eq!(body.len(), length);
+                respond.send_response(Response::new(()), true).unwrap();
+            })
+        });
+        let (web, _api) = http2_pair(program.port);
+        run(async {
+            let client = client(web.outbound).await;
+            let (response, mut content) = open(&client, "/").await;
+            // It may be reset meanwhile.
+            let _sent = send_last(&mut content, vec![7; length].into()).await;
+            assert_eq!(response.await.is_ok(), streams == 2, "{length}");
+        });
+        assert_eq!(program.streams(), streams, "{length}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,7 @@ use weft_wire::proto::istio::v1::auth as ca;
 use weft_wire::record::Record;
 use xds::aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer};
 
-use crate::harness::{Mesh, id};
+use crate::harness::{Mesh, id, program};
 
 pub(crate) const TOKEN: &str = "let-me-in";
 
@@ -135,6 +136,20 @@ impl ca::istio_certificate_service_server::IstioCertificateService for Control {
 fn authenticate<T>(request: &Request<T>) -> Result<(), Status> {
     let bearer = request.metadata().get("authorization").and_then(|v| v.to_str().ok());
     if bearer == Some(&format!("Bearer {TOKEN}")) { Ok(()) } else { Err(Status::unauthenticated("who are you")) }
+}
+
+/// A proxy of the mesh that closes each connection at once, and how many it has closed.
+pub(crate) fn refuser() -> (SocketAddr, Arc<AtomicUsize>) {
+    let (listener, port) = program();
+    let closed = Arc::new(AtomicUsize::new(0));
+    let counter = closed.clone();
+    std::thread::spawn(move || {
+        while let Ok((socket, _)) = listener.accept() {
+            counter.fetch_add(1, Ordering::SeqCst);
+            drop(socket);
+        }
+    });
+    (SocketAddr::from(([127, 0, 0, 1], port)), closed)
 }
 
 /// A socket maker; the proxy's end is returned.

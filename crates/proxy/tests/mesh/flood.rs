@@ -283,7 +283,7 @@ fn outbound_of(page: &str) -> usize {
     gauge(page, "weft_outbound_connections ")
 }
 
-fn gauge(page: &str, name: &str) -> usize {
+pub(crate) fn gauge(page: &str, name: &str) -> usize {
     let line = page.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap_or_else(|| panic!("{page}")).parse().unwrap()
 }

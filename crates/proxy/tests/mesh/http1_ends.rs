@@ -2,10 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use weft_mesh::record::Destination;
+use weft_proxy::limits::{ENDPOINT_TRIES, IDLE_PER_ENDPOINT, LANE_REQUEST_BYTES};
 
+use crate::fakes::refuser;
+use crate::flood::{gauge, may_open};
 use crate::harness::*;
 use crate::http::*;
 
@@ -131,6 +135,54 @@ fn an_endpoint_that_is_down_is_passed_over() {
         caller.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
         assert!(head_of(&mut caller).starts_with("HTTP/1.1 200 "));
     }
+}
+
+#[test]
+fn of_many_endpoints_that_are_down_three_are_tried() {
+    let mesh = Mesh::new();
+    let refusers: Vec<_> = (2..7).map(|n| (IpAddr::from([240, 240, 1, n]), refuser())).collect();
+    let endpoints: Vec<_> = refusers.iter().map(|(ip, (at, _))| (*ip, Tunnel::Mesh(*at))).collect();
+    mesh.registry.put(service("api", &endpoints));
+    let tried = || refusers.iter().map(|(_, (_, closed))| closed.load(Ordering::SeqCst)).sum::<usize>();
+    let web = mesh.proxy("web", CALLER, SocketAddr::new(SERVICE, 80));
+    let mut caller = web.connect();
+    caller.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
+    let head = head_of(&mut caller);
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert_eq!(tried(), ENDPOINT_TRIES);
+    let mut caller = web.connect();
+    // What can't become HTTP isn't held.
+    caller.write_all(b"\0ping").unwrap();
+    assert!(is_reset(&mut caller));
+    assert_eq!(tried(), 2 * ENDPOINT_TRIES);
+}
+
+#[test]
+fn connections_that_wait_for_their_next_exchange_are_bounded() {
+    const MORE: usize = 5;
+    let calls = IDLE_PER_ENDPOINT + MORE;
+    assert!(may_open(8 * calls as u64), "ulimit -Hn");
+    let (listener, port) = program();
+    let (web, api) = Mesh::new().http_pair(port);
+    let body = vec![b'x'; LANE_REQUEST_BYTES + 1];
+    let request = format!("POST / HTTP/1.1\r\nHost: api\r\nContent-Length: {}\r\n\r\n", body.len());
+    let ask = |_| {
+        let mut caller = web.connect();
+        caller.write_all(&[request.as_bytes(), &body].concat()).unwrap();
+        let mut callee = asked(&listener);
+        head_of(&mut callee);
+        exactly(&mut callee, body.len());
+        (caller, callee)
+    };
+    let mut all: Vec<_> = (0..calls).map(ask).collect();
+    let callers_of = |page: &str| gauge(page, "weft_inbound_connections ");
+    assert_eq!(callers_of(&api.page("/metrics")), calls);
+    for (caller, callee) in &mut all {
+        callee.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        assert!(head_of(caller).starts_with("HTTP/1.1 200 "));
+    }
+    api.wait_metrics(|page| callers_of(page) == IDLE_PER_ENDPOINT);
+    web.wait_metric(&format!("weft_spare_tunnels {IDLE_PER_ENDPOINT}\n"));
 }
 
 #[test]

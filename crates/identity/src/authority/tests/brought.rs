@@ -74,6 +74,11 @@ fn what_doesn_t_fit_is_named() {
     );
     assert_eq!(refused(&[MID], MID_KEY, &[""]), "root certificate: expected one certificate in PEM, found no section");
     assert!(refused(&[SUB, NARROW], SUB_KEY, &[ROOT]).contains("found that they refuse them: "));
+    brought(&[MID], MID_KEY, &[ROOT; 16]).unwrap();
+    assert_eq!(
+        refused(&[MID], MID_KEY, &[ROOT; 17]),
+        "root certificate: expected one certificate in PEM, found 17 of them"
+    );
 }
 
 #[test]

@@ -7,18 +7,20 @@ use std::sync::Arc;
 
 use rustls::{ClientConnection, StreamOwned};
 use weft_identity::{MeshTls, server_name};
-use weft_proxy::limits::{HBONE_SERVER_HEADER_BYTES, HBONE_SERVER_STREAMS, HBONE_UNSEEN_RESETS};
+use weft_proxy::limits::{HBONE_FRAME_BYTES, HBONE_SERVER_HEADER_BYTES, HBONE_SERVER_STREAMS, HBONE_UNSEEN_RESETS};
 
 use super::callee::status;
 use super::peer::{connect, to};
 use crate::harness::*;
 
+const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const GOAWAY: u8 = 7;
 pub(super) const END_HEADERS: u8 = 4;
 /// RFC 9113, section 7.
+const FRAME_SIZE_ERROR: u32 = 6;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -137,6 +139,21 @@ fn streams_that_are_reset_unseen_end_their_connection() {
     }
     let (kind, _, payload) = last.unwrap();
     assert_eq!((kind, u32::from_be_bytes(payload[4..8].try_into().unwrap())), (GOAWAY, ENHANCE_YOUR_CALM));
+    is_served(&mesh, &api, port);
+}
+
+#[test]
+fn a_frame_that_is_too_long_ends_its_connection() {
+    let (_listener, port) = program();
+    let (mesh, api) = mesh();
+    let mut raw = Raw::to(&mesh, &api);
+    raw.0.write_all(&open(1, SocketAddr::new(CALLEE, port), &[])).unwrap();
+    assert_eq!(raw.answer().map(|(kind, of, _)| (kind, of)), Some((HEADERS, 1)));
+    let long = frame(DATA, 0, 1, &vec![0; HBONE_FRAME_BYTES as usize + 1]);
+    // Its head says how long it is.
+    raw.0.write_all(&long[..9]).unwrap();
+    let last = std::iter::from_fn(|| raw.next()).find(|(kind, ..)| *kind == GOAWAY).unwrap();
+    assert_eq!(code(&last.2[4..8]), FRAME_SIZE_ERROR);
     is_served(&mesh, &api, port);
 }
 
