@@ -96,7 +96,7 @@ pub const LANE_ANSWER_BYTES: u64 = 16 << 10;
 // Counts.
 
 /// Connections of the program that are served at once; more wait in the listener's queue.
-pub const OUTBOUND_CONNECTIONS: usize = 20_000;
+pub const OUTBOUND_CONNECTIONS: usize = 16_384;
 /// Connections of callers that are served at once, streams of lanes among them. One address has at most
 /// half of them.
 pub const INBOUND_CONNECTIONS: usize = 20_000;
