@@ -44,6 +44,8 @@ class Terminal:
         self.shells = set()
         shell = ["bash", "--norc", "--noprofile", "--noediting", "-i"]
         os.environ.update(PS1="$SHLVL> ", TERM="dumb", SHLVL="0", LC_ALL="C")
+        # A line is one write, into which no shell prompts.
+        os.environ.pop("PYTHONUNBUFFERED", None)
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             # As a login gives it, whatever this process was given.

@@ -205,17 +205,19 @@ fn poll_handshake(
         if handshake.is_over() {
             return Poll::Ready(Ok(()));
         }
+        // What comes behind the handshake may fill all room: only what can't be taken in is too long.
+        let room = CIPHER_BYTES.saturating_sub(handshake.unread.len());
+        if room == 0 {
+            return Poll::Ready(Err(rustls::Error::General("a handshake message is too long".to_owned()).into()));
+        }
         let length = CIPHER.with_borrow_mut(|cipher| {
-            let mut received = ReadBuf::new(cipher);
+            let mut received = ReadBuf::new(&mut cipher[..room]);
             ready!(Pin::new(&mut *socket).poll_read(cx, &mut received))?;
             handshake.unread.extend_from_slice(received.filled());
             Poll::Ready(io::Result::Ok(received.filled().len()))
         });
         if ready!(length)? == 0 {
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
-        }
-        if handshake.unread.len() > CIPHER_BYTES {
-            return Poll::Ready(Err(rustls::Error::General("a handshake message is too long".to_owned()).into()));
         }
     }
 }

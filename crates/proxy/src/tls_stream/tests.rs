@@ -1,11 +1,14 @@
 //! Two ends over loopback.
 
 use std::io::{Read, Write};
+use std::pin::pin;
+use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey, MeshTls, peer_identity};
+use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey, MeshTls, peer_identity, server_name};
 use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, TrustDomain};
 
@@ -81,6 +84,55 @@ async fn a_handshake_message_in_ever_more_records_is_given_up() {
     let socket = listener.accept().await.unwrap().0;
     let told = TlsStream::accept(socket, tls.server_config(ALPN)).await.err().unwrap();
     assert!(told.to_string().contains("a handshake message is too long"), "{told}");
+    client.join().unwrap();
+}
+
+/// A part of the last message of the handshake is read, and then the rest with as much as one read takes.
+#[tokio::test]
+async fn what_comes_behind_a_handshake_may_fill_all_room() {
+    let (id, tls) = mesh_tls();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    socket2::SockRef::from(&listener).set_recv_buffer_size(8 * CIPHER_BYTES).unwrap();
+    let at = listener.local_addr().unwrap();
+    let content = vec![7; 2 * CIPHER_BYTES];
+    let (began, has_begun) = mpsc::channel();
+    let (read, was_read) = mpsc::channel();
+    let (sent, all_sent) = mpsc::channel();
+    let (config, text) = (tls.client_config(std::slice::from_ref(&id), ALPN), content.clone());
+    let client = std::thread::spawn(move || {
+        let mut socket = std::net::TcpStream::connect(at).unwrap();
+        let mut tls = rustls::ClientConnection::new(config, server_name()).unwrap();
+        tls.set_buffer_limit(None);
+        tls.write_tls(&mut socket).unwrap();
+        while tls.is_handshaking() {
+            tls.read_tls(&mut socket).unwrap();
+            tls.process_new_packets().unwrap();
+        }
+        tls.writer().write_all(&text).unwrap();
+        let mut last = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut last).unwrap();
+        }
+        socket.write_all(&last[..10]).unwrap();
+        began.send(()).unwrap();
+        was_read.recv().unwrap();
+        socket.write_all(&last[10..]).unwrap();
+        sent.send(()).unwrap();
+        socket
+    });
+    let socket = listener.accept().await.unwrap().0.into_std().unwrap();
+    let queue = socket.try_clone().unwrap();
+    let mut accepting = pin!(TlsStream::accept(TcpStream::from_std(socket).unwrap(), tls.server_config(ALPN)));
+    while has_begun.try_recv().is_err() || queue.peek(&mut [0]).is_ok() {
+        assert!(poll!(&mut accepting).is_pending());
+        tokio::task::yield_now().await;
+    }
+    read.send(()).unwrap();
+    all_sent.recv().unwrap();
+    let mut server = accepting.await.unwrap();
+    let mut got = vec![0; content.len()];
+    server.read_exact(&mut got).await.unwrap();
+    assert!(got == content);
     client.join().unwrap();
 }
 
