@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::poll;
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use weft_identity::{Authority, AuthorityLifetimes, Credential, LeafKey, MeshTls, peer_identity, server_name};
@@ -123,9 +123,11 @@ async fn what_comes_behind_a_handshake_may_fill_all_room() {
     let socket = listener.accept().await.unwrap().0.into_std().unwrap();
     let queue = socket.try_clone().unwrap();
     let mut accepting = pin!(TlsStream::accept(TcpStream::from_std(socket).unwrap(), tls.server_config(ALPN)));
-    while has_begun.try_recv().is_err() || queue.peek(&mut [0]).is_ok() {
-        assert!(poll!(&mut accepting).is_pending());
+    let mut begun = false;
+    while !begun || queue.peek(&mut [0]).is_ok() {
+        assert!(accepting.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
+        begun |= has_begun.try_recv().is_ok();
     }
     read.send(()).unwrap();
     all_sent.recv().unwrap();
