@@ -231,7 +231,7 @@ pub(crate) fn make(maker: &OwnedFd, request: Request) -> Vec<OwnedFd> {
     numbers.iter().map(adopt).collect()
 }
 
-/// Waits for something that happens in another process; fails after ten seconds.
+/// Waits for something that happens in another process, with [`PATIENCE`].
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {

@@ -242,8 +242,7 @@ const NEEDED: u64 = HALF as u64 + 200;
 
 #[test]
 fn an_address_has_half_of_all_connections_and_others_have_theirs() {
-    if !may_open(NEEDED) {
-        skipped(&format!("expected to be let open {NEEDED} descriptors, found fewer (ulimit -Hn)"));
+    if is_skipped_for(NEEDED) {
         return;
     }
     alone("flood::an_address_has_half_of_all_connections_and_others_have_theirs", half_of_all_connections);
@@ -290,8 +289,7 @@ pub(crate) fn gauge(page: &str, name: &str) -> usize {
 
 #[test]
 fn a_program_has_so_many_connections_and_further_ones_wait_for_room() {
-    if !may_open(ALL_OF_A_PROGRAM) {
-        skipped(&format!("expected to be let open {ALL_OF_A_PROGRAM} descriptors, found fewer (ulimit -Hn)"));
+    if is_skipped_for(ALL_OF_A_PROGRAM) {
         return;
     }
     alone("flood::a_program_has_so_many_connections_and_further_ones_wait_for_room", further_ones_wait);
@@ -372,6 +370,15 @@ fn floods() {
     println!("{DONE}");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     drop(flood);
+}
+
+/// Whether a test can't have so many descriptors here; it is told, then.
+fn is_skipped_for(descriptors: u64) -> bool {
+    let lacks = !may_open(descriptors);
+    if lacks {
+        skipped(&format!("expected to be let open {descriptors} descriptors, found fewer (ulimit -Hn)"));
+    }
+    lacks
 }
 
 /// Whether this process may open so many descriptors, raised where that is allowed: root may beyond the hard limit.

@@ -96,9 +96,21 @@ impl Mesh {
 
     /// The proxies of `web`, which calls the service `api` at `port`, and of `api`.
     pub(crate) fn pair(&self, port: u16) -> (Proxy, Proxy) {
+        let api = self.callee();
+        (self.proxy("web", CALLER, SocketAddr::new(SERVICE, port)), api)
+    }
+
+    /// The same, where the caller's clock stands still.
+    pub(crate) fn held_pair(&self, port: u16) -> ((Proxy, Clock), Proxy) {
+        let api = self.callee();
+        (self.held("web", CALLER, SocketAddr::new(SERVICE, port)), api)
+    }
+
+    /// The proxy of `api`, of whose ports nothing is declared.
+    fn callee(&self) -> Proxy {
         let api = self.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
         self.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(api.mesh))]));
-        (self.proxy("web", CALLER, SocketAddr::new(SERVICE, port)), api)
+        api
     }
 
     /// The same where `port` is declared to carry HTTP/1: nobody is dialled for a client that is slow to speak.

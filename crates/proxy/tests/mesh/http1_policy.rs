@@ -192,10 +192,7 @@ fn callers_of_a_published_port_are_judged_without_identity() {
 #[test]
 fn what_is_denied_as_tcp_may_be_allowed_as_http() {
     let (listener, port) = program();
-    let mesh = Mesh::new();
-    let callee = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
-    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(callee.mesh))]));
-    let (web, clock) = mesh.held("web", CALLER, SocketAddr::new(SERVICE, port));
+    let ((web, clock), callee) = Mesh::new().held_pair(port);
     answering(listener);
     callee.tell(api(vec![policy(Action::Allow, path(Pattern::Exact("/open".into())))]));
     // Both are silent until the callee's proxy has refused them as TCP.

@@ -85,10 +85,7 @@ fn a_caller_that_says_nothing_more_is_closed() {
 #[test]
 fn a_warm_connection_that_nobody_uses_is_closed() {
     let (listener, port) = program();
-    let mesh = Mesh::new();
-    let api = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
-    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(api.mesh))]));
-    let (web, clock) = mesh.held("web", CALLER, SocketAddr::new(SERVICE, port));
+    let ((web, clock), _api) = Mesh::new().held_pair(port);
     let mut caller = web.connect();
     // What can't become HTTP isn't held.
     caller.write_all(b"\0ping").unwrap();
@@ -130,10 +127,7 @@ fn a_callee_that_does_not_answer_is_given_up() {
 #[test]
 fn what_may_become_http_is_held_for_its_time_and_passes_then() {
     let (listener, port) = program();
-    let mesh = Mesh::new();
-    let api = mesh.proxy("api", CALLEE, SocketAddr::new(SERVICE, 1));
-    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(api.mesh))]));
-    let (web, clock) = mesh.held("web", CALLER, SocketAddr::new(SERVICE, port));
+    let ((web, clock), _api) = Mesh::new().held_pair(port);
     let mut caller = web.connect();
     caller.write_all(b"GET /what").unwrap();
     web.wait_metric("weft_outbound_connections 1");

@@ -26,7 +26,7 @@ pub(crate) struct Node {
     children: Vec<Child>,
 }
 
-/// Why this scene can't be played here, if it can't.
+/// Whether this scene can't be played here; why is told.
 pub(crate) fn is_skipped() -> bool {
     let missing = ["ip", "nsenter", "curl", "python3"].iter().find(|program| {
         !Command::new("/bin/sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success()
