@@ -5,8 +5,6 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
-use crate::hint::{self, Settings};
-
 /// Why a program can't be captured or run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureError {
@@ -35,16 +33,6 @@ pub enum CaptureError {
     Killed(Step),
 }
 
-impl CaptureError {
-    /// What a user can do about it, when something is known; one sentence.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Failed(failure) => failure.hint(),
-            _ => None,
-        }
-    }
-}
-
 /// A step that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {step}: {}{}{detail}", describe(*errno), if detail.is_empty() { "" } else { ": " })]
@@ -60,11 +48,6 @@ pub struct Failure {
 impl Failure {
     pub(crate) fn new(step: Step, errno: Errno, detail: impl Into<String>) -> Self {
         Self { step, errno: errno as i32, detail: detail.into() }
-    }
-
-    /// What a user can do about it, when something is known; one sentence. Reads the host's settings.
-    pub fn hint(&self) -> Option<String> {
-        hint::hint(self, &Settings::of_this_host())
     }
 }
 

@@ -7,11 +7,11 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use crate::capability::{self, SETFCAP};
-use crate::error::{Failure, Step};
+use crate::error::{CaptureError, Failure, Step};
 
 /// The host's settings that decide what a user may do. `None`: this kernel has no such setting.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Settings {
+struct Settings {
     unprivileged_userns_clone: Option<u64>,
     max_user_namespaces: Option<u64>,
     apparmor_restrict: Option<u64>,
@@ -24,7 +24,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn of_this_host() -> Self {
+    fn of_this_host() -> Self {
         let text = |path| fs::read_to_string(path).unwrap_or_default();
         let number = |path| text(path).trim().parse().ok();
         let seccomp = |line: &str| line.starts_with("Seccomp:") && line.ends_with('2');
@@ -39,8 +39,25 @@ impl Settings {
     }
 }
 
+impl CaptureError {
+    /// What a user can do about it, when something is known; one sentence.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Failed(failure) => failure.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Failure {
+    /// Likewise. Reads the host's settings.
+    pub fn hint(&self) -> Option<String> {
+        hint(self, &Settings::of_this_host())
+    }
+}
+
 /// What to do, one sentence.
-pub(crate) fn hint(failure: &Failure, host: &Settings) -> Option<String> {
+fn hint(failure: &Failure, host: &Settings) -> Option<String> {
     let errno = Errno::from_raw(failure.errno);
     let limit = limit_of(failure.step).filter(|_| matches!(errno, Errno::ENOSPC | Errno::EUSERS));
     match (failure.step, errno) {

@@ -16,9 +16,10 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, execvpe, getpgid, pipe2};
 
+use crate::blueprint::{Blueprint, Processes};
 use crate::channel::Channel;
 use crate::error::{Failure, Step};
-use crate::inside::{Blueprint, Processes, end_with_parent, untraceable};
+use crate::guard::{end_with_parent, untraceable};
 use crate::message::Message;
 use crate::namespaces::Namespaces;
 use crate::plan::Program;
@@ -122,7 +123,7 @@ pub(crate) fn become_program(program: &Program, processes: Processes, launcher: 
         launcher.send(&Message::Hello)?;
         let argv = program.argv.iter().map(c_string).collect::<Result<Vec<CString>, Errno>>()?;
         let environment = environment(program.user.as_ref())?;
-        sys::restore_signals(program.signals)?;
+        program.signals.restore()?;
         program.signals.closed_streams().for_each(sys::close);
         execvpe(argv.first().ok_or(Errno::ENOENT)?, &argv, &environment)
     };

@@ -3,40 +3,19 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 
+use crate::blueprint::{Blueprint, Processes};
 use crate::channel::Channel;
 use crate::error::{Failure, Step};
+use crate::guard::{end_with_parent, untraceable};
 use crate::message::Message;
 use crate::netlink::rules::{Addresses, Datagrams};
-use crate::plan::Plan;
 use crate::sys::NoProcess;
 use crate::{capability, descriptors, init, maker, namespace, network, sys};
-
-/// A plan, and what its launcher found out before.
-#[derive(Debug, Clone)]
-pub(crate) struct Blueprint<'a> {
-    pub(crate) plan: &'a Plan,
-    /// The file behind `/etc/resolv.conf`, when there is one.
-    pub(crate) resolv_conf: Option<PathBuf>,
-    pub(crate) processes: Processes,
-    pub(crate) launcher: Pid,
-}
-
-/// Which processes a program sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Processes {
-    /// Its own: a PID namespace.
-    Own,
-    /// The launcher's, where a PID namespace with its `/proc` can't be had.
-    Shared,
-}
 
 /// The ends that the first process was given.
 pub(crate) struct Ends {
@@ -143,14 +122,4 @@ fn start_init(blueprint: &Blueprint<'_>, ends: &Ends) -> Result<Pid, Failure> {
         NoProcess::Refused(errno) => Failure::new(Step::Fork, errno, ""),
         NoProcess::Threads(count) => Failure::new(Step::Fork, Errno::EPROTO, format!("{count} threads")),
     })
-}
-
-/// When the parent dies, so does this process.
-pub(crate) fn end_with_parent() -> Result<(), Failure> {
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| Failure::new(Step::Supervise, errno, "death signal"))
-}
-
-/// Programs of the same user can't trace this process nor read its memory.
-pub(crate) fn untraceable() -> Result<(), Failure> {
-    prctl::set_dumpable(false).map_err(|errno| Failure::new(Step::Supervise, errno, "dumpable"))
 }

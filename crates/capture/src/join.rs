@@ -14,9 +14,10 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
+use crate::blueprint::Processes;
 use crate::channel::Channel;
 use crate::error::{CaptureError, Failure, Step};
-use crate::inside::{Processes, end_with_parent, untraceable};
+use crate::guard::{end_with_parent, untraceable};
 use crate::message::Message;
 use crate::namespaces::Namespaces;
 use crate::plan::Program;

@@ -20,10 +20,12 @@
 //!
 //! [`pod`] is the other home's way: inside a Kubernetes pod, where the namespaces are there already.
 
+mod blueprint;
 mod capability;
 mod channel;
 mod descriptors;
 mod error;
+mod guard;
 mod hint;
 mod init;
 mod inside;
@@ -44,6 +46,7 @@ mod reach;
 mod resolv;
 mod root;
 mod sandbox;
+mod scratch;
 mod signals;
 mod sys;
 mod user;

@@ -2,16 +2,17 @@
 //! must not see. All mounts are private to it and go with it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use nix::unistd::{chdir, geteuid};
 
+use crate::blueprint::{Blueprint, Processes};
 use crate::error::{Failure, Step};
-use crate::inside::{Blueprint, Processes};
 use crate::namespace::{self, errno_of};
+use crate::scratch::{Scratch, bind};
 use crate::sys::NOTHING;
 use crate::{resolv, root};
 
@@ -51,45 +52,6 @@ pub(crate) fn own_proc() -> Result<(), Failure> {
     mount(Some("proc"), "/proc", Some("proc"), flags, NOTHING).map_err(|errno| Failure::new(Step::Proc, errno, ""))
 }
 
-/// A folder in memory while mounts are arranged; what is bound from it stays when it goes.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let failed = |errno| Failure::new(Step::MountNamespace, errno, "a folder in memory");
-        // None that anything below binds from or over.
-        let folders = ["/tmp", "/var/tmp", "/mnt", "/home", "/srv"].map(Path::new);
-        let folder = folders.into_iter().find(|folder| folder.is_dir()).ok_or(Errno::ENOENT).map_err(failed)?;
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-        mount(Some("weft"), folder, Some("tmpfs"), flags, Some("mode=0755,size=1m")).map_err(failed)?;
-        Ok(Self(folder.to_owned()))
-    }
-
-    /// A new file with this text.
-    fn file(&self, name: &str, text: &str) -> std::io::Result<PathBuf> {
-        let path = self.0.join(name);
-        fs::write(&path, text)?;
-        Ok(path)
-    }
-
-    /// The path of a name in it.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It can't be refused to the process that mounted it; were it, the program would see an odd folder.
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
-}
-
-/// Puts `source` over `target`.
-pub(crate) fn bind(source: &Path, target: &Path) -> Result<(), Errno> {
-    mount(Some(source), target, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)
-}
-
 fn cover_resolv_conf(blueprint: &Blueprint<'_>, target: &Path, scratch: &Scratch) -> Result<(), Failure> {
     let failed = |errno| Failure::new(Step::ResolvConf, errno, target.display().to_string());
     let plan = blueprint.plan;
@@ -102,7 +64,7 @@ fn cover_resolv_conf(blueprint: &Blueprint<'_>, target: &Path, scratch: &Scratch
 /// "not running", and it goes on.
 fn hide_sockets(scratch: &Scratch) -> Result<(), Failure> {
     let failed = |path: &Path, errno| Failure::new(Step::HideSockets, errno, path.display().to_string());
-    let nothing = scratch.file("nothing", "").map_err(|error| failed(&scratch.0, errno_of(&error)))?;
+    let nothing = scratch.file("nothing", "").map_err(|error| failed(&scratch.path("nothing"), errno_of(&error)))?;
     for path in NAME_SERVICE_SOCKETS.map(Path::new).into_iter().filter(|path| path.exists()) {
         bind(&nothing, path).map_err(|errno| failed(path, errno))?;
     }

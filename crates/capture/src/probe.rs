@@ -8,7 +8,7 @@ use nix::sys::wait::waitpid;
 
 use crate::channel::Channel;
 use crate::error::{CaptureError, Failure, Step};
-use crate::inside::end_with_parent;
+use crate::guard::end_with_parent;
 use crate::message::Message;
 use crate::mounts::{own_namespace, own_proc};
 use crate::netlink::rules::{Addresses, Datagrams, Steering};

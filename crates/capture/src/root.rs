@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 
 use crate::error::{Failure, Step};
-use crate::mounts::{Scratch, bind};
 use crate::namespace::errno_of;
+use crate::scratch::{Scratch, bind};
 use crate::sys::NOTHING;
 
 /// Makes the kernel's settings read-only and gives a `/dev` that has no disk.

@@ -7,9 +7,10 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 use weft_wire::bootstrap::Redirection;
 
+use crate::blueprint::{Blueprint, Processes};
 use crate::channel::{Channel, Packet, socket_pair};
 use crate::error::{CaptureError, Failure, Step};
-use crate::inside::{self, Blueprint, Ends, Processes};
+use crate::inside::{self, Ends};
 use crate::message::Message;
 use crate::namespaces::Namespaces;
 use crate::netlink::rules::{Datagrams, Steering};

@@ -5,6 +5,8 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 use nix::sys::signalfd::siginfo;
 
 use crate::sys;
@@ -12,8 +14,8 @@ use crate::sys;
 /// Which signals a process ignores and blocks: bit N-1 is signal N.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InheritedSignals {
-    pub(crate) ignored: u64,
-    pub(crate) blocked: u64,
+    ignored: u64,
+    blocked: u64,
     /// Standard streams that it hasn't got: bit N is descriptor N.
     closed: u8,
 }
@@ -21,8 +23,15 @@ pub struct InheritedSignals {
 static IGNORED_PIPE: AtomicBool = AtomicBool::new(false);
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// What Rust's runtime is about to change.
-pub(crate) fn note_inherited() {
+/// Runs before Rust's runtime, which changes what it notes.
+// SAFETY: the loader calls each entry of this section once, as a C function, before `main`. It makes system calls and
+// stores into atomics only, which need no runtime, and can't panic.
+#[allow(unsafe_code, reason = "what was inherited is known before Rust's runtime starts, and not after")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = before_main;
+
+extern "C" fn before_main() {
     IGNORED_PIPE.store(sys::ignores(libc::SIGPIPE), Ordering::Relaxed);
     let closed =
         (0..3).filter(|stream| sys::closes_on_exec(*stream).is_none()).fold(0, |bits, stream| bits | 1 << stream);
@@ -50,12 +59,28 @@ impl InheritedSignals {
         Self { closed: self.closed & 1, ..self }
     }
 
-    pub(crate) fn ignores(&self, signal: i32) -> bool {
+    fn ignores(&self, signal: i32) -> bool {
         self.ignored & (1 << (signal - 1)) != 0
     }
 
-    pub(crate) fn blocks(&self, signal: i32) -> bool {
+    fn blocks(&self, signal: i32) -> bool {
         self.blocked & (1 << (signal - 1)) != 0
+    }
+
+    /// Gives them to this process; handlers become defaults.
+    pub(crate) fn restore(self) -> Result<(), Errno> {
+        let mut blocked = SigSet::empty();
+        for signal in 1..=sys::LAST_SIGNAL {
+            if self.ignores(signal) {
+                sys::ignore(signal)
+            } else {
+                sys::reset(signal)
+            }
+            if self.blocks(signal) {
+                sys::add(&mut blocked, signal);
+            }
+        }
+        blocked.thread_set_mask()
     }
 
     /// The standard streams that weren't there.

@@ -10,8 +10,6 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{ForkResult, Pid, fork};
 
-use crate::signals::InheritedSignals;
-
 /// Why no process was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoProcess {
@@ -59,19 +57,6 @@ fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Gives this process the signals that a launcher inherited; handlers become defaults.
-pub(crate) fn restore_signals(signals: InheritedSignals) -> Result<(), Errno> {
-    let mut blocked = SigSet::empty();
-    for signal in 1..=LAST_SIGNAL {
-        let ignored = signals.ignores(signal);
-        set_disposition(signal, if ignored { libc::SIG_IGN } else { libc::SIG_DFL });
-        if signals.blocks(signal) {
-            add(&mut blocked, signal);
-        }
-    }
-    blocked.thread_set_mask()
-}
-
 /// Whether this process ignores a signal.
 #[allow(unsafe_code, reason = "sigaction that only asks")]
 pub(crate) fn ignores(signal: i32) -> bool {
@@ -82,21 +67,19 @@ pub(crate) fn ignores(signal: i32) -> bool {
     asked == 0 && found.sa_sigaction == libc::SIG_IGN
 }
 
-/// Runs before Rust's runtime, which changes what it notes.
-// SAFETY: the loader calls each entry of this section once, as a C function, before `main`. It makes system calls and
-// stores into atomics only, which need no runtime, and can't panic.
-#[allow(unsafe_code, reason = "what was inherited is known before Rust's runtime starts, and not after")]
-#[used]
-#[unsafe(link_section = ".init_array")]
-static BEFORE_MAIN: extern "C" fn() = before_main;
-
-extern "C" fn before_main() {
-    crate::signals::note_inherited();
-}
-
 /// Children are waited for, even where the launcher inherited that SIGCHLD is ignored.
 pub(crate) fn await_children() {
-    set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+    reset(libc::SIGCHLD);
+}
+
+/// Ignores a signal, where that can be.
+pub(crate) fn ignore(signal: i32) {
+    set_disposition(signal, libc::SIG_IGN);
+}
+
+/// What a signal does is its default again.
+pub(crate) fn reset(signal: i32) {
+    set_disposition(signal, libc::SIG_DFL);
 }
 
 /// SIGKILL, SIGSTOP and the two signals that glibc keeps to itself can't be set, and need not.
@@ -107,7 +90,7 @@ fn set_disposition(signal: i32, handler: libc::sighandler_t) {
 }
 
 #[allow(unsafe_code, reason = "a signal set with realtime signals, which nix doesn't know")]
-fn add(set: &mut SigSet, signal: i32) {
+pub(crate) fn add(set: &mut SigSet, signal: i32) {
     let mut raw = *set.as_ref();
     // SAFETY: `raw` is an initialized set, and lives through the call.
     unsafe { libc::sigaddset(&raw mut raw, signal) };
@@ -218,4 +201,4 @@ pub(crate) fn close(number: RawFd) {
 /// The pointer that mount(2) takes for "nothing".
 pub(crate) const NOTHING: Option<&str> = None;
 const EXIT_PANIC: i32 = 101;
-const LAST_SIGNAL: i32 = 64;
+pub(crate) const LAST_SIGNAL: i32 = 64;

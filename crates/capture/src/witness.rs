@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::inside::Processes;
+use crate::blueprint::Processes;
 
 /// What PID 1, or who stands in its place, has got besides the program.
 #[derive(Debug)]

@@ -7,10 +7,10 @@ use tonic::Status;
 use weft_identity::Bearer;
 
 use crate::authenticate::{Authenticator, Caller, Claim};
+use crate::idle::Idle;
 use crate::mesh::Mesh;
 use crate::plane::Plane;
 use crate::shared::Shared;
-use crate::supervise::Idle;
 
 /// Handed to every task that launches, keeps or tells of workloads; cheap to clone.
 #[derive(Debug, Clone)]

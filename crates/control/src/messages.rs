@@ -7,8 +7,8 @@ use weft_mesh::{SpiffeId, WorkloadId};
 use weft_wire::proto::weft::v1 as proto;
 
 use crate::addresses::{AddressPair, NAMESERVER};
+use crate::idle::{Idle, Outcome};
 use crate::registry::{Readiness, Registration, Spec, Token};
-use crate::supervise::{Idle, Outcome};
 
 /// The suffix of the mesh's names.
 pub(crate) const NAME_SUFFIX: &str = "svc.cluster.local";

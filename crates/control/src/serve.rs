@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use weft_resources::Workload;
 use weft_wire::proto::weft::v1::control_server::ControlServer;
 
 use crate::crowd::Crowd;
+use crate::error::ControlError;
 use crate::folder::Source;
 use crate::launch::Launches;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_OF_A_PROCESS, END_TIMEOUT, STOP_TIMEOUT, connections};
@@ -34,8 +34,8 @@ use crate::plane::Plane;
 use crate::queries::Facts;
 use crate::services::Services;
 use crate::shared::{Phase, Shared};
-use crate::socket::{SocketError, admit, listen};
-use crate::store::{Store, StoreError};
+use crate::socket::{admit, listen};
+use crate::store::Store;
 use crate::supervise::{Launcher, Supervisor};
 use crate::telemetry::{self, Scrape};
 use crate::{authority, persist};
@@ -59,28 +59,6 @@ pub struct Config {
     pub launcher: Option<PathBuf>,
     /// Where Prometheus finds the whole mesh's metrics; what is taken is warned of and done without.
     pub metrics: Option<SocketAddr>,
-}
-
-/// Why the control plane can't run.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// The state folder.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The control socket.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// The folder of manifests.
-    #[error("{}: expected a folder that can be read, found an error: {cause}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why it can't be read.
-        cause: io::Error,
-    },
-    /// The server on the socket broke down.
-    #[error("the control socket broke down: {0}")]
-    Server(String),
 }
 
 /// A control plane whose socket is open; connections wait until it runs.
@@ -123,7 +101,7 @@ impl ControlPlane {
     /// reads, and must be called inside of a tokio runtime.
     ///
     /// # Errors
-    /// [`ControlError`] says what can't be opened; [`StoreError::Locked`] is a second control plane.
+    /// [`ControlError`] says what can't be opened; [`StoreError::Locked`](crate::StoreError::Locked) is a second control plane.
     pub fn open(config: Config) -> Result<Self, ControlError> {
         let store = Store::open(&config.state_dir)?;
         let authority = authority::open(&store, &config.trust_domain, SystemTime::now())?;

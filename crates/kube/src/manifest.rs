@@ -21,8 +21,7 @@ use tree::Node;
 use crate::documents::documents;
 use crate::inject::Config;
 
-pub use report::{Outcome, Report};
-pub use resource::Warning;
+pub use report::{Outcome, Report, Warning};
 
 /// A manifest after the work, and what was done to each resource.
 #[derive(Debug, Clone, PartialEq, Eq)]

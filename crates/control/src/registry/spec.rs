@@ -24,7 +24,7 @@ pub(crate) struct Spec {
     pub(crate) pid: u32,
     /// For people.
     pub(crate) command: Vec<String>,
-    /// The folder's workload that it was started for, as [`crate::supervise::Owner`] says it; or empty.
+    /// The folder's workload that it was started for, as [`crate::owner::Owner`] says it; or empty.
     pub(crate) owner: String,
     /// The user that root runs it as; empty: the launcher's own.
     pub(crate) user: String,

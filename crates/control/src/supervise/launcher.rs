@@ -10,7 +10,7 @@ use std::process::Stdio;
 use tokio::process::{Child, Command};
 use weft_resources::{Probe, ProbeTiming, Readiness, Workload, WorkloadPort};
 
-use super::owner::Owner;
+use crate::owner::Owner;
 
 /// What every start needs.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ fn shell_line(words: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervise::owner::Place;
+    use crate::owner::Place;
 
     #[test]
     fn the_command_line_says_what_the_file_says() {

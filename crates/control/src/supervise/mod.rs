@@ -2,7 +2,6 @@
 //! a `weft run` of its own, which outlives a control plane that is killed, and is taken over by the next.
 
 mod launcher;
-mod owner;
 mod state;
 
 use std::collections::BTreeSet;
@@ -21,13 +20,13 @@ use tracing::{info, warn};
 use weft_resources::Workload;
 
 use crate::hash::fnv1a;
+use crate::idle::Outcome;
 use crate::machine::Machine;
+use crate::owner::Owner;
 use crate::registry::Readiness;
 use crate::shared::Phase;
 pub(crate) use launcher::Launcher;
-pub(crate) use owner::Owner;
 use state::{Action, KILL_AFTER, State, Time};
-pub(crate) use state::{Idle, Outcome};
 
 /// Keeps the folder's programs running.
 pub(crate) struct Supervisor {

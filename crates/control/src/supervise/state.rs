@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use weft_resources::{Restart, Workload};
 
-use super::owner::{Owner, Place};
+use crate::idle::{Idle, Outcome};
+use crate::owner::{Owner, Place};
 use crate::registry::Readiness;
 
 /// When something happened: since the supervisor began.
@@ -73,15 +74,6 @@ enum Standing {
     Between,
 }
 
-/// How a launcher ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// By itself, with this code.
-    Code(i32),
-    /// By a signal, or nobody knows how.
-    Signal(Option<i32>),
-}
-
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -93,16 +85,6 @@ pub(crate) enum Action {
     Stop(u32),
     /// End it.
     Kill(u32),
-}
-
-/// A place at which nothing runs, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Idle {
-    pub(crate) place: Place,
-    pub(crate) outcome: Outcome,
-    /// How long until it is started again; `None`: it isn't.
-    pub(crate) wait: Option<Duration>,
-    pub(crate) command: Vec<String>,
 }
 
 impl State {

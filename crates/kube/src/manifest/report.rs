@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::resource::Warning;
-
 /// One resource's report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -30,6 +28,21 @@ pub enum Outcome {
     Uninjected,
     /// Nothing.
     Skipped,
+}
+
+/// Something worth knowing about a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warning {
+    /// Its pods are in their node's network.
+    HostNetwork,
+    /// Another mesh's sidecar is in its pods.
+    Sidecar,
+    /// It says that it wants no proxy.
+    Disabled,
+    /// It has a port of UDP, which stays outside the mesh.
+    Udp,
+    /// Its probes still lead to a proxy that was taken out.
+    Probes,
 }
 
 impl Report {

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};
 
 use super::edit::{Change, Kind};
-use super::report::{Outcome, Report};
+use super::report::{Outcome, Report, Warning};
 use super::sidecar::Template;
 use super::tree::Node;
 use super::{Annotations, ManifestError, tree};
@@ -12,21 +12,6 @@ use crate::inject::{
     self, Config, INJECT_ANNOTATIONS, LINKERD_INJECT, Marks, NamespaceMarks, Settings, Verdict, decide,
     is_other_sidecar,
 };
-
-/// Something worth knowing about a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Warning {
-    /// Its pods are in their node's network.
-    HostNetwork,
-    /// Another mesh's sidecar is in its pods.
-    Sidecar,
-    /// It says that it wants no proxy.
-    Disabled,
-    /// It has a port of UDP, which stays outside the mesh.
-    Udp,
-    /// Its probes still lead to a proxy that was taken out.
-    Probes,
-}
 
 /// A resource, and where its pods' metadata belongs.
 pub(super) struct Resource<'d> {
