@@ -1,7 +1,7 @@
 //! The data plane: accepts what a program sends and what others send it, decides, encrypts, copies
 //! and counts. A library, so that a pair of proxies can be run in one process; the binary is small.
 //!
-//! Two threads: one serves data (see [`data`]), the other speaks with the control plane (see
+//! Two threads: one serves data (see [`serve`]), the other speaks with the control plane (see
 //! [`control`]). Nothing here knows YAML or Kubernetes.
 #![deny(unsafe_code)]
 
@@ -17,7 +17,7 @@ mod connection;
 pub mod control;
 mod copy;
 mod crowd;
-pub mod data;
+mod data;
 mod datagram;
 mod detect;
 mod dialling;
@@ -42,6 +42,7 @@ mod range;
 pub mod records;
 pub mod report;
 mod request;
+pub mod serve;
 mod service;
 mod side;
 mod sockets;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Notify, mpsc};
 use weft_proxy::config::{self, Config, ConfigError, ControlConfig};
-use weft_proxy::data::{self, Channels};
 use weft_proxy::file::{self, FileError, Loaded};
+use weft_proxy::serve::{self, Channels};
 use weft_proxy::{control, limits, pod, report};
 
 fn main() -> ExitCode {
@@ -52,7 +52,7 @@ fn run((config, control): (Config, ControlConfig)) -> Result<(), ConfigError> {
     let control = control::spawn(control, (told, asked), reports);
     let control = control.map_err(|e| ConfigError::Socket("control thread", e))?;
     let channels = Channels { updates, orders, signals, stop: Arc::new(Notify::new()) };
-    let served = data::run(config, channels).map_err(|e| ConfigError::Socket("data thread", e));
+    let served = serve::run(config, channels).map_err(|e| ConfigError::Socket("data thread", e));
     // It tells what is left to tell, bounded, and only panics by a bug, which the hook has reported.
     let _panicked = control.join();
     served
@@ -88,7 +88,7 @@ fn run_loaded(loaded: Loaded) -> Result<(), ConfigError> {
         })
         .map_err(|e| ConfigError::Socket("records thread", e))?;
     let channels = Channels { updates, orders, signals, stop: Arc::new(Notify::new()) };
-    data::run(loaded.config, channels).map_err(|e| ConfigError::Socket("data thread", e))
+    serve::run(loaded.config, channels).map_err(|e| ConfigError::Socket("data thread", e))
 }
 
 fn ended(result: Result<(), ConfigError>) -> ExitCode {

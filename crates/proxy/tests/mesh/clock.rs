@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 use weft_proxy::config::Config;
-use weft_proxy::data::{self, Channels};
+use weft_proxy::serve::{self, Channels};
 
 use crate::harness::PATIENCE;
 
@@ -76,7 +76,7 @@ pub(crate) fn held() -> (Clock, impl FnOnce(Config, Channels) + Send + 'static) 
                     tokio::time::advance(Duration::from_secs(1)).await;
                 }
             });
-            spawn_local(data::serve(config, channels)).await.unwrap().unwrap();
+            spawn_local(serve::serve(config, channels)).await.unwrap().unwrap();
         });
         drop(blocks);
     };

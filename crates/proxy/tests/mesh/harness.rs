@@ -16,8 +16,8 @@ use weft_mesh::record::{
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use weft_proxy::checks::Checks;
 use weft_proxy::config::{Config, OriginalDestination, OutboundListener, Program};
-use weft_proxy::data::{self, Channels};
 use weft_proxy::records::{Order, Update};
+use weft_proxy::serve::{self, Channels};
 use weft_wire::bootstrap::Names;
 
 use crate::clock::{self, Clock};
@@ -81,7 +81,7 @@ impl Mesh {
     }
 
     fn proxy_on(&self, name: &str, address: IpAddr, calls: SocketAddr, mesh: TcpListener) -> Proxy {
-        let run = |config, channels| data::run(config, channels).unwrap();
+        let run = |config, channels| serve::run(config, channels).unwrap();
         let proxy = Proxy::start(name, (address, calls), (mesh, run), self.registry.clone());
         self.told(proxy, name, address)
     }

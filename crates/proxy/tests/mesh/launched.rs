@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, mpsc};
 use weft_mesh::record::Trust;
-use weft_proxy::data::{self, Channels};
+use weft_proxy::serve::{self, Channels};
 use weft_proxy::{config, control, limits};
 use weft_wire::bootstrap::{Bootstrap, ControlAddress, InheritedSockets, Names, Redirection};
 use weft_wire::proto::envoy::service::discovery::v3 as xds;
@@ -73,7 +73,7 @@ impl Launched {
         let channels = Channels { updates, orders, signals, stop: stop.clone() };
         let threads = vec![
             control::spawn(control_config, (told, asked), reports).unwrap(),
-            std::thread::spawn(move || data::run(config, channels).unwrap()),
+            std::thread::spawn(move || serve::run(config, channels).unwrap()),
         ];
         let mesh = SocketAddr::new(host_address, 15008);
         Self { control, trust, mesh, dns: at, ready: ready.into(), stop, threads, _folder: folder }
