@@ -25,6 +25,7 @@ mod dns;
 mod drain;
 mod fds;
 pub mod file;
+mod flow;
 mod hbone;
 mod host;
 mod http1;

@@ -2,11 +2,9 @@
 //! once. What stays the same for the requests of one connection is kept in a [`Flow`]. Knows no
 //! sockets.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -16,22 +14,11 @@ use weft_mesh::record::Inbound;
 
 use crate::access::{AccessRecord, Asked, Judged, Unenforced, Words};
 use crate::data::Data;
-use crate::limits::{METRIC_SERIES, OUTCOMES_AT_HAND};
+use crate::flow::Flow;
 use crate::live::{Facts, judged, unenforced};
-use crate::metrics::{Labels, NO_FLAG, Outcome, RequestSeries};
+use crate::metrics::{NO_FLAG, Outcome};
 use crate::report::Watched;
 use crate::why::Failure;
-
-/// The flows of one data thread: connections whose requests have the same labels share one.
-#[derive(Default)]
-pub(crate) struct Flows(RefCell<HashMap<Arc<Labels>, Rc<Flow>>>);
-
-/// What requests of one caller to one workload have in common, and their series at hand.
-pub(crate) struct Flow {
-    /// Who calls whom.
-    pub labels: Arc<Labels>,
-    series: RefCell<Vec<(Outcome, Rc<RequestSeries>)>>,
-}
 
 /// What was asked, as the log tells it. Texts that aren't known are empty.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,36 +56,6 @@ pub(crate) struct Request {
     pub received: Cell<u64>,
     /// Bytes of the callee so far.
     pub sent: Cell<u64>,
-}
-
-impl Flows {
-    /// The flow of these labels. Beyond [`METRIC_SERIES`] it is shared by nobody.
-    pub(crate) fn of(&self, labels: Labels) -> Rc<Flow> {
-        let mut all = self.0.borrow_mut();
-        if let Some(flow) = all.get(&labels) {
-            return flow.clone();
-        }
-        let labels = Arc::new(labels);
-        let flow = Rc::new(Flow { labels: labels.clone(), series: RefCell::default() });
-        if all.len() < METRIC_SERIES {
-            all.insert(labels, flow.clone());
-        }
-        flow
-    }
-}
-
-impl Flow {
-    fn series(&self, data: &Data, outcome: Outcome) -> Rc<RequestSeries> {
-        let mut at_hand = self.series.borrow_mut();
-        if let Some((_, series)) = at_hand.iter().find(|(known, _)| *known == outcome) {
-            return series.clone();
-        }
-        let series = data.metrics.requests.series(&self.labels, outcome);
-        if at_hand.len() < OUTCOMES_AT_HAND {
-            at_hand.push((outcome, series.clone()));
-        }
-        series
-    }
 }
 
 impl Request {
@@ -165,7 +122,7 @@ impl Request {
         let (status, grpc_status) = (self.status.get(), self.grpc_status.get());
         let flag = failure.as_ref().map_or(NO_FLAG, |failure| failure.cause.flag());
         let outcome = Outcome { code: status, grpc: grpc_status, flag };
-        let series = self.flow.series(&self.data, outcome);
+        let series = self.flow.series(&self.data.metrics, outcome);
         series.add(took, bytes);
         let [method, _, target, _] = self.words.all();
         self.data.report.count(&series.routed, (method, target), took, bytes);

@@ -9,8 +9,9 @@ use weft_mesh::record::Inbound;
 use super::target::Normal;
 use crate::access::Judged;
 use crate::data::Data;
+use crate::flow::Flow;
 use crate::live::Facts;
-use crate::request::{Flow, Line, Request, judge};
+use crate::request::{Line, Request, judge};
 use crate::why::{Cause, Failure};
 
 /// One request's surroundings.

@@ -2,7 +2,7 @@
 //! connection that has the caller's address. A stream that policy no longer admits is reset.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::{HeaderValue, Request};
@@ -17,17 +17,15 @@ use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
 use crate::access::Judged;
 use crate::data::Data;
+use crate::flow::Flow;
 use crate::inbound::labels::{labels, unjudged_labels};
 use crate::limits::H2_TRIES;
 use crate::live::Facts;
 use crate::metrics::{Party, count};
-use crate::request::{self, Flow, IDENTITY, judge};
+use crate::request::{self, IDENTITY, judge};
 use crate::side::Side;
 use crate::stream::Stream;
 use crate::why::{Cause, Failure, Hop};
-
-/// Where a program's shared connection belongs: its caller's address, and its port.
-pub(crate) type ProgramPort = (IpAddr, u16);
 
 /// What the streams of one connection have in common.
 struct Connection {

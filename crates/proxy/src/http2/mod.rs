@@ -20,8 +20,10 @@ mod head;
 mod held;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
+mod place;
 mod pool;
 mod settings;
 mod transfer;
 
+pub(crate) use place::{ProgramPort, Route};
 pub(crate) use pool::Connections;

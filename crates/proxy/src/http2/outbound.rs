@@ -2,7 +2,7 @@
 //! connection that it shares with all other streams to that place.
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::Request;
@@ -15,25 +15,17 @@ use super::answer::{Audience, Dialect, conclude, fail};
 use super::connection::{Accepted, Lease, Opened, Peer, Served, Shared};
 use super::exchange::{Attempt, Ending, Exchange};
 use super::head;
+use super::place::Route;
 use crate::data::Data;
+use crate::flow::Flow;
 use crate::limits::{H2_FLOWS, H2_TRIES};
 use crate::metrics::Party;
 use crate::outbound::{Called, FAILED_COST, is_endpoints_own, labels};
-use crate::request::{self, Flow};
+use crate::request;
 use crate::service::Target;
 use crate::side::Side;
 use crate::tunnel::{self, Used, Way};
 use crate::why::{Cause, Failure, Hop};
-
-/// One place that streams share connections to. Connections made as an older identity are not
-/// used for new streams.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Route {
-    tunnel: Tunnel,
-    to: SocketAddr,
-    caller: IpAddr,
-    generation: u64,
-}
 
 /// What the streams of one connection have in common.
 struct Connection {
