@@ -5,7 +5,6 @@ use crate::kinds::{PolicyKind, Recognised, recognise};
 use crate::meta::{self, Meta};
 use crate::names::{is_label, is_subdomain};
 use crate::notes::{Fields, File, Notes, Spot};
-use crate::parse::Parsed;
 use crate::problem::{Problem, ResourceRef, Severity};
 use crate::resource::Resource;
 use crate::salvage::{Remains, mentioned};
@@ -21,12 +20,6 @@ pub(crate) struct Yield {
 }
 
 impl Yield {
-    /// What a file comes to.
-    pub(crate) fn into_parsed(self) -> Parsed {
-        let Self { resources, workloads, problems } = self;
-        Parsed { resources, workloads, problems }
-    }
-
     /// Notes what could not be understood, and keeps the policies that may stand there as broken.
     pub(crate) fn broken(&mut self, problem: Problem, remains: Vec<Remains>) {
         let broken = |remains: Remains| Resource::broken(remains, &problem);

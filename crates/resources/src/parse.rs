@@ -22,6 +22,14 @@ pub struct Parsed {
     pub problems: Vec<Problem>,
 }
 
+impl Yield {
+    /// What a file comes to.
+    pub(crate) fn into_parsed(self) -> Parsed {
+        let Self { resources, workloads, problems } = self;
+        Parsed { resources, workloads, problems }
+    }
+}
+
 /// Parses a file. `file` is its name for messages, relative to the folder that was given.
 ///
 /// It never fails: what can't be understood is told in [`Parsed::problems`], and a policy among it

@@ -7,8 +7,6 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::home::STATE_VARIABLE;
-
 mod analyze;
 mod authz;
 mod cluster;
@@ -41,6 +39,9 @@ pub(crate) use run::{ReadyArgs, ReadyTimingArgs, RunArgs};
 pub(crate) use target::{Target, UNNAMED};
 pub(crate) use watch::{FilterArgs, TapArgs, TopArgs};
 pub(crate) use why::WhyArgs;
+
+/// The variable that names the state folder.
+pub(crate) const STATE_VARIABLE: &str = "WEFT_STATE_DIR";
 
 /// Weft: mutual TLS, verified identity, policy and golden signals for unmodified programs.
 #[derive(Debug, Parser)]

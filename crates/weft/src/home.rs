@@ -6,13 +6,10 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::args::Arguments;
-use crate::client::Access;
+use crate::access::Access;
+use crate::args::{Arguments, STATE_VARIABLE};
 use crate::failure::Failure;
 use crate::print;
-
-/// The variable that names the state folder.
-pub(crate) const STATE_VARIABLE: &str = "WEFT_STATE_DIR";
 
 /// A mesh in one of its two homes.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! `weft`: the command line. Arguments are read here, each command has a file of its own under
 //! `command/`, and only `print` writes. No logic that another room owns stands here.
 
+mod access;
 mod args;
 mod client;
 mod command;

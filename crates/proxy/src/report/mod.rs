@@ -13,6 +13,7 @@
 
 mod clause;
 mod health;
+mod label;
 mod reporter;
 mod route;
 mod routed;

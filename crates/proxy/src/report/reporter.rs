@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use weft_wire::proto::weft::v1::{self as proto, Delta, Series};
 
+use super::label::{party, service, view};
 use super::route::{RouteId, Routes};
 use super::routed::Routed;
 use super::taps::{Taps, Watched};
@@ -16,7 +17,7 @@ use super::{Activity, Ask, DataEnd, Snapshot};
 use crate::access::AccessRecord;
 use crate::data::Data;
 use crate::limits::REPORT_SERIES;
-use crate::metrics::{Labels, Metrics, Party, Reporter as View, ServiceName, TcpCounts};
+use crate::metrics::{Labels, Metrics, TcpCounts};
 
 /// What the data thread has told, and what it is to look for.
 pub(crate) struct Reporter {
@@ -169,28 +170,6 @@ fn delta(id: u32, before: TcpCounts, now: TcpCounts) -> Delta {
         open: (now.open != before.open).then_some(now.open),
         ..Delta::default()
     }
-}
-
-pub(super) fn view(reporter: View) -> proto::Reporter {
-    match reporter {
-        View::Source => proto::Reporter::Source,
-        View::Destination => proto::Reporter::Destination,
-    }
-}
-
-pub(super) fn party(party: &Party) -> proto::Party {
-    proto::Party {
-        workload: party.workload.to_string(),
-        namespace: party.namespace.to_string(),
-        app: party.app.to_string(),
-        principal: party.principal.as_ref().map(ToString::to_string).unwrap_or_default(),
-        kind: party.kind.to_string(),
-    }
-}
-
-pub(super) fn service(name: &ServiceName) -> proto::ServiceName {
-    let ServiceName { host, name, namespace } = name;
-    proto::ServiceName { host: host.to_string(), name: name.to_string(), namespace: namespace.to_string() }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use weft_wire::proto::weft::v1::{NumberedFilter, TapEvent};
 
 use super::clause::{Clauses, Seen};
-use super::reporter::{party, service, view};
+use super::label::{party, service, view};
 use crate::access::AccessRecord;
 use crate::limits::TAP_EVENTS;
 use crate::metrics::NO_FLAG;

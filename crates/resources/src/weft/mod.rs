@@ -1,6 +1,7 @@
 //! Weft's own kinds, a file for each.
 
 pub(crate) mod readiness;
+mod value;
 pub(crate) mod workload;
 
 /// Their group.

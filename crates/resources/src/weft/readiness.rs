@@ -1,6 +1,6 @@
 //! `readiness` of a `Workload`, in the words of Kubernetes's probes.
 
-use super::workload::{number, words};
+use super::value::{number, words};
 use crate::notes::{Fields, Notes, Spot};
 use crate::yaml::Value;
 

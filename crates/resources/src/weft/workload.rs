@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::readiness::{self, Readiness};
+use super::value::{number, words};
 use crate::meta::Meta;
 use crate::names::is_label;
 use crate::notes::{Fields, Notes, Spot};
@@ -128,15 +129,6 @@ fn command(fields: &Fields<'_>, spec: &Spot<'_>, notes: &mut Notes<'_>) -> Optio
     words(&spot, notes)
 }
 
-/// A list of at least one text.
-pub(crate) fn words(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<Vec<String>> {
-    let items = spot.items(notes)?;
-    if items.is_empty() {
-        notes.expected(spot, "a program and its arguments");
-    }
-    items.iter().map(|item| item.text(notes).map(str::to_owned)).collect()
-}
-
 /// As Kubernetes has it, a list of names and values, or just a mapping.
 fn env(spot: &Spot<'_>, notes: &mut Notes<'_>) -> BTreeMap<String, String> {
     let env = match &spot.node.value {
@@ -209,17 +201,6 @@ fn published(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<SocketAddr> {
         notes.expected(spot, "a port of the host such as 8080, or \"0.0.0.0:8080\"");
     }
     address
-}
-
-pub(crate) fn number(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<u16> {
-    let port = match &spot.node.value {
-        Value::Number(text) => text.parse().ok().filter(|port: &u16| *port > 0),
-        _ => None,
-    };
-    if port.is_none() {
-        notes.expected(spot, "a port of 1 to 65535");
-    }
-    port
 }
 
 fn replicas(fields: &Fields<'_>, notes: &mut Notes<'_>) -> u16 {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use weft_kube::analyze::{Message, Subject, analyze, is_beyond, look, read_file, to_yaml};
 use weft_resources::Severity;
 
+use crate::access::{Access, told};
 use crate::args::{AnalyzeArgs, AnalyzeFormat, Threshold, UseKube};
-use crate::client::{self, Access};
 use crate::failure::Failure;
 use crate::print;
 use crate::texts::{self, Text};
@@ -41,7 +41,7 @@ async fn cluster(access: &Access, args: &AnalyzeArgs) -> Result<Subject, Failure
     let cluster = access.cluster().await?;
     let own = args.namespace.as_ref().unwrap_or(&cluster.namespace);
     let within = Some(own.as_str()).filter(|_| !args.all_namespaces);
-    look(&cluster.client, within, &access.namespace).await.map_err(|error| client::told(&error))
+    look(&cluster.client, within, &access.namespace).await.map_err(|error| told(&error))
 }
 
 fn show(messages: &[Message], format: AnalyzeFormat) {

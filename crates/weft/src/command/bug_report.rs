@@ -14,8 +14,9 @@ use weft_kube::client::Cluster;
 use weft_kube::report::{Piece, Report, archive};
 use weft_wire::proto::weft::v1::ProxiesRequest;
 
+use crate::access::Access;
 use crate::args::BugReportArgs;
-use crate::client::{self, Access};
+use crate::client;
 use crate::failure::{Context, Failure};
 use crate::home::Mesh;
 use crate::print;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use weft_kube::client::Cluster;
 
+use crate::access::{Access, told};
 use crate::args::{Format, IdentityArgs};
-use crate::client::{self, Access};
 use crate::failure::{Context, Failure};
 use crate::{figures, print};
 
@@ -41,7 +41,7 @@ pub(crate) fn run(access: &Access, args: &IdentityArgs) -> Result<ExitCode, Fail
 async fn pods(cluster: &Cluster, namespace: &str, args: &IdentityArgs) -> Result<Vec<String>, Failure> {
     let Some(labels) = &args.selector else { return Ok(args.pods.clone()) };
     let pods = weft_kube::client::meshed_pods(&cluster.client, namespace, labels).await;
-    let pods = pods.map_err(|error| client::told(&error))?;
+    let pods = pods.map_err(|error| told(&error))?;
     if pods.is_empty() {
         let hint = "see which pods have one: weft proxy-status";
         return Err(Failure::new(format!("no pods with a proxy match {labels:?} in {namespace}")).hint(hint));
@@ -64,7 +64,7 @@ struct Leaf {
 
 async fn leaf(cluster: &Cluster, namespace: &str, pod: &str) -> Result<Leaf, Failure> {
     let der = weft_kube::client::leaf(&cluster.client, namespace, pod).await;
-    let der = der.map_err(|error| client::told(&error))?;
+    let der = der.map_err(|error| told(&error))?;
     let what = || format!("read the certificate of the pod {namespace}/{pod}");
     let certificate = weft_identity::Certificate::parse(&der).context(what())?;
     Ok(Leaf {

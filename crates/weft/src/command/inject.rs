@@ -7,8 +7,8 @@ use weft_kube::inject::check_setting;
 use weft_kube::install;
 use weft_kube::manifest::{self, Annotations, Edited, ManifestError, Report};
 
+use crate::access::{Access, told};
 use crate::args::{InjectArgs, ManifestFormat, TextArgs, UninjectArgs};
-use crate::client::{Access, told};
 use crate::failure::{Context, Failure};
 use crate::print;
 use crate::texts::{self, Text};

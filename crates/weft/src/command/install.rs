@@ -9,8 +9,8 @@ use weft_kube::client::{ClientError, Cluster};
 use weft_kube::crds::{self, DEFINITIONS, Standing};
 use weft_kube::install::{self, Form, Plan, Present, RootNamespace, Setting, Values};
 
+use crate::access::{Access, told};
 use crate::args::{InstallArgs, ManifestArgs, ManifestFormat, UpgradeArgs};
-use crate::client::{Access, told};
 use crate::failure::{Context, Failure};
 use crate::print;
 

@@ -31,8 +31,8 @@ mod workload;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::access::Access;
 use crate::args::{Arguments, Command, Resources, VizCommand};
-use crate::client::Access;
 use crate::failure::{Context, Failure};
 use crate::home::{Home, Mesh};
 use crate::print;

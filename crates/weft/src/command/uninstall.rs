@@ -7,8 +7,8 @@ use weft_kube::install;
 use weft_kube::uninstall::{self, Injected, UninstallError};
 
 use super::install::form;
+use crate::access::{Access, told};
 use crate::args::UninstallArgs;
-use crate::client::{Access, told};
 use crate::failure::Failure;
 use crate::print;
 

@@ -33,7 +33,7 @@ pub(crate) fn run(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
 fn no_folder(home: &Home, error: &io::Error) -> Failure {
     Failure::new(format!("write to the state folder {}: {error}", home.state().display())).hint(format!(
         "name a folder that can be written to and has space: --state-dir DIR or {}",
-        crate::home::STATE_VARIABLE
+        crate::args::STATE_VARIABLE
     ))
 }
 

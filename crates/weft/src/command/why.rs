@@ -11,8 +11,8 @@ use serde_json::Value;
 use weft_kube::access;
 
 use self::story::Story;
+use crate::access::{Access, told};
 use crate::args::{Format, WhyArgs};
-use crate::client::{self, Access};
 use crate::failure::{Context, Failure};
 use crate::home::{Home, Mesh};
 use crate::print;
@@ -66,7 +66,7 @@ async fn cluster(access: &Access, args: &WhyArgs) -> Result<Vec<String>, Failure
     print::progress(Some("reading the proxies' logs"));
     let found = access::find(&cluster.client, args.namespace.as_deref(), &args.request_id).await;
     print::progress(None);
-    let found = found.map_err(|error| client::told(&error))?;
+    let found = found.map_err(|error| told(&error))?;
     for pod in &found.unread {
         print::note(&format!("weft: {}", print::tame(pod)));
     }

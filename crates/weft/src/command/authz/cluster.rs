@@ -4,8 +4,8 @@ use weft_kube::explain::{Pods, View};
 use weft_mesh::SpiffeId;
 use weft_mesh::record::Inbound;
 
+use crate::access::{Access, told};
 use crate::args::{Callee, Caller, ExplainArgs, Resources, Target};
-use crate::client::{self, Access};
 use crate::failure::{Context, Failure};
 
 /// Who calls, and the records of those who are called.
@@ -26,7 +26,7 @@ pub(super) fn find(access: &Access, args: &ExplainArgs) -> Result<Found, Failure
         let usual = args.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
         let (namespace, pods) = called(&usual, &args.to);
         let read = View::read(&cluster.client, &access.namespace, &namespace).await;
-        let mut view = read.map_err(|error| client::told(&error))?;
+        let mut view = read.map_err(|error| told(&error))?;
         let (mut inbounds, problems) = view.inbounds(&namespace, &pods);
         if let (true, Callee::Target(target)) = (inbounds.is_empty(), &args.to)
             && let Some(name) = target.name()
@@ -39,7 +39,7 @@ pub(super) fn find(access: &Access, args: &ExplainArgs) -> Result<Found, Failure
             return Err(Failure::new(format!("no running pods of {} in {namespace}", args.to)).hint(hint));
         }
         if usual != namespace && matches!(args.from, Some(Caller::Resource(_))) {
-            view.read_pods(&cluster.client, &usual).await.map_err(|error| client::told(&error))?;
+            view.read_pods(&cluster.client, &usual).await.map_err(|error| told(&error))?;
         }
         let caller = args.from.as_ref().map(|caller| calling(&view, &usual, caller)).transpose()?;
         Ok(Found { caller, inbounds, problems })

@@ -7,8 +7,9 @@ use kube_check::{Asked, Category, Check, Finding, Problem, Report, Scope, Seen, 
 use weft_kube::check as kube_check;
 use weft_wire::proto::weft::v1::StatusRequest;
 
+use crate::access::Access;
 use crate::args::{CheckArgs, CheckFormat};
-use crate::client::{self, Access};
+use crate::client;
 use crate::failure::Failure;
 use crate::home::Mesh;
 use crate::print::{self, Stream};

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use weft_capture::Finding;
 
+use crate::access::Access;
 use crate::args::{Arguments, CheckArgs, CheckFormat};
-use crate::client::Access;
 use crate::failure::Failure;
 use crate::home::{Home, Mesh};
 use crate::print::{self, Stream};

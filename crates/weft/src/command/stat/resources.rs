@@ -4,6 +4,7 @@ use serde::Serialize;
 use weft_kube::standing::Standing;
 use weft_wire::proto::weft::v1::{Resource, StatRequest, StatResponse, StatRow};
 
+use crate::access::told;
 use crate::args::{Resources, StatArgs, TableFormat};
 use crate::failure::Failure;
 use crate::figures;
@@ -52,7 +53,7 @@ async fn standing(mesh: &Mesh, resources: &Resources, namespace: Option<&str>) -
     let listed = async {
         let client = access.cluster().await?.client;
         let found = weft_kube::standing::standing(&client, resources.kind, namespace, resources.name.as_deref()).await;
-        found.map_err(|error| client::told(&error))
+        found.map_err(|error| told(&error))
     };
     listed.await.unwrap_or_else(|failure: Failure| {
         print::note(&format!("weft: only what traffic was told of is shown: {}", failure.message));
