@@ -9,6 +9,7 @@ mod failure;
 mod figures;
 mod home;
 mod print;
+mod runtime;
 mod texts;
 
 use std::process::ExitCode;

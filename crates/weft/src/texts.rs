@@ -26,7 +26,7 @@ pub(crate) fn read(place: &str) -> Result<Vec<Text>, Failure> {
         return Ok(vec![Text { name: "standard input".to_owned(), text }]);
     }
     if place.starts_with("http://") || place.starts_with("https://") {
-        let fetched = crate::command::runtime()?.block_on(client::page(place));
+        let fetched = crate::runtime::of_this_thread()?.block_on(client::page(place));
         let text = fetched.context(format!("read {place}")).map_err(|failure| failure.hint(other_way(place)))?;
         return Ok(vec![Text { name: place.to_owned(), text }]);
     }

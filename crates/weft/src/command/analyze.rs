@@ -17,7 +17,7 @@ pub(crate) fn run(access: &Access, args: &AnalyzeArgs) -> Result<ExitCode, Failu
         return Err(Failure::new("nothing to look at: no files, and not the cluster").hint("name files or folders"));
     }
     let mut subject = match args.use_kube {
-        UseKube::True => super::runtime()?.block_on(cluster(access, args))?,
+        UseKube::True => crate::runtime::of_this_thread()?.block_on(cluster(access, args))?,
         UseKube::False => Subject { control_namespace: access.namespace.clone(), ..Subject::default() },
     };
     let mut messages = Vec::new();

@@ -30,7 +30,7 @@ pub(crate) fn run(access: &Access, args: &BugReportArgs) -> Result<ExitCode, Fai
     if path.exists() {
         return Err(Failure::new(format!("{} exists already", path.display())).hint("name another with -o FILE"));
     }
-    let pieces = super::runtime()?.block_on(gather(access, args));
+    let pieces = crate::runtime::of_this_thread()?.block_on(gather(access, args));
     print::progress(None);
     let pieces = pieces?;
     let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);

@@ -12,7 +12,7 @@ use crate::{client, figures, print};
 
 /// Lists the certificates.
 pub(crate) fn run(mesh: &Mesh, args: &ReadArgs) -> Result<ExitCode, Failure> {
-    let answer = super::runtime()?.block_on(async {
+    let answer = crate::runtime::of_this_thread()?.block_on(async {
         let mut mesh = client::observe(mesh).await?;
         let answer = mesh.proxies(ProxiesRequest {}).await;
         answer.map(tonic::Response::into_inner).map_err(|status| client::refused("read the certificates", &status))

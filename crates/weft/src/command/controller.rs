@@ -32,7 +32,7 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<ExitCode, Failure> {
             webhooks: args.webhooks_address,
         },
     };
-    super::runtime()?.block_on(async {
+    crate::runtime::of_this_thread()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;
         let asked = async move {

@@ -12,7 +12,7 @@ use crate::print;
 
 /// Asks the control plane to end and waits until it has.
 pub(crate) fn run(home: &Home) -> Result<ExitCode, Failure> {
-    super::runtime()?.block_on(async {
+    crate::runtime::of_this_thread()?.block_on(async {
         let mut control = client::connect(home).await?;
         let answer = control.shutdown(ShutdownRequest { stop_workloads: true }).await;
         answer.map_err(|status| client::refused("end the mesh", &status))?;

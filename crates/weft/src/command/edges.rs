@@ -16,7 +16,7 @@ use crate::{client, print};
 
 /// Prints the edges of the window.
 pub(crate) fn run(mesh: &Mesh, args: &EdgesArgs) -> Result<ExitCode, Failure> {
-    let runtime = super::runtime()?;
+    let runtime = crate::runtime::of_this_thread()?;
     if let Some(resources) = super::resources(&args.what)? {
         return runtime.block_on(resources::run(mesh, args, &resources)).map(|()| ExitCode::SUCCESS);
     }

@@ -32,7 +32,7 @@ pub(crate) fn shell(home: &Home, args: &ShellArgs) -> Result<ExitCode, Failure> 
 
 fn enter(home: &Home, name: &WorkloadName, argv: Vec<OsString>) -> Result<ExitCode, Failure> {
     let signals = InheritedSignals::of_this_process();
-    let runtime = super::runtime()?;
+    let runtime = crate::runtime::of_this_thread()?;
     let (card, namespaces) = find(home, name, runtime.block_on(super::workload::list(home)))?;
     let folder = env::current_dir().map_err(|error| {
         Failure::new(format!("find the working folder: {error}")).hint("cd to one that is there, inside as outside")

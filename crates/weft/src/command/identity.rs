@@ -12,7 +12,7 @@ use crate::{figures, print};
 
 /// Prints each pod's certificate. Exits 1 when one couldn't be read.
 pub(crate) fn run(access: &Access, args: &IdentityArgs) -> Result<ExitCode, Failure> {
-    super::runtime()?.block_on(async {
+    crate::runtime::of_this_thread()?.block_on(async {
         let cluster = access.cluster().await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
         let pods = pods(&cluster, &namespace, args).await?;

@@ -24,7 +24,7 @@ pub(crate) fn inject(access: &Access, args: &InjectArgs) -> Result<ExitCode, Fai
     if !args.manual {
         return work(&args.texts, |text| manifest::inject(text, &annotations));
     }
-    let config = super::runtime()?.block_on(async {
+    let config = crate::runtime::of_this_thread()?.block_on(async {
         let client = access.cluster().await?.client;
         install::proxies(&client, &access.namespace).await.map_err(|error| told(&error))
     })?;

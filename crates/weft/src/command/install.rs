@@ -148,7 +148,8 @@ fn ask_present(access: &Access) -> Result<Present, Failure> {
 
 /// Asks the cluster that is meant.
 fn ask<T>(access: &Access, question: impl AsyncFnOnce(Cluster) -> Result<T, ClientError>) -> Result<T, Failure> {
-    super::runtime()?.block_on(async { question(access.cluster().await?).await.map_err(|error| told(&error)) })
+    crate::runtime::of_this_thread()?
+        .block_on(async { question(access.cluster().await?).await.map_err(|error| told(&error)) })
 }
 
 fn or_without(Failure { message, hint }: Failure) -> Failure {

@@ -51,7 +51,7 @@ fn follow(files: &mut [Followed]) -> Result<ExitCode, Failure> {
 /// Nothing was kept: because it runs in the foreground, or because nothing ran.
 fn nothing(home: &Home, args: &LogsArgs) -> Failure {
     let WorkloadName { name, namespace } = &args.workload;
-    let running = super::runtime().and_then(|runtime| runtime.block_on(workload::list(home)));
+    let running = crate::runtime::of_this_thread().and_then(|runtime| runtime.block_on(workload::list(home)));
     let found = running.and_then(|running| workload::choose(running, &args.workload));
     match found {
         Ok(running) => {

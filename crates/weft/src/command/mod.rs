@@ -33,7 +33,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::access::Access;
 use crate::args::{Arguments, Command, Resources, VizCommand};
-use crate::failure::{Context, Failure};
+use crate::failure::Failure;
 use crate::home::{Home, Mesh};
 use crate::print;
 
@@ -92,11 +92,6 @@ fn no_resources(words: &[String]) -> Result<(), Failure> {
         Some(word) => Err(Failure::new(format!("expected a kind such as deploy, found {word:?}"))
             .hint("the kinds are deploy, sts, ds, rs, job, cronjob, po, svc, ns")),
     }
-}
-
-/// A runtime on this thread alone: commands wait for one thing at a time, and `run` must fork.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
 }
 
 /// What happens goes to standard error; `RUST_LOG` changes how much.

@@ -12,7 +12,7 @@ use crate::{client, figures, print};
 
 /// Prints a line for each proxy.
 pub(crate) fn run(mesh: &Mesh, args: &ProxyStatusArgs) -> Result<ExitCode, Failure> {
-    let answer = super::runtime()?.block_on(async {
+    let answer = crate::runtime::of_this_thread()?.block_on(async {
         let mut observer = client::observe(mesh).await?;
         let answer = observer.proxies(ProxiesRequest {}).await;
         answer.map(tonic::Response::into_inner).map_err(|status| client::refused("read the proxies", &status))

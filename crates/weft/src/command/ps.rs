@@ -29,7 +29,7 @@ struct Row {
 
 /// Lists the workloads.
 pub(crate) fn run(home: &Home, args: &ReadArgs) -> Result<ExitCode, Failure> {
-    let listed = super::runtime()?.block_on(super::workload::all(home))?;
+    let listed = crate::runtime::of_this_thread()?.block_on(super::workload::all(home))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let running = listed.workloads.into_iter().map(|workload| row(workload, now));
     let rows: Vec<Row> = running.chain(listed.idle.into_iter().map(idle)).collect();

@@ -15,7 +15,7 @@ use crate::{client, print};
 
 /// Shows calls until it is interrupted, its reader has gone, or it has shown enough.
 pub(crate) fn run(mesh: &Mesh, args: &TapArgs) -> Result<ExitCode, Failure> {
-    super::runtime()?.block_on(follow(mesh, args))?;
+    crate::runtime::of_this_thread()?.block_on(follow(mesh, args))?;
     Ok(ExitCode::SUCCESS)
 }
 

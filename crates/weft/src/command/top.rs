@@ -17,7 +17,7 @@ use crate::{client, figures, print};
 
 /// Shows the table until it is interrupted, or for as long as was asked for.
 pub(crate) fn run(mesh: &Mesh, args: &TopArgs) -> Result<ExitCode, Failure> {
-    let calls = super::runtime()?.block_on(follow(mesh, args))?;
+    let calls = crate::runtime::of_this_thread()?.block_on(follow(mesh, args))?;
     match args.read.output {
         Format::Json => print::json(&calls.rows()),
         Format::Text => print::line(&calls.table(usize::MAX)),

@@ -14,7 +14,7 @@ use crate::print;
 
 /// Prints what to delete.
 pub(crate) fn run(access: &Access, args: &UninstallArgs) -> Result<ExitCode, Failure> {
-    let (installed, definitions) = super::runtime()?.block_on(async {
+    let (installed, definitions) = crate::runtime::of_this_thread()?.block_on(async {
         let client = access.cluster().await?.client;
         let installed = uninstall::installed(&client, &access.namespace).await.map_err(|error| told(&error))?;
         let definitions = install::definitions(&client).await.map_err(|error| told(&error))?;

@@ -58,7 +58,7 @@ fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     config.cert_lifetime = args.cert_lifetime;
     config.metrics = args.metrics_address.0;
     config.launcher = Some(std::env::current_exe().context("find weft itself")?);
-    super::runtime()?.block_on(async {
+    crate::runtime::of_this_thread()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;
         let asked = async move {
@@ -71,7 +71,7 @@ fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
 
 /// Starts this same command without `--detach`, away from the terminal, and waits until it serves.
 fn detached(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
-    let runtime = super::runtime()?;
+    let runtime = crate::runtime::of_this_thread()?;
     if let Ok(running) = runtime.block_on(status(home)) {
         return Err(
             Failure::new(format!("a mesh runs here already (pid {})", running.pid)).hint("end it with: weft down")

@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &Arguments, args: &VersionArgs) -> Result<ExitCode,
     let mut versions = Versions { client: env!("CARGO_PKG_VERSION"), server: None, proxies: Vec::new() };
     if !args.client {
         let mesh = Mesh::choose(arguments)?;
-        super::runtime()?.block_on(async {
+        crate::runtime::of_this_thread()?.block_on(async {
             match server(&mesh).await {
                 Ok(server) => versions.server = Some(server),
                 Err(failure) => return print::failure(&failure),

@@ -22,7 +22,7 @@ pub(crate) fn run(mesh: &Mesh, args: &WhyArgs) -> Result<ExitCode, Failure> {
     let id = &*args.request_id;
     let lines = match mesh {
         Mesh::Local(home) => kept(home, id)?,
-        Mesh::Cluster(access) => super::runtime()?.block_on(cluster(access, args))?,
+        Mesh::Cluster(access) => crate::runtime::of_this_thread()?.block_on(cluster(access, args))?,
     };
     let Some(story) = Story::of(id, lines.iter().map(String::as_str)) else {
         return Err(Failure::new(format!("no proxy's log has a request with the id {id:?}"))

@@ -1,11 +1,11 @@
 //! The codec of inbound records, save their policies.
 
-use weft_mesh::record::{Inbound, MtlsMode, Origin, PeerAuthentication, PortProtocol, Scoped};
+use weft_mesh::record::{Inbound, MtlsMode, PeerAuthentication, PortProtocol, Scoped};
 
 use super::RecordError;
 use super::destination::{read_protocol, write_protocol};
 use super::field::{Read, addresses, ascending, bytes, choice, list, name, port, required, text};
-use super::policy::{read_policy, write_policy};
+use super::policy::{read_origin, read_policy, write_origin, write_policy};
 use crate::proto::weft::v1 as proto;
 
 impl From<&Inbound> for proto::Inbound {
@@ -101,19 +101,4 @@ fn read_scoped(message: proto::ScopedMode) -> Read<Scoped> {
         proto::MtlsMode::Strict => Some(MtlsMode::Strict),
     })?;
     Ok(Scoped { mode, origin: message.origin.map(read_origin) })
-}
-
-/// An origin's message.
-pub(super) fn write_origin(origin: &Origin) -> proto::Origin {
-    proto::Origin {
-        namespace: origin.namespace.clone(),
-        name: origin.name.clone(),
-        file: origin.file.clone(),
-        line: origin.line,
-    }
-}
-
-/// An origin; any text may stand in it, for it decides nothing.
-pub(super) fn read_origin(message: proto::Origin) -> Origin {
-    Origin { namespace: message.namespace, name: message.name, file: message.file, line: message.line }
 }

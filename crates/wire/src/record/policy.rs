@@ -1,10 +1,9 @@
 //! The codec of authorization policies.
 
-use weft_mesh::record::{Action, Condition, Defect, Enforcement, Operation, Policy, Rule, Source};
+use weft_mesh::record::{Action, Condition, Defect, Enforcement, Operation, Origin, Policy, Rule, Source};
 
 use super::RecordError;
 use super::field::{Read, choice, list, required, text};
-use super::inbound::{read_origin, write_origin};
 use super::matches::{
     read_accounts, read_blocks, read_claims, read_paths, read_patterns, read_ports, write_accounts, write_blocks,
     write_claims, write_paths, write_patterns, write_ports,
@@ -182,4 +181,19 @@ fn read_header_name(name: String) -> Read<String> {
         true => Err(RecordError::field("header.name", "a name in lower case", format!("{name:?}"))),
         false => Ok(name),
     }
+}
+
+/// An origin's message.
+pub(super) fn write_origin(origin: &Origin) -> proto::Origin {
+    proto::Origin {
+        namespace: origin.namespace.clone(),
+        name: origin.name.clone(),
+        file: origin.file.clone(),
+        line: origin.line,
+    }
+}
+
+/// An origin; any text may stand in it, for it decides nothing.
+pub(super) fn read_origin(message: proto::Origin) -> Origin {
+    Origin { namespace: message.namespace, name: message.name, file: message.file, line: message.line }
 }

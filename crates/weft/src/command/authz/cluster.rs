@@ -21,7 +21,7 @@ pub(super) struct Found {
 /// # Errors
 /// When the API server doesn't tell, or there are no such pods.
 pub(super) fn find(access: &Access, args: &ExplainArgs) -> Result<Found, Failure> {
-    super::super::runtime()?.block_on(async {
+    crate::runtime::of_this_thread()?.block_on(async {
         let cluster = access.cluster().await?;
         let usual = args.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
         let (namespace, pods) = called(&usual, &args.to);

@@ -14,7 +14,7 @@ use crate::home::Home;
 /// # Errors
 /// When no mesh or no such workload runs.
 pub(super) fn inbounds(home: &Home, target: &Target) -> Result<(Vec<Inbound>, Vec<String>), Failure> {
-    let (records, problems) = super::super::runtime()?.block_on(async {
+    let (records, problems) = crate::runtime::of_this_thread()?.block_on(async {
         let mut control = client::connect(home).await.map_err(|failure| failure.hint(STARTED))?;
         let what = format!("workload {target}");
         let records = control.get_inbound(GetInboundRequest { target: target.to_string() }).await;

@@ -21,7 +21,7 @@ pub(super) fn run(access: &Access, args: &CheckArgs) -> Result<ExitCode, Failure
         namespace: args.namespace.clone(),
         expected_version: args.expected_version.clone(),
     };
-    let report = crate::command::runtime()?.block_on(look(access, &asked, Patience::of(args.wait)));
+    let report = crate::runtime::of_this_thread()?.block_on(look(access, &asked, Patience::of(args.wait)));
     match args.output {
         CheckFormat::Json => print::json(&report),
         CheckFormat::Table => show(&report, |_| true),

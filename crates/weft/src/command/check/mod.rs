@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments, args: &CheckArgs) -> Result<ExitCode, F
 fn machine(home: &Home, args: &CheckArgs) -> Result<ExitCode, Failure> {
     // Before there is a runtime: it forks, and must be alone in its process.
     let findings = weft_capture::probe().map_err(|error| error.to_string());
-    let runtime = super::runtime()?;
+    let runtime = crate::runtime::of_this_thread()?;
     let deadline = args.wait.map(|wait| Instant::now() + wait);
     let checks = loop {
         let checks = runtime.block_on(all(home, &findings));

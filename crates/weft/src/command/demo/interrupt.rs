@@ -16,7 +16,7 @@ static TOLD: Condvar = Condvar::new();
 /// # Errors
 /// When they can't be caught.
 pub(super) fn watch() -> Result<(), Failure> {
-    let runtime = crate::command::runtime()?;
+    let runtime = crate::runtime::of_this_thread()?;
     let [mut interrupt, mut terminate, mut hangup] = {
         let _inside = runtime.enter();
         let catch = |kind| signal(kind).context("wait for Ctrl-C");

@@ -21,7 +21,7 @@ pub(super) fn start(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     let usual = || home.logs().join(format!("{}.{}.{}.out", args.namespace, args.name, std::process::id()));
     let log = args.output.clone().unwrap_or_else(usual);
     let mut child = spawn(args, &log)?;
-    let id = crate::command::runtime()?.block_on(wait_until_ready(home, &mut child, &log))?;
+    let id = crate::runtime::of_this_thread()?.block_on(wait_until_ready(home, &mut child, &log))?;
     print::progress(None);
     print::line(&format!("{id} runs (pid {})", child.id()));
     print::line(&format!("its output: weft logs {}", args.name));

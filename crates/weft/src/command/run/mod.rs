@@ -43,7 +43,7 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
         signals = signals.with_output();
     }
     let user = args.user.as_deref().map(RunAs::find).transpose().map_err(Failure::new)?;
-    let runtime = super::runtime()?;
+    let runtime = crate::runtime::of_this_thread()?;
     let mut registration = runtime.block_on(Registration::new(home, spec(args)))?;
     let assigned = Assignment::read(registration.assigned())?;
     let host = ResolvConf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
