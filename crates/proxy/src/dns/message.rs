@@ -1,9 +1,9 @@
 //! DNS messages (RFC 1035), and which service a name means, as Kubernetes resolves names. Pure.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use simple_dns::rdata::{A, AAAA, RData};
-use simple_dns::{CLASS, Packet, PacketFlag, QCLASS, QTYPE, RCODE, ResourceRecord, TYPE};
+use simple_dns::rdata::{A, AAAA, PTR, RData};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, RCODE, ResourceRecord, TYPE};
 use weft_wire::bootstrap::Names;
 
 use crate::host;
@@ -20,6 +20,8 @@ pub(super) struct Question<'a> {
 pub(super) enum Answer {
     /// The name has these addresses, of which those of the asked family are told.
     Addresses(Vec<IpAddr>),
+    /// The address has this name.
+    Name(String),
     /// There is no such name.
     NoSuchName,
     /// It can't be said just now.
@@ -71,6 +73,19 @@ pub(super) fn whose(name: &str, names: &Names) -> Asked {
     }
 }
 
+/// The address of a name that addresses are looked up by (RFC 1035, 3.5; RFC 3596, 2.5).
+fn reversed(name: &str) -> Option<IpAddr> {
+    if let Some(labels) = strip(name, "in-addr.arpa") {
+        let octets: Vec<u8> = labels.rsplit('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+        return <[u8; 4]>::try_from(octets).ok().map(IpAddr::from);
+    }
+    let digits: Vec<&str> = strip(name, "ip6.arpa")?.rsplit('.').collect();
+    if digits.len() != 32 || digits.iter().any(|digit| digit.len() != 1) {
+        return None;
+    }
+    u128::from_str_radix(&digits.concat(), 16).ok().map(|bits| Ipv6Addr::from_bits(bits).into())
+}
+
 /// What stands before `.<suffix>`, if `name` ends so.
 fn strip<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
     name.strip_suffix(suffix)?.strip_suffix('.')
@@ -91,6 +106,12 @@ impl<'a> Question<'a> {
         Some(Self { packet, name })
     }
 
+    /// The address whose name is asked for, if that is the question.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let qtype = self.packet.questions.first()?.qtype;
+        matches!(qtype, QTYPE::TYPE(TYPE::PTR) | QTYPE::ANY).then(|| reversed(&self.name)).flatten()
+    }
+
     /// The reply's bytes.
     pub(super) fn reply(&self, answer: Answer) -> Option<Vec<u8>> {
         let mut reply = Packet::new_reply(self.packet.id());
@@ -106,6 +127,10 @@ impl<'a> Question<'a> {
                 let name = &question.qname;
                 reply.answers =
                     data.map(|data| ResourceRecord::new(name.clone(), CLASS::IN, TTL_SECONDS, data)).collect();
+            }
+            Answer::Name(name) => {
+                let data = RData::PTR(PTR(Name::new(&name).ok()?.into_owned()));
+                reply.answers = vec![ResourceRecord::new(question.qname.clone(), CLASS::IN, TTL_SECONDS, data)];
             }
             Answer::NoSuchName => *reply.rcode_mut() = RCODE::NameError,
             Answer::Failed => *reply.rcode_mut() = RCODE::ServerFailure,
@@ -128,7 +153,6 @@ const TTL_SECONDS: u32 = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use simple_dns::Name;
 
     fn names() -> Names {
         Names { namespace: "shop".to_owned(), suffix: "svc.cluster.local".to_owned(), upstream: Vec::new() }
@@ -154,6 +178,26 @@ mod tests {
         ] {
             assert_eq!(whose(name, &names()), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn names_that_addresses_are_looked_up_by() {
+        let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.7.6.6.5.6.7.7.d.f.ip6.arpa";
+        for (name, expected) in [
+            ("1.2.240.240.in-addr.arpa", Some("240.240.2.1")),
+            (v6, Some("fd77:6566:7400::1")),
+            ("2.240.240.in-addr.arpa", None),
+            ("9.1.2.240.240.in-addr.arpa", None),
+            ("256.2.240.240.in-addr.arpa", None),
+            ("in-addr.arpa", None),
+            (&v6[2..], None),
+            (&v6.replacen("1.0", "g.0", 1), None),
+            (&v6.replacen("1.0", "10", 1), None),
+            ("1.2.240.240.example.com", None),
+        ] {
+            assert_eq!(reversed(name), expected.map(|ip| ip.parse().unwrap()), "{name}");
+        }
+        assert_eq!(Question::parse(&query("1.2.240.240.in-addr.arpa", TYPE::A)).unwrap().address(), None);
     }
 
     fn query(name: &str, qtype: TYPE) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Names for the program: those of the mesh are answered from records, all others by the host's
+//! Names for the program: those of the mesh, and of its addresses, are answered from records, all others by the host's
 //! own name servers. Questions arrive as datagrams with the address that was asked, and as
 //! connections to port 53; either way the answer seems to come from that address.
 
@@ -7,7 +7,7 @@ mod reply;
 mod upstream;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::data::Data;
 use crate::limits::{DNS_CLIENT_IDLE, DNS_MESSAGE_BYTES, DNS_PASSED_ON, DNS_QUESTIONS, DNS_SHORT_NAME_WAIT};
 use crate::metrics::count;
 use crate::sockets::SocketSource;
-use crate::{datagram, host};
+use crate::{datagram, host, range};
 use message::{Answer, Asked, Question};
 use reply::Replies;
 
@@ -124,6 +124,9 @@ async fn answer(data: &Data, query: &[u8], way: Way<'_>) -> Option<Vec<u8>> {
 
 /// What the mesh says of a name; `None`: it isn't one of the mesh's.
 async fn mesh_answer(data: &Data, names: &Names, question: &Question<'_>) -> Option<Answer> {
+    if let Some(ip) = question.address() {
+        return mesh_name(data, names, ip).await;
+    }
     let (host, sure) = match message::whose(&question.name, names) {
         Asked::Host => {
             return matches!(data.sockets, SocketSource::Maker(_)).then(|| Answer::Addresses(vec![host::ADDRESS]));
@@ -151,4 +154,25 @@ async fn mesh_answer(data: &Data, names: &Names, question: &Question<'_>) -> Opt
             sure.then_some(Answer::Failed)
         }
     }
+}
+
+/// Whose an address is that only the mesh gives out; `None`: it is none of these.
+async fn mesh_name(data: &Data, names: &Names, ip: IpAddr) -> Option<Answer> {
+    if matches!(data.sockets, SocketSource::Pod) || !range::is_mesh(ip) {
+        return None;
+    }
+    if ip == host::ADDRESS {
+        return Some(Answer::Name(host::NAME.to_owned()));
+    }
+    Some(match data.records.by_address(ip).await {
+        Ok(Some(found)) => {
+            let found = found.record();
+            Answer::Name(format!("{}.{}.{}", found.service, found.namespace, names.suffix))
+        }
+        Ok(None) => Answer::NoSuchName,
+        Err(failure) => {
+            tracing::info!(%failure, "an address can't be looked up");
+            Answer::Failed
+        }
+    })
 }

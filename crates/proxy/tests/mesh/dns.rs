@@ -45,3 +45,20 @@ fn names_of_the_mesh_are_answered_and_others_passed_on() {
         assert!(ask(&web, name, TYPE::A).ends_with(b"upstream"), "{name}");
     }
 }
+
+#[test]
+fn an_address_of_the_mesh_has_its_services_name() {
+    let (_listener, port) = program();
+    let (web, _api) = Mesh::new().pair(port);
+    let std::net::IpAddr::V4(v4) = SERVICE else { unreachable!("an IPv4 address") };
+    let [a, b, c, d] = v4.octets();
+    let answer = ask(&web, &format!("{d}.{c}.{b}.{a}.in-addr.arpa"), TYPE::PTR);
+    let answer = Packet::parse(&answer).unwrap();
+    let [record] = answer.answers.as_slice() else { panic!("{answer:?}") };
+    let RData::PTR(name) = &record.rdata else { panic!("{record:?}") };
+    assert_eq!(name.0.to_string(), "api.default.svc.cluster.local");
+    // Nobody outside is asked for what only the mesh can know.
+    let answer = ask(&web, "254.254.240.240.in-addr.arpa", TYPE::PTR);
+    assert_eq!(Packet::parse(&answer).unwrap().rcode(), RCODE::NameError);
+    assert!(ask(&web, "1.2.0.192.in-addr.arpa", TYPE::PTR).ends_with(b"upstream"));
+}
