@@ -48,7 +48,9 @@ fn disagreements(service: &Object, other: &Object) -> Vec<Message> {
     for (target, port) in &own {
         let Some(theirs) = others.get(target) else { continue };
         let name = other.title();
-        if spoken(port) != spoken(theirs) {
+        // Whoever says nothing contradicts nobody.
+        let said = [spoken(port), spoken(theirs)];
+        if said[0] != said[1] && !said.contains(&AppProtocol::Detect) {
             let text = format!("it and {name} lead to the same pods' port {target} with different protocols");
             messages.push(Message::new(Code::DeploymentAssociatedToMultipleServices, service, text));
         } else if port["port"] != theirs["port"] {
