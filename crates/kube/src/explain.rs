@@ -13,14 +13,15 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use weft_compile::{PolicySet, Proxy, Settings, Workload};
 use weft_mesh::record::Inbound;
-use weft_mesh::{SpiffeId, TrustDomain};
+use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use weft_resources::{Problem, Severity};
 
 use crate::client::{ClientError, failed};
 use crate::install::{Setting, Values};
 use crate::model::policy::{Policy, PolicyKind};
 use crate::model::{self, Cluster, Defaults, Event, Name};
-use crate::names::VALUES_CONFIG;
+use crate::names::{INIT_CONTAINER, VALUES_CONFIG};
+use crate::ports::PortList;
 
 /// Which pods of a namespace are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct View {
     settings: Settings,
     /// Why the answer may be another than the mesh's.
     doubt: Option<String>,
+    /// With which arguments each pod's `weft-init` redirects.
+    captures: BTreeMap<WorkloadId, Vec<String>>,
 }
 
 impl View {
@@ -85,6 +88,7 @@ impl View {
     /// As [`Self::read`].
     pub async fn read_pods(&mut self, client: &Client, namespace: &str) -> Result<(), ClientError> {
         for pod in list::<Pod>(client, namespace, &ListParams::default()).await? {
+            self.captures.extend(capture(&pod));
             self.cluster.apply(Event::Pod(name(&pod), Some(Box::new(model::pod::Pod::read(&pod)))));
         }
         Ok(())
@@ -125,6 +129,20 @@ impl View {
         self.meant(namespace, pods).into_iter().flat_map(|workload| workload.addresses).collect()
     }
 
+    /// The first of the pods that are meant at which callers without a proxy reach this port past the pod's own.
+    pub fn reached_directly(&self, namespace: &str, pods: &Pods, port: u16) -> Option<WorkloadId> {
+        let is_direct = |workload: &Workload| {
+            let arguments = self.captures.get(&workload.id).map(Vec::as_slice).unwrap_or_default();
+            let ports = |flag: &str| {
+                let at = arguments.iter().position(|argument| argument == flag)?;
+                arguments.get(at + 1)?.parse::<PortList>().ok()
+            };
+            ports("--skip-inbound-ports").is_some_and(|skipped| skipped.contains(port))
+                || ports("--only-inbound-ports").is_some_and(|only| !only.contains(port))
+        };
+        self.meant(namespace, pods).into_iter().find(is_direct).map(|workload| workload.id)
+    }
+
     /// The mesh's trust domain.
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.settings.trust_domain
@@ -140,7 +158,7 @@ impl View {
         };
         let inbound = Some(values.default_inbound_policy);
         let cluster = Cluster::new(Defaults { trust_domain, inbound });
-        Self { cluster, settings, doubt: None }
+        Self { cluster, settings, doubt: None, captures: BTreeMap::new() }
     }
 
     async fn read_policies(&mut self, client: &Client, namespace: &str) -> Result<(), ClientError> {
@@ -177,6 +195,12 @@ impl View {
         ids.sort();
         ids.into_iter().filter_map(|id| self.cluster.workload(id)).filter(is_meant).collect()
     }
+}
+
+fn capture(pod: &Pod) -> Option<(WorkloadId, Vec<String>)> {
+    let id = WorkloadId::new(&pod.namespace()?, &pod.name_any()).ok()?;
+    let init = pod.spec.as_ref()?.init_containers.iter().flatten().find(|it| it.name == INIT_CONTAINER)?;
+    Some((id, init.args.clone()?))
 }
 
 /// What holds at a workload: nothing where no proxy holds it.
@@ -277,6 +301,22 @@ mod tests {
         assert_eq!(identity("web"), ["spiffe://cluster.local/ns/shop/sa/web".parse().ok()]);
         assert_eq!(identity("plain"), [None]);
         assert_eq!(view.addresses("shop", &Pods::Named("web".to_owned())), [IpAddr::from([10, 1, 0, 3])]);
+    }
+
+    #[test]
+    fn ports_that_are_not_redirected_are_told() {
+        let mut view = View::of(Values::default());
+        pod(&mut view, "web", json!([{"name": "weft-proxy"}]));
+        let web: WorkloadId = "shop/web".parse().unwrap();
+        let mut direct = |arguments: &[&str], port| {
+            view.captures.insert(web.clone(), arguments.iter().map(|it| (*it).to_owned()).collect());
+            view.reached_directly("shop", &Pods::Named("web".to_owned()), port).is_some()
+        };
+        assert!(!direct(&["--inbound-port", "15006"], 80));
+        let skipped = ["--skip-inbound-ports", "80-90"];
+        assert!(direct(&skipped, 80) && !direct(&skipped, 91));
+        let only = ["--only-inbound-ports", "80"];
+        assert!(direct(&only, 81) && !direct(&only, 80));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use weft_kube::explain::{Pods, View};
 use weft_mesh::SpiffeId;
 use weft_mesh::record::Inbound;
 
+use super::explain::usual_port;
 use crate::args::{Callee, Caller, ExplainArgs, Resources, Target};
 use crate::client::{self, Access};
 use crate::failure::{Context, Failure};
@@ -28,15 +29,16 @@ pub(super) fn find(access: &Access, args: &ExplainArgs) -> Result<Found, Failure
     super::super::runtime()?.block_on(async {
         let cluster = access.cluster().await?;
         let usual = args.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
-        let (namespace, pods) = called(&usual, &args.to);
+        let (namespace, mut meant) = called(&usual, &args.to);
         let read = View::read(&cluster.client, &access.namespace, &namespace).await;
         let mut view = read.map_err(|error| client::told(&error))?;
-        let (mut inbounds, mut problems) = view.inbounds(&namespace, &pods);
+        let (mut inbounds, mut problems) = view.inbounds(&namespace, &meant);
         if let (true, Callee::Target(target)) = (inbounds.is_empty(), &args.to)
             && let Some(name) = target.name()
         {
             // A pod's own name is taken too.
-            (inbounds, problems) = view.inbounds(&namespace, &Pods::Named(name.to_owned()));
+            meant = Pods::Named(name.to_owned());
+            (inbounds, problems) = view.inbounds(&namespace, &meant);
         }
         if inbounds.is_empty() {
             let hint = format!("list those that there are: kubectl get pods -n {namespace} --show-labels");
@@ -49,13 +51,18 @@ pub(super) fn find(access: &Access, args: &ExplainArgs) -> Result<Found, Failure
         if let (Some(Caller::Resource(resources)), None) = (&args.from, &caller) {
             problems.push(format!("warning: {resources} has no proxy: it calls without an identity"));
         }
+        let port = args.port.unwrap_or_else(|| usual_port(&inbounds));
+        if let (None, Some(pod)) = (&caller, view.reached_directly(&namespace, &meant, port)) {
+            let text =
+                format!("warning: who has no proxy reaches port {port} of {pod} directly, whatever policies say");
+            problems.push(text);
+        }
         let address = address(&view, &usual, args.from.as_ref(), &inbounds);
         Ok(Found { caller, address, inbounds, problems })
     })
 }
 
-/// The address of a pod that calls. Of who else does only that much is likely that it is in the cluster, as
-/// is the pod that is called.
+/// The address of the pod that calls. Whoever else calls is likely to be in the cluster, as the callee is.
 fn address(view: &View, namespace: &str, caller: Option<&Caller>, inbounds: &[Inbound]) -> Option<IpAddr> {
     let own = match caller {
         Some(Caller::Resource(resources)) => view.addresses(namespace, &pods(resources)),

@@ -87,7 +87,7 @@ fn question(args: &ExplainArgs, (caller, source_ip): (Option<SpiffeId>, IpAddr),
 }
 
 /// The only port that the workloads declare; where they declare none or several, HTTP's.
-fn usual_port(inbounds: &[Inbound]) -> u16 {
+pub(super) fn usual_port(inbounds: &[Inbound]) -> u16 {
     let mut declared = inbounds.iter().flat_map(|inbound| &inbound.ports).map(|port| port.port);
     match declared.next() {
         Some(first) if declared.all(|port| port == first) => first,
