@@ -67,7 +67,7 @@ fn strip_request(request: &mut Map<String, Value>) {
     for (key, secret) in [("path", '?'), ("host", '@')] {
         let parts = request.get(key).and_then(Value::as_str).and_then(|text| text.split_once(secret));
         let kept = parts.map(|(before, after)| match secret {
-            '?' => format!("{before}?{HIDDEN}"),
+            '?' => format!("{before}?"),
             _ => format!("{HIDDEN}@{after}"),
         });
         if let Some(kept) = kept {
@@ -196,7 +196,20 @@ fn is_end(c: char) -> bool {
 }
 
 const HIDDEN: &str = "[left out]";
-const SECRET_NAMES: [&str; 6] = ["password", "passwd", "secret", "token", "apikey", "api_key"];
+const SECRET_NAMES: [&str; 12] = [
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "accesskey",
+    "access_key",
+    "sessionid",
+    "session",
+    "signature",
+    "credential",
+];
 const KNOWN_DOMAINS: [&str; 4] = ["linkerd.io", "istio.io", "weft.io", "prometheus.io"];
 /// What a kubelet says of probes by HTTP, TCP and gRPC, in its own words.
 const PROBES_OWN: [&str; 5] =
@@ -223,6 +236,7 @@ mod tests {
             "--db-password=SECRET after".to_owned(),
             "DB_PASSWORD=SECRET, after".to_owned(),
             "a=b&password=SECRET after".to_owned(),
+            "GET /cart;jsessionid=SECRET after".to_owned(),
             "DB_PASSWORD=\"SECRET and SECRET\" after".to_owned(),
             "db password: SECRET after".to_owned(),
             "{\"db_password\":\"SECRET\",\"x\":\"after\"}".to_owned(),
