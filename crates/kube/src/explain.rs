@@ -17,6 +17,7 @@ use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use weft_resources::{Problem, Severity};
 
 use crate::client::{ClientError, failed};
+use crate::fetch::is_unknown;
 use crate::install::{Setting, Values};
 use crate::model::policy::{Policy, PolicyKind};
 use crate::model::{self, Cluster, Defaults, Event, Name};
@@ -252,7 +253,7 @@ async fn policies(client: &Client, kind: PolicyKind, namespace: &str) -> Result<
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource(version));
         match api.list(&ListParams::default()).await {
             Ok(found) => return Ok(found.items),
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) if is_unknown(&error) => {}
             Err(error) => return Err(failed(&format!("list {} of {namespace}", kind.as_str()), &error)),
         }
     }
