@@ -45,7 +45,8 @@ pub fn analyze(subject: &Subject) -> Vec<Message> {
     policies::check(&objects, subject, &mut messages);
     workloads::check(&objects, subject, &mut messages);
     services::check(&objects, &mut messages);
-    messages.retain(|message| !objects.iter().any(|object| object.suppresses(message)));
+    let quiet: Vec<&&Object> = objects.iter().filter(|object| object.wants_quiet()).collect();
+    messages.retain(|message| !quiet.iter().any(|object| object.suppresses(message)));
     messages
         .sort_by_key(|message| (std::cmp::Reverse(message.level), message.origin.clone(), message.reference.clone()));
     messages.dedup();

@@ -90,6 +90,11 @@ impl Object {
         marks.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
     }
 
+    /// Whether there is something that it doesn't want to hear.
+    pub(super) fn wants_quiet(&self) -> bool {
+        self.value["metadata"]["annotations"][SUPPRESS].is_string()
+    }
+
     /// Whether it says that it doesn't want to hear this about itself.
     pub(super) fn suppresses(&self, message: &Message) -> bool {
         let (number, ..) = message.code.describe();

@@ -1,5 +1,6 @@
 //! What is found, and that fine things are left alone.
 
+use serde_json::json;
 use weft_resources::Severity;
 
 use super::*;
@@ -235,6 +236,33 @@ fn the_meshs_own_trust_domain_is_no_foreign_one() {
     let trust_domain: weft_mesh::TrustDomain = "mesh.example".parse().unwrap();
     assert_eq!(lines(&[("", &text)], Subject { has_cluster: true, trust_domain, ..Subject::default() }), [""; 0]);
     assert_eq!(applied(&[("", &text)]).len(), 1);
+}
+
+/// A hundred namespaces of ten Services and a hundred pods each.
+#[test]
+fn a_large_cluster_is_looked_at_in_seconds() {
+    let object = |kind: &str, name: String, namespace: usize, more: serde_json::Value| {
+        let mut object =
+            json!({"kind": kind, "metadata": {"name": name, "namespace": format!("n{namespace}"), "labels": {}}});
+        object["metadata"]["labels"] = more["labels"].clone();
+        object["spec"] = more["spec"].clone();
+        Object::of_cluster(object)
+    };
+    let mut objects = Vec::new();
+    for namespace in 0..100 {
+        for service in 0..10 {
+            let app = json!({"app": format!("a{service}")});
+            let spec = json!({"selector": app, "ports": [{"port": 80, "name": "http"}]});
+            objects.push(object("Service", format!("s{service}"), namespace, json!({"spec": spec})));
+            for pod in 0..10 {
+                let labelled = json!({"labels": app, "spec": {"containers": []}});
+                objects.push(object("Pod", format!("a{service}-{pod}"), namespace, labelled));
+            }
+        }
+    }
+    let begin = std::time::Instant::now();
+    assert_eq!(analyze(&Subject { objects, ..Subject::default() }), []);
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
 }
 
 /// docs/kubernetes-debugging.md has a row for each code.
