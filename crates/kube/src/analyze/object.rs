@@ -110,11 +110,9 @@ pub fn read_file(name: &str, text: &str, namespace: &str) -> (Vec<Object>, Vec<M
     let mut objects = Vec::new();
     let mut messages = Vec::new();
     for (line, document) in documents(text) {
-        match serde_saphyr::from_str::<Value>(document) {
+        match read_document(document) {
             Ok(value) => flatten(value, (name, line), &mut objects),
-            Err(error) => {
-                let text = error.to_string();
-                let why = text.lines().next().unwrap_or_default();
+            Err(why) => {
                 let file = Object::of_file(Value::Null, (name, line));
                 let mut message = Message::new(Code::SchemaValidationError, &file, format!("it is no YAML: {why}"));
                 message.origin = "File".to_owned();
@@ -138,6 +136,13 @@ pub fn read_file(name: &str, text: &str, namespace: &str) -> (Vec<Object>, Vec<M
     }
     objects.iter_mut().for_each(|object| object.place(namespace));
     (objects, messages)
+}
+
+/// A document of JSON or YAML. `kubectl get -o json` of many objects is longer than what the reader of YAML takes.
+fn read_document(text: &str) -> Result<Value, String> {
+    let json = || text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str(text).ok()).flatten();
+    let yaml = || serde_saphyr::from_str::<Value>(text);
+    json().map_or_else(yaml, Ok).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
 /// The policy that a reader means by a reference and a line: of several of one name the last that begins before it.

@@ -265,6 +265,15 @@ fn a_large_cluster_is_looked_at_in_seconds() {
     assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
 }
 
+/// `kubectl get pods -A -o json | weft analyze -`.
+#[test]
+fn a_long_list_in_json_is_read() {
+    let pod = json!({"kind": "Pod", "metadata": {"name": "p", "labels": (0..100).collect::<Vec<_>>()}});
+    let list = json!({"kind": "List", "items": vec![pod; 3_000]}).to_string();
+    let (objects, messages) = read_file("list.json", &list, "shop");
+    assert_eq!((objects.len(), messages), (3_000, Vec::new()));
+}
+
 /// docs/kubernetes-debugging.md has a row for each code.
 #[test]
 fn each_code_is_documented() {
