@@ -15,6 +15,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use weft_mesh::TrustDomain;
 use weft_resources::Severity;
 
 pub use self::message::{Code, Message};
@@ -30,6 +31,8 @@ pub struct Subject {
     pub has_cluster: bool,
     /// The control plane's namespace.
     pub control_namespace: String,
+    /// The mesh's trust domain.
+    pub trust_domain: TrustDomain,
     /// Which version of the proxy the cluster's injector gives, if there is one.
     pub proxy_version: Option<String>,
 }
@@ -42,11 +45,17 @@ pub fn analyze(subject: &Subject) -> Vec<Message> {
     policies::check(&objects, subject, &mut messages);
     workloads::check(&objects, subject, &mut messages);
     services::check(&objects, &mut messages);
-    messages.retain(|message| !objects.iter().any(|object| object.suppresses(message)));
+    let quiet: Vec<&&Object> = objects.iter().filter(|object| object.wants_quiet()).collect();
+    messages.retain(|message| !quiet.iter().any(|object| object.suppresses(message)));
     messages
         .sort_by_key(|message| (std::cmp::Reverse(message.level), message.origin.clone(), message.reference.clone()));
     messages.dedup();
     messages
+}
+
+/// Whether a namespace is among the objects.
+pub fn has_namespace(subject: &Subject, name: &str) -> bool {
+    subject.objects.iter().any(|object| object.kind() == "Namespace" && object.name() == name)
 }
 
 /// Messages as YAML.
@@ -62,7 +71,9 @@ pub fn is_beyond(messages: &[Message], threshold: Severity) -> bool {
 /// The objects as they would be with the files applied.
 fn effective(objects: &[Object]) -> Vec<&Object> {
     let mut seen = BTreeSet::new();
-    let mut kept: Vec<&Object> = objects.iter().rev().filter(|object| seen.insert(object.key())).collect();
+    // What is to be named by the API server is another each time.
+    let is_last = |object: &&Object| object.name().is_empty() || seen.insert(object.key());
+    let mut kept: Vec<&Object> = objects.iter().rev().filter(is_last).collect();
     kept.reverse();
     kept
 }

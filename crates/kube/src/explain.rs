@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::net::IpAddr;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
@@ -10,16 +11,18 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use weft_compile::{PolicySet, Settings, Workload};
+use weft_compile::{PolicySet, Proxy, Settings, Workload};
 use weft_mesh::record::Inbound;
-use weft_mesh::{SpiffeId, TrustDomain};
+use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use weft_resources::{Problem, Severity};
 
 use crate::client::{ClientError, failed};
+use crate::fetch::is_unknown;
 use crate::install::{Setting, Values};
 use crate::model::policy::{Policy, PolicyKind};
 use crate::model::{self, Cluster, Defaults, Event, Name};
-use crate::names::VALUES_CONFIG;
+use crate::names::{INIT_CONTAINER, VALUES_CONFIG};
+use crate::ports::PortList;
 
 /// Which pods of a namespace are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,10 @@ pub enum Pods {
 pub struct View {
     cluster: Cluster,
     settings: Settings,
+    /// Why the answer may be another than the mesh's.
+    doubt: Option<String>,
+    /// With which arguments each pod's `weft-init` redirects.
+    captures: BTreeMap<WorkloadId, Vec<String>>,
 }
 
 impl View {
@@ -53,8 +60,10 @@ impl View {
     /// # Errors
     /// When the API server refuses or doesn't answer.
     pub async fn read(client: &Client, weft: &str, namespace: &str) -> Result<Self, ClientError> {
-        let values = values(client, weft).await?;
-        let mut view = Self::of(values);
+        let mut view = match values(client, weft).await? {
+            Ok(values) => Self::of(values),
+            Err(why) => Self { doubt: Some(doubt(&why)), ..Self::of(Values::default()) },
+        };
         let all = ListParams::default();
         let own = Api::<Namespace>::all(client.clone()).get_opt(namespace).await;
         if let Some(own) = own.map_err(|error| failed(&format!("read the namespace {namespace}"), &error))? {
@@ -80,6 +89,7 @@ impl View {
     /// As [`Self::read`].
     pub async fn read_pods(&mut self, client: &Client, namespace: &str) -> Result<(), ClientError> {
         for pod in list::<Pod>(client, namespace, &ListParams::default()).await? {
+            self.captures.extend(capture(&pod));
             self.cluster.apply(Event::Pod(name(&pod), Some(Box::new(model::pod::Pod::read(&pod)))));
         }
         Ok(())
@@ -95,19 +105,43 @@ impl View {
             let leads = |service: &&weft_compile::Service| {
                 service.endpoints.iter().any(|endpoint| endpoint.workload.as_ref() == Some(&workload.id))
             };
-            weft_compile::inbound(&set, workload, &services.iter().filter(leads).collect::<Vec<_>>())
+            let services: Vec<_> = services.iter().filter(leads).collect();
+            enforced(workload, weft_compile::inbound(&set, workload, &services))
         };
-        let records = self.meant(namespace, pods).iter().map(inbound).collect();
+        let meant = self.meant(namespace, pods);
+        let unguarded = meant.iter().filter(|workload| workload.proxy == Proxy::Absent).map(unguarded);
         let matters = |problem: &&Problem| problem.severity > Severity::Info;
-        (records, problems.iter().filter(matters).map(ToString::to_string).collect())
+        let problems = problems.iter().filter(matters).map(ToString::to_string);
+        (meant.iter().map(inbound).collect(), self.doubt.iter().cloned().chain(unguarded).chain(problems).collect())
     }
 
-    /// Who the pods that are meant are; several, where they differ, and none where there are none.
-    pub fn identities(&self, namespace: &str, pods: &Pods) -> Vec<SpiffeId> {
-        let mut found: Vec<_> = self.meant(namespace, pods).into_iter().map(|workload| workload.identity).collect();
+    /// Who the pods that are meant are, to those whom they call: nobody, without a proxy. Several, where they
+    /// differ, and none where there are none.
+    pub fn identities(&self, namespace: &str, pods: &Pods) -> Vec<Option<SpiffeId>> {
+        let identity = |workload: Workload| (workload.proxy != Proxy::Absent).then_some(workload.identity);
+        let mut found: Vec<_> = self.meant(namespace, pods).into_iter().map(identity).collect();
         found.sort();
         found.dedup();
         found
+    }
+
+    /// The addresses of the pods that are meant.
+    pub fn addresses(&self, namespace: &str, pods: &Pods) -> Vec<IpAddr> {
+        self.meant(namespace, pods).into_iter().flat_map(|workload| workload.addresses).collect()
+    }
+
+    /// The first of the pods that are meant at which callers without a proxy reach this port past the pod's own.
+    pub fn reached_directly(&self, namespace: &str, pods: &Pods, port: u16) -> Option<WorkloadId> {
+        let is_direct = |workload: &Workload| {
+            let arguments = self.captures.get(&workload.id).map(Vec::as_slice).unwrap_or_default();
+            let ports = |flag: &str| {
+                let at = arguments.iter().position(|argument| argument == flag)?;
+                arguments.get(at + 1)?.parse::<PortList>().ok()
+            };
+            ports("--skip-inbound-ports").is_some_and(|skipped| skipped.contains(port))
+                || ports("--only-inbound-ports").is_some_and(|only| !only.contains(port))
+        };
+        self.meant(namespace, pods).into_iter().find(is_direct).map(|workload| workload.id)
     }
 
     /// The mesh's trust domain.
@@ -125,7 +159,7 @@ impl View {
         };
         let inbound = Some(values.default_inbound_policy);
         let cluster = Cluster::new(Defaults { trust_domain, inbound });
-        Self { cluster, settings }
+        Self { cluster, settings, doubt: None, captures: BTreeMap::new() }
     }
 
     async fn read_policies(&mut self, client: &Client, namespace: &str) -> Result<(), ClientError> {
@@ -164,17 +198,45 @@ impl View {
     }
 }
 
-/// The values of the installation; the defaults where they can't be read.
-async fn values(client: &Client, weft: &str) -> Result<Values, ClientError> {
-    let config = Api::<ConfigMap>::namespaced(client.clone(), weft).get_opt(VALUES_CONFIG).await;
-    let config = match config {
+fn capture(pod: &Pod) -> Option<(WorkloadId, Vec<String>)> {
+    let id = WorkloadId::new(&pod.namespace()?, &pod.name_any()).ok()?;
+    let init = pod.spec.as_ref()?.init_containers.iter().flatten().find(|it| it.name == INIT_CONTAINER)?;
+    Some((id, init.args.clone()?))
+}
+
+/// What holds at a workload: nothing where no proxy holds it.
+fn enforced(workload: &Workload, inbound: Inbound) -> Inbound {
+    match workload.proxy {
+        Proxy::Absent => Inbound { peer_authentication: Default::default(), policies: Vec::new(), ..inbound },
+        _ => inbound,
+    }
+}
+
+fn unguarded(workload: &Workload) -> String {
+    format!("warning: {} has no proxy: nothing is enforced there, whatever policies say", workload.id)
+}
+
+/// The values of the installation, or why they can't be known.
+async fn values(client: &Client, weft: &str) -> Result<Result<Values, String>, ClientError> {
+    let config = match Api::<ConfigMap>::namespaced(client.clone(), weft).get_opt(VALUES_CONFIG).await {
         Ok(config) => config,
-        Err(kube::Error::Api(status)) if status.is_forbidden() => None,
+        Err(kube::Error::Api(status)) if status.is_forbidden() => return Ok(Err(status.message)),
         Err(error) => return Err(failed("read the installation's values", &error)),
     };
-    let text = config.and_then(|config| config.data?.remove("values.yaml"));
-    let setting = text.map(|text| Setting::File { name: VALUES_CONFIG.to_owned(), text });
-    Ok(Values::of(setting.as_slice()).unwrap_or_default())
+    let Some(text) = config.and_then(|config| config.data?.remove("values.yaml")) else {
+        return Ok(Err(format!("there is none in the namespace {weft}")));
+    };
+    let read = Values::of(&[Setting::File { name: VALUES_CONFIG.to_owned(), text }]);
+    Ok(read.map_err(|error| error.to_string()))
+}
+
+/// What an answer without the installation's values rests on.
+fn doubt(why: &str) -> String {
+    let Values { trust_domain, default_inbound_policy, .. } = Values::default();
+    format!(
+        "warning: the config map {VALUES_CONFIG} can't be read ({why}): taken for granted are trustDomain \
+         {trust_domain} and defaultInboundPolicy {default_inbound_policy}"
+    )
 }
 
 async fn list<K>(client: &Client, namespace: &str, params: &ListParams) -> Result<Vec<K>, ClientError>
@@ -191,7 +253,7 @@ async fn policies(client: &Client, kind: PolicyKind, namespace: &str) -> Result<
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource(version));
         match api.list(&ListParams::default()).await {
             Ok(found) => return Ok(found.items),
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) if is_unknown(&error) => {}
             Err(error) => return Err(failed(&format!("list {} of {namespace}", kind.as_str()), &error)),
         }
     }
@@ -200,4 +262,71 @@ async fn policies(client: &Client, kind: PolicyKind, namespace: &str) -> Result<
 
 fn name(object: &impl ResourceExt) -> Name {
     Name { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(view: &mut View, name: &str, init: Value) {
+        let pod = json!({
+            "metadata": {"name": name, "namespace": "shop", "labels": {"app": name}},
+            "spec": {"serviceAccountName": name, "containers": [], "initContainers": init},
+            "status": {"phase": "Running", "podIPs": [{"ip": format!("10.1.0.{}", name.len())}],
+                "initContainerStatuses": [{"name": "weft-proxy", "started": true, "ready": true, "restartCount": 0, "image": "", "imageID": ""}]},
+        });
+        let pod = model::pod::Pod::read(&serde_json::from_value(pod).unwrap());
+        view.cluster.apply(Event::Pod(Name::new("shop", name), Some(Box::new(pod))));
+    }
+
+    /// Where no proxy stands nothing is enforced, and nobody proves anything.
+    #[test]
+    fn pods_without_a_proxy_neither_enforce_nor_prove() {
+        let mut view = View::of(Values::default());
+        pod(&mut view, "web", json!([{"name": "weft-proxy"}]));
+        pod(&mut view, "plain", json!([]));
+        let kind = PolicyKind::AuthorizationPolicy;
+        let object = json!({"apiVersion": "security.istio.io/v1", "kind": kind.as_str(),
+            "metadata": {"name": "p", "namespace": "shop"}, "spec": {"action": "DENY", "rules": [{}]}});
+        let policy = Policy::read(kind, &serde_json::from_value(object).unwrap());
+        view.cluster.apply(Event::Policy(kind, Name::new("shop", "p"), Some(policy)));
+        let of = |name: &str| view.inbounds("shop", &Pods::Named(name.to_owned()));
+        let (records, problems) = of("web");
+        assert_eq!((records[0].policies.len(), problems.len()), (1, 0));
+        let (records, problems) = of("plain");
+        assert_eq!((records[0].policies.len(), problems.len()), (0, 1));
+        assert!(problems[0].contains("shop/plain has no proxy"), "{problems:?}");
+        let identity = |name: &str| view.identities("shop", &Pods::Named(name.to_owned()));
+        assert_eq!(identity("web"), ["spiffe://cluster.local/ns/shop/sa/web".parse().ok()]);
+        assert_eq!(identity("plain"), [None]);
+        assert_eq!(view.addresses("shop", &Pods::Named("web".to_owned())), [IpAddr::from([10, 1, 0, 3])]);
+    }
+
+    #[test]
+    fn ports_that_are_not_redirected_are_told() {
+        let mut view = View::of(Values::default());
+        pod(&mut view, "web", json!([{"name": "weft-proxy"}]));
+        let web: WorkloadId = "shop/web".parse().unwrap();
+        let mut direct = |arguments: &[&str], port| {
+            view.captures.insert(web.clone(), arguments.iter().map(|it| (*it).to_owned()).collect());
+            view.reached_directly("shop", &Pods::Named("web".to_owned()), port).is_some()
+        };
+        assert!(!direct(&["--inbound-port", "15006"], 80));
+        let skipped = ["--skip-inbound-ports", "80-90"];
+        assert!(direct(&skipped, 80) && !direct(&skipped, 91));
+        let only = ["--only-inbound-ports", "80"];
+        assert!(direct(&only, 81) && !direct(&only, 80));
+    }
+
+    #[test]
+    fn what_is_taken_for_granted_is_told() {
+        let view = View { doubt: Some(doubt("forbidden")), ..View::of(Values::default()) };
+        let (_, problems) = view.inbounds("shop", &Pods::Named("web".to_owned()));
+        assert!(
+            problems[0].ends_with("trustDomain cluster.local and defaultInboundPolicy all-unauthenticated"),
+            "{problems:?}"
+        );
+    }
 }

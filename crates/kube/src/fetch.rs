@@ -1,5 +1,7 @@
 //! Reading objects of any kind from the API server, as JSON.
 
+use std::iter;
+
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -51,12 +53,29 @@ impl<'a> Kind<'a> {
         namespace: Option<&str>,
         params: &ListParams,
     ) -> Result<Vec<Value>, ClientError> {
-        match self.api(client, namespace).list(params).await {
-            Ok(list) => Ok(list.items.into_iter().filter_map(|object| serde_json::to_value(object).ok()).collect()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
-            Err(error) => Err(failed(&format!("list {}", self.kind), &error)),
+        for kind in self.versions() {
+            match kind.api(client, namespace).list(params).await {
+                Ok(list) => {
+                    return Ok(list.items.into_iter().filter_map(|object| serde_json::to_value(object).ok()).collect());
+                }
+                Err(error) if is_unknown(&error) => {}
+                Err(error) => return Err(failed(&format!("list {}", self.kind), &error)),
+            }
         }
+        Ok(Vec::new())
     }
+
+    /// The kind as it is, then as API servers had it before.
+    fn versions(self) -> impl Iterator<Item = Self> {
+        let older = (self.api_version == "security.istio.io/v1")
+            .then_some(Self { api_version: "security.istio.io/v1beta1", ..self });
+        iter::once(self).chain(older)
+    }
+}
+
+/// Whether the API server serves no such kind. Of a whole group that it doesn't know it says so in plain text.
+pub(crate) fn is_unknown(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// A resource definition.
@@ -73,3 +92,27 @@ pub(crate) const DEPLOYMENT: Kind<'static> = Kind { api_version: "apps/v1", kind
 /// A configuration of mutating webhooks.
 pub(crate) const MUTATING: Kind<'static> =
     Kind { api_version: "admissionregistration.k8s.io/v1", kind: "MutatingWebhookConfiguration" };
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_group_is_told_in_plain_text() {
+        let error = |code| {
+            let status = Status::failure("404 page not found\n", "Failed to parse error data").with_code(code);
+            kube::Error::Api(Box::new(status))
+        };
+        assert!(is_unknown(&error(404)) && !is_unknown(&error(403)));
+    }
+
+    #[test]
+    fn policies_have_an_older_version() {
+        let versions =
+            |api_version| Kind { api_version, kind: "X" }.versions().map(|it| it.api_version).collect::<Vec<_>>();
+        assert_eq!(versions("security.istio.io/v1"), ["security.istio.io/v1", "security.istio.io/v1beta1"]);
+        assert_eq!(versions("v1"), ["v1"]);
+    }
+}

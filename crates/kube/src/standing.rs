@@ -13,7 +13,7 @@ use crate::pods;
 /// A resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Its namespace; empty for a namespace.
+    /// Its namespace; a namespace's own name, as the controller's figures have it.
     pub namespace: String,
     /// Its name.
     pub name: String,
@@ -50,9 +50,25 @@ pub async fn standing(
 impl Standing {
     fn of(kind: &str, object: Value) -> Self {
         let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
-        let (namespace, name) = (text("namespace"), text("name"));
+        let name = text("name");
+        let namespace = if kind == "Namespace" { name.clone() } else { text("namespace") };
         let pod = (kind == "Pod").then(|| serde_json::from_value::<Pod>(object).unwrap_or_default());
         let is_meshed = pod.as_ref().is_some_and(pods::is_meshed);
         Self { namespace, name, status: pod.as_ref().map(pods::status), is_meshed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Else each namespace would stand there twice: as the API server has it, and as figures name it.
+    #[test]
+    fn a_namespace_stands_in_itself() {
+        let of = |kind, metadata| Standing::of(kind, json!({"metadata": metadata}));
+        assert_eq!(of("Namespace", json!({"name": "shop"})).namespace, "shop");
+        assert_eq!(of("Deployment", json!({"name": "web", "namespace": "shop"})).namespace, "shop");
     }
 }

@@ -89,7 +89,21 @@ pub(crate) fn selects(
 ) -> bool {
     let own = resource.meta().namespace.as_deref();
     let in_scope = own.is_none_or(|own| own == namespace || own == root_namespace);
-    in_scope && selector(resource).is_none_or(|selector| selector.selects(labels))
+    in_scope
+        && !governs_nobody(resource, root_namespace)
+        && selector(resource).is_none_or(|selector| selector.selects(labels))
+}
+
+/// Whether a resource is without effect on workloads, as the compiler has it: an AuthorizationPolicy for
+/// gateways, or a PeerAuthentication of the whole mesh that selects some of it.
+fn governs_nobody(resource: &Resource, root_namespace: &str) -> bool {
+    match resource {
+        Resource::AuthorizationPolicy(policy) => !policy.target_refs.is_empty() && policy.defect.is_none(),
+        Resource::PeerAuthentication(policy) => {
+            let is_the_meshs = policy.meta.namespace.as_deref() == Some(root_namespace);
+            is_the_meshs && policy.selector.as_ref().is_some_and(|selector| !selector.is_empty())
+        }
+    }
 }
 
 fn selector(resource: &Resource) -> Option<&Selector> {
@@ -105,21 +119,13 @@ fn accepted(subject: Subject<'_>) -> (Truth, &'static str, String) {
         return (Truth::True, "Understood", "all of it is understood".to_owned());
     }
     let message = problems.iter().map(|problem| words(problem)).collect::<Vec<_>>().join("; ");
-    let is_broken = subject.resources.iter().any(is_broken);
+    let is_broken = subject.resources.iter().any(|resource| resource.defects().next().is_some());
     match problems.iter().map(|problem| problem.severity).max() {
         _ if is_broken => (Truth::False, "NotUnderstood", message),
         Some(Severity::Error) => (Truth::False, "NotUnderstood", message),
         Some(Severity::Warning) => (Truth::True, "Warning", message),
         Some(Severity::Info) | None => (Truth::True, "Understood", message),
     }
-}
-
-fn is_broken(resource: &Resource) -> bool {
-    let in_a_rule = match resource {
-        Resource::AuthorizationPolicy(policy) => policy.rules.iter().any(|rule| rule.defect.is_some()),
-        Resource::PeerAuthentication(_) => false,
-    };
-    in_a_rule || resource.defect().is_some()
 }
 
 /// A problem without the name of the resource at which the reader looks.

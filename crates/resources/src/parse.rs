@@ -30,6 +30,14 @@ impl Yield {
     }
 }
 
+impl Parsed {
+    /// Whether a problem makes a resource a broken one: an error does, and so does an unknown field.
+    pub fn is_defect(&self, problem: &Problem) -> bool {
+        let text = problem.to_string();
+        problem.severity == Severity::Error || self.resources.iter().flat_map(Resource::defects).any(|it| it == text)
+    }
+}
+
 /// Parses a file. `file` is its name for messages, relative to the folder that was given.
 ///
 /// It never fails: what can't be understood is told in [`Parsed::problems`], and a policy among it

@@ -25,6 +25,14 @@ impl Resource {
         }
     }
 
+    /// Name and place, to be changed.
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        match self {
+            Self::AuthorizationPolicy(policy) => &mut policy.meta,
+            Self::PeerAuthentication(policy) => &mut policy.meta,
+        }
+    }
+
     /// The kind, such as `AuthorizationPolicy`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -45,6 +53,15 @@ impl Resource {
             Self::AuthorizationPolicy(policy) => policy.defect.as_deref(),
             Self::PeerAuthentication(policy) => policy.defect.as_deref(),
         }
+    }
+
+    /// All that could not be understood, of the whole and of single rules, in the words of the problems.
+    pub fn defects(&self) -> impl Iterator<Item = &str> {
+        let rules = match self {
+            Self::AuthorizationPolicy(policy) => policy.rules.as_slice(),
+            Self::PeerAuthentication(_) => &[],
+        };
+        self.defect().into_iter().chain(rules.iter().filter_map(|rule| rule.defect.as_deref()))
     }
 
     /// What is left of a policy in a text that could not be read, for the reason that `problem` says.

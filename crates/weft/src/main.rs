@@ -15,13 +15,14 @@ mod texts;
 use std::process::ExitCode;
 
 use crate::args::Arguments;
+use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    match command::run(Arguments::given()) {
-        Ok(code) => code,
-        Err(failure) => {
-            print::failure(&failure);
-            ExitCode::FAILURE
-        }
-    }
+    let code = command::run(Arguments::given()).unwrap_or_else(|failure| failed(&failure));
+    print::lost().map_or(code, |failure| failed(&failure))
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    print::failure(failure);
+    ExitCode::FAILURE
 }

@@ -1,6 +1,7 @@
 //! The only place that writes to the terminal.
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -8,13 +9,30 @@ use crate::failure::Failure;
 
 /// A line on standard output. A reader that went away (`weft ps | head`) is no error.
 pub(crate) fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    written(writeln!(std::io::stdout(), "{text}"));
 }
 
 /// Text on standard output as it is.
 pub(crate) fn raw(text: &str) {
-    let _ = write!(std::io::stdout(), "{text}");
+    written(write!(std::io::stdout(), "{text}"));
 }
+
+/// Why not all of standard output was written: a full disk, say. To be asked at the end.
+pub(crate) fn lost() -> Option<Failure> {
+    written(std::io::stdout().flush());
+    LOST.get().map(|why| Failure::new(format!("write to standard output: {why}")))
+}
+
+fn written(result: std::io::Result<()>) {
+    if let Err(error) = result
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        // The first one tells.
+        let _told = LOST.set(error.to_string());
+    }
+}
+
+static LOST: OnceLock<String> = OnceLock::new();
 
 /// A line on standard error.
 pub(crate) fn note(text: &str) {
@@ -76,7 +94,7 @@ pub(crate) fn json(value: &impl Serialize) {
 
 /// Manifests on standard output, whole: each ends its own line.
 pub(crate) fn manifests(text: &str) {
-    let _ = write!(std::io::stdout(), "{text}");
+    raw(text);
 }
 
 /// A failure on standard error: what and why, then what to do.

@@ -48,6 +48,20 @@ spec:
         spec: {restartPolicy: Never, containers: [{name: once, image: "localhost/weft-test/tools:1"}]}
 "#;
 
+/// What failed probes print stands in events.
+const PROBED: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: probed, namespace: NAMESPACE, annotations: {linkerd.io/inject: disabled}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: probed
+    image: localhost/weft-test/tools:1
+    command: [sleep, infinity]
+    readinessProbe: {exec: {command: [sh, -c, "echo PLANTED-in-a-probe; exit 1"]}, periodSeconds: 1}
+"#;
+
 #[test]
 fn a_sidecar_in_the_manifest_is_a_proxy_in_the_mesh_and_comes_out_again() {
     let Some(mesh) = Meshed::shared() else { return };
@@ -70,6 +84,10 @@ fn a_sidecar_in_the_manifest_is_a_proxy_in_the_mesh_and_comes_out_again() {
     assert!(pods.lines().any(|line| line.starts_with("web-") && line.contains("  Running  ")), "{pods}");
     let cron = mesh.shell(&format!("weft stat cronjob -n {name} -o json"));
     assert!(cron.contains("\"name\": \"nightly\""), "{cron}");
+    let namespaces = mesh.shell("weft stat ns");
+    let own: Vec<_> = namespaces.lines().filter(|line| line.split_whitespace().next() == Some(name)).collect();
+    assert!(own.len() == 1 && own[0].contains(" 1/1 "), "{namespaces}");
+    assert!(!mesh.typed(&format!("weft stat deploy/nobody -n {name}")).status.success());
 
     mesh.shell(&format!("kubectl get deploy web -n {name} -o yaml | weft uninject - | kubectl apply -f -"));
     app.rolled_out("deployment/web");
@@ -84,10 +102,14 @@ fn a_bug_report_holds_what_helps_and_no_secret() {
     let Some(mesh) = Meshed::shared() else { return };
     let app = mesh.cluster.namespace("report");
     app.apply(APP);
+    app.apply(PROBED);
     app.run(&["create", "secret", "generic", "card", "--from-literal=key=PLANTED-in-a-secret"]);
     mesh.shell(&format!("kubectl annotate namespace {} linkerd.io/inject=enabled", app.name()));
     app.run(&["rollout", "restart", "deploy/web"]);
     app.rolled_out("deployment/web");
+    mesh.shell_until(&format!("kubectl get events -n {}", app.name()), |events| {
+        String::from_utf8_lossy(&events.stdout).contains("PLANTED-in-a-probe")
+    });
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("report.tar.gz");
     mesh.shell(&format!("weft bug-report -n {} -o {}", app.name(), path.display()));
@@ -144,6 +166,7 @@ fn what_the_controller_does_not_understand_fails_the_check() {
     assert!(lines.nth(1).unwrap().contains("ALOW"), "{checked}");
     assert!(lines.next().unwrap().starts_with("    hint: mend it"), "{checked}");
     assert!(checked.ends_with("Status check results are ×\n"), "{checked}");
-    app.run(&["delete", "authorizationpolicy", "web"]);
+    // The API server changes it before it goes: what stands in it already isn't refused again.
+    app.run(&["delete", "authorizationpolicy", "web", "--cascade=foreground", "--timeout=60s"]);
     mesh.shell("weft check --wait=120s");
 }

@@ -3,7 +3,7 @@
 use kube::Client;
 use kube::api::ListParams;
 use serde_json::Value;
-use weft_resources::{Parsed, Problem, Severity};
+use weft_resources::{DEFAULT_NAMESPACE, Parsed, Problem, ResourceRef, Severity};
 
 use super::{Code, Message, Subject};
 use crate::client::ClientError;
@@ -23,6 +23,8 @@ pub struct Object {
     pub reference: String,
     /// What it is as a policy, if it is one.
     pub(super) policy: Parsed,
+    /// Where its document begins; 0 for the cluster's.
+    line: usize,
 }
 
 impl Object {
@@ -30,11 +32,11 @@ impl Object {
     pub fn of_cluster(value: Value) -> Self {
         let read = |kind| Some(Policy::read(kind, &serde_json::from_value(value.clone()).ok()?).parsed);
         let policy = policy_kind(&value).and_then(read).unwrap_or_default();
-        Self { value, reference: String::new(), policy }
+        Self { value, reference: String::new(), policy, line: 0 }
     }
 
-    fn of_file(value: Value, reference: &str) -> Self {
-        Self { value, reference: reference.to_owned(), policy: Parsed::default() }
+    fn of_file(value: Value, (file, line): (&str, usize)) -> Self {
+        Self { value, reference: format!("{file}:{line}"), policy: Parsed::default(), line }
     }
 
     pub(super) fn kind(&self) -> &str {
@@ -45,12 +47,30 @@ impl Object {
         self.value["metadata"]["name"].as_str().unwrap_or_default()
     }
 
-    /// Its namespace, `default` where a file names none; empty for what stands in none.
+    /// Its namespace, `default` where none is named; empty for what stands in none.
     pub(super) fn namespace(&self) -> &str {
-        match self.value["metadata"]["namespace"].as_str() {
+        match self.value["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty()) {
             Some(namespace) => namespace,
             None if self.kind() == "Namespace" => "",
-            None => "default",
+            None => DEFAULT_NAMESPACE,
+        }
+    }
+
+    /// Puts what names no namespace into this one, as kubectl does.
+    fn place(&mut self, namespace: &str) {
+        let is_placed = self.value["metadata"]["namespace"].as_str().is_some_and(|own| !own.is_empty());
+        if is_placed || self.kind() == "Namespace" {
+            return;
+        }
+        if let Some(metadata) = self.value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("namespace".to_owned(), namespace.into());
+        }
+        for resource in &mut self.policy.resources {
+            let meta = resource.meta_mut();
+            meta.namespace = meta.namespace.is_some().then(|| namespace.to_owned());
+        }
+        for resource in self.policy.problems.iter_mut().filter_map(|problem| problem.resource.as_mut()) {
+            resource.namespace = Some(namespace.to_owned());
         }
     }
 
@@ -70,6 +90,11 @@ impl Object {
         marks.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
     }
 
+    /// Whether there is something that it doesn't want to hear.
+    pub(super) fn wants_quiet(&self) -> bool {
+        self.value["metadata"]["annotations"][SUPPRESS].is_string()
+    }
+
     /// Whether it says that it doesn't want to hear this about itself.
     pub(super) fn suppresses(&self, message: &Message) -> bool {
         let (number, ..) = message.code.describe();
@@ -80,19 +105,15 @@ impl Object {
 }
 
 /// The objects of a file of YAML or JSON, and what is wrong with it. Policies are looked at as a mesh
-/// that follows a folder looks at them.
-pub fn read_file(name: &str, text: &str) -> (Vec<Object>, Vec<Message>) {
+/// that follows a folder looks at them. What names no namespace stands in `namespace`.
+pub fn read_file(name: &str, text: &str, namespace: &str) -> (Vec<Object>, Vec<Message>) {
     let mut objects = Vec::new();
     let mut messages = Vec::new();
     for (line, document) in documents(text) {
-        let reference = format!("{name}:{line}");
-        match serde_saphyr::from_str::<Value>(document) {
-            Ok(Value::Null) => {}
-            Ok(value) => flatten(value, &reference, &mut objects),
-            Err(error) => {
-                let text = error.to_string();
-                let why = text.lines().next().unwrap_or_default();
-                let file = Object::of_file(Value::Null, &reference);
+        match read_document(document) {
+            Ok(value) => flatten(value, (name, line), &mut objects),
+            Err(why) => {
+                let file = Object::of_file(Value::Null, (name, line));
                 let mut message = Message::new(Code::SchemaValidationError, &file, format!("it is no YAML: {why}"));
                 message.origin = "File".to_owned();
                 messages.push(message);
@@ -101,20 +122,38 @@ pub fn read_file(name: &str, text: &str) -> (Vec<Object>, Vec<Message>) {
     }
     let Parsed { resources, problems, .. } = weft_resources::parse(name, text.as_bytes());
     for resource in resources {
-        let is_it = |object: &&mut Object| {
-            let meta = resource.meta();
-            policy_kind(&object.value).is_some_and(|kind| kind.as_str() == resource.kind())
-                && meta.name.as_deref() == Some(object.name())
-                && meta.namespace.as_deref() == Some(object.namespace())
-        };
-        if let Some(object) = objects.iter_mut().find(is_it) {
+        if let Some(object) = named(&mut objects, &resource.reference(), resource.meta().line) {
             object.policy.resources.push(resource);
         }
     }
     // What Weft doesn't look at in a folder, it may well look at in a cluster.
-    let matters = |problem: &&Problem| problem.severity > Severity::Info && problem.resource.is_some();
-    messages.extend(problems.iter().filter(matters).map(of_problem));
+    let matters = |problem: &Problem| problem.severity > Severity::Info && problem.resource.is_some();
+    for problem in problems.into_iter().filter(matters) {
+        match problem.resource.as_ref().and_then(|resource| named(&mut objects, resource, problem.line)) {
+            Some(object) => object.policy.problems.push(problem),
+            None => messages.push(of_problem(&problem)),
+        }
+    }
+    objects.iter_mut().for_each(|object| object.place(namespace));
     (objects, messages)
+}
+
+/// A document of JSON or YAML. `kubectl get -o json` of many objects is longer than what the reader of YAML takes.
+fn read_document(text: &str) -> Result<Value, String> {
+    let json = || text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str(text).ok()).flatten();
+    let yaml = || serde_saphyr::from_str::<Value>(text);
+    json().map_or_else(yaml, Ok).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+/// The policy that a reader means by a reference and a line: of several of one name the last that begins before it.
+fn named<'o>(objects: &'o mut [Object], reference: &ResourceRef, line: u32) -> Option<&'o mut Object> {
+    let is_it = |object: &&mut Object| {
+        policy_kind(&object.value).is_some_and(|kind| kind.as_str() == reference.kind)
+            && reference.name.as_deref() == Some(object.name())
+            && reference.namespace.as_deref() == Some(object.namespace())
+            && object.line <= line as usize
+    };
+    objects.iter_mut().rev().find(is_it)
 }
 
 /// What a policy's reader says, as a message.
@@ -133,10 +172,11 @@ pub(super) fn of_problem(problem: &Problem) -> Message {
     Message { code, level: problem.severity, origin, reference, message: format!("{field}{}", problem.message) }
 }
 
-fn flatten(mut value: Value, reference: &str, objects: &mut Vec<Object>) {
-    match value["items"].take() {
-        Value::Array(items) => items.into_iter().for_each(|item| flatten(item, reference, objects)),
-        _ if value["kind"].is_string() => objects.push(Object::of_file(value, reference)),
+/// What is no mapping, such as a list of patches, is no object.
+fn flatten(mut value: Value, place: (&str, usize), objects: &mut Vec<Object>) {
+    match value.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => items.into_iter().for_each(|item| flatten(item, place, objects)),
+        _ if value["kind"].is_string() => objects.push(Object::of_file(value, place)),
         _ => {}
     }
 }
@@ -157,11 +197,16 @@ pub async fn look(client: &Client, namespace: Option<&str>, control_namespace: &
             objects.push(Object::of_cluster(value));
         }
     }
-    // Who may not see how Weft is installed misses one kind of message.
+    // Who may not see how Weft is installed misses one kind of message, and the trust domain is the usual one.
     let config = CONFIG_MAP.get(client, Some(control_namespace), VALUES_CONFIG).await.ok().flatten();
     let values = config.as_ref().and_then(installed_values);
-    let proxy_version = values.map(|values| version_of(&values.images.proxy).to_owned());
-    Ok(Subject { objects, has_cluster: true, control_namespace: control_namespace.to_owned(), proxy_version })
+    Ok(Subject {
+        objects,
+        has_cluster: true,
+        control_namespace: control_namespace.to_owned(),
+        trust_domain: values.as_ref().and_then(|values| values.trust_domain.parse().ok()).unwrap_or_default(),
+        proxy_version: values.map(|values| version_of(&values.images.proxy).to_owned()),
+    })
 }
 
 const GROUP: &str = "security.istio.io/v1";
@@ -195,7 +240,7 @@ mod tests {
         let text = "kind: Pod\n---\n# nothing\n---\nkind: Service\nx: |\n  ---\n--- # three\nkind: Secret\n";
         let lines: Vec<usize> = documents(text).iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [1, 3, 5, 9]);
-        let (objects, messages) = read_file("a.yaml", text);
+        let (objects, messages) = read_file("a.yaml", text, "default");
         let places: Vec<_> = objects.iter().map(|object| (object.kind(), object.reference.as_str())).collect();
         assert_eq!(places, [("Pod", "a.yaml:1"), ("Service", "a.yaml:5"), ("Secret", "a.yaml:9")]);
         assert_eq!(messages, []);
@@ -203,9 +248,10 @@ mod tests {
 
     #[test]
     fn lists_are_opened_and_broken_files_are_told() {
-        let (objects, _) = read_file("l.json", r#"{"kind": "List", "items": [{"kind": "Pod"}, {"kind": "Service"}]}"#);
+        let list = r#"{"kind": "List", "items": [{"kind": "Pod"}, {"kind": "Service"}]}"#;
+        let (objects, _) = read_file("l.json", list, "default");
         assert_eq!(objects.iter().map(Object::kind).collect::<Vec<_>>(), ["Pod", "Service"]);
-        let (_, messages) = read_file("b.yaml", "a: [");
+        let (_, messages) = read_file("b.yaml", "a: [", "default");
         assert!(messages[0].to_string().starts_with("Error [IST0106] (File b.yaml:1) it is no YAML"), "{messages:?}");
     }
 }

@@ -11,14 +11,16 @@ use super::workloads::{Workload, workloads};
 use super::{Code, Message, Object, Subject};
 
 pub(super) fn check(objects: &[&Object], subject: &Subject, messages: &mut Vec<Message>) {
-    let settings = Settings::default();
+    let settings = Settings { trust_domain: subject.trust_domain.clone(), ..Settings::default() };
     let policies: Vec<&Object> =
         objects.iter().copied().filter(|object| policy_kind(&object.value).is_some()).collect();
     let workloads = workloads(objects);
     let namespaces: BTreeSet<&str> =
         objects.iter().filter(|object| object.kind() == "Namespace").map(|object| object.name()).collect();
     for policy in &policies {
-        if policy.namespace() != settings.root_namespace && (subject.has_cluster || !workloads.is_empty()) {
+        if targets(policy) {
+            messages.push(Message::new(Code::IneffectivePolicy, policy, FOR_GATEWAYS));
+        } else if policy.namespace() != settings.root_namespace && (subject.has_cluster || !workloads.is_empty()) {
             messages.extend(without_workloads(policy, &workloads));
             messages.extend(unguarded(policy, &workloads));
         }
@@ -27,16 +29,40 @@ pub(super) fn check(objects: &[&Object], subject: &Subject, messages: &mut Vec<M
         }
         messages.extend(negative_conditions(policy));
     }
+    messages
+        .extend(subject.objects.iter().enumerate().filter_map(|(at, object)| twice(object, &subject.objects[..at])));
     together(&policies, &settings, messages);
 }
 
-/// What the cluster's policies' reader says, and what only all of them together show.
+/// What the policies' reader says, and what only all of them together show.
 fn together(policies: &[&Object], settings: &Settings, messages: &mut Vec<Message>) {
-    let alone = policies.iter().flat_map(|policy| &policy.policy.problems);
-    messages.extend(alone.filter(matters).map(of_problem));
+    messages.extend(policies.iter().flat_map(|policy| alone(policy)));
     let resources: Vec<_> = policies.iter().flat_map(|policy| policy.policy.resources.clone()).collect();
     let (_, problems) = PolicySet::new(settings, &resources);
     messages.extend(problems.iter().filter(matters).map(of_problem));
+}
+
+/// What the reader says of one. What makes it a broken one is an error, also where it is an unknown field alone.
+fn alone(policy: &Object) -> impl Iterator<Item = Message> {
+    let parsed = &policy.policy;
+    parsed.problems.iter().filter(matters).map(move |problem| match parsed.is_defect(problem) {
+        true => of_problem(&Problem { severity: Severity::Error, ..problem.clone() }),
+        false => of_problem(problem),
+    })
+}
+
+/// A policy that stands in files twice: a mesh that follows them takes the later one for broken.
+fn twice(object: &Object, before: &[Object]) -> Option<Message> {
+    let is_same = |other: &&Object| !other.reference.is_empty() && other.key() == object.key();
+    policy_kind(&object.value).filter(|_| !object.reference.is_empty())?;
+    let first = before.iter().find(is_same)?;
+    let text = format!("it stands in {} already: the last one that is applied would count", first.reference);
+    Some(Message::new(Code::SchemaValidationError, object, text))
+}
+
+/// Whether a policy names gateways or services in place of workloads.
+fn targets(policy: &Object) -> bool {
+    policy.value["spec"]["targetRefs"].as_array().is_some_and(|references| !references.is_empty())
 }
 
 fn matters(problem: &&Problem) -> bool {
@@ -111,5 +137,7 @@ fn negative_conditions(policy: &Object) -> Vec<Message> {
     negative.map(message).collect()
 }
 
+const FOR_GATEWAYS: &str = "it has targetRefs, so it governs gateways and waypoints and no workload: nothing of the mesh \
+                            enforces it; select pods by labels instead";
 /// What the controllers of Gateway API write on a gateway's pods.
 const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";

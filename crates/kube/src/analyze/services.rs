@@ -1,6 +1,6 @@
 //! Services: whether their ports say what is spoken, and whether two say different things of one pod.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use weft_mesh::record::AppProtocol;
@@ -12,14 +12,27 @@ use crate::model::declared;
 pub(super) fn check(objects: &[&Object], messages: &mut Vec<Message>) {
     let services: Vec<&Object> = objects.iter().copied().filter(|object| object.kind() == "Service").collect();
     messages.extend(services.iter().flat_map(|service| undeclared(service)));
-    let workloads = workloads(objects);
+    for (one, other) in pairs(&services, &workloads(objects)) {
+        messages.extend(disagreements(services[one], services[other]));
+    }
+}
+
+/// The Services that lead to the same pods, two at a time. Of a large cluster's each pod is looked at once, with the
+/// Services of its own namespace.
+fn pairs(services: &[&Object], workloads: &[Workload<'_>]) -> BTreeSet<(usize, usize)> {
+    let mut of_namespace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, service) in services.iter().enumerate() {
-        for other in &services[at + 1..] {
-            if workloads.iter().any(|workload| selects(service, workload) && selects(other, workload)) {
-                messages.extend(disagreements(service, other));
-            }
+        of_namespace.entry(service.namespace()).or_default().push(at);
+    }
+    let mut pairs = BTreeSet::new();
+    for workload in workloads {
+        let near = of_namespace.get(workload.namespace).into_iter().flatten().copied();
+        let leading: Vec<usize> = near.filter(|at| selects(services[*at], workload)).collect();
+        for (at, one) in leading.iter().enumerate() {
+            pairs.extend(leading[at + 1..].iter().map(|other| (*one, *other)));
         }
     }
+    pairs
 }
 
 fn undeclared(service: &Object) -> Vec<Message> {
@@ -48,7 +61,9 @@ fn disagreements(service: &Object, other: &Object) -> Vec<Message> {
     for (target, port) in &own {
         let Some(theirs) = others.get(target) else { continue };
         let name = other.title();
-        if spoken(port) != spoken(theirs) {
+        // Whoever says nothing contradicts nobody.
+        let said = [spoken(port), spoken(theirs)];
+        if said[0] != said[1] && !said.contains(&AppProtocol::Detect) {
             let text = format!("it and {name} lead to the same pods' port {target} with different protocols");
             messages.push(Message::new(Code::DeploymentAssociatedToMultipleServices, service, text));
         } else if port["port"] != theirs["port"] {

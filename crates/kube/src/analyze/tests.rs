@@ -1,5 +1,6 @@
 //! What is found, and that fine things are left alone.
 
+use serde_json::json;
 use weft_resources::Severity;
 
 use super::*;
@@ -18,7 +19,7 @@ fn lines(files: &[(&str, &str)], mut subject: Subject) -> Vec<String> {
     subject.control_namespace = "weft".to_owned();
     let mut messages = Vec::new();
     for (name, text) in files {
-        let (mut objects, more) = read_file(name, text);
+        let (mut objects, more) = read_file(name, text, "default");
         if name.is_empty() {
             objects.iter_mut().for_each(|object| object.reference.clear());
         }
@@ -82,7 +83,10 @@ fn each_code_has_its_cause() {
         changed("name: http}", "name: web}"),
         changed("annotations: {linkerd.io/inject: enabled}", "labels: {istio-injection: enabled, istio.io/rev: x}"),
         changed("matchLabels: {app: web}", "matchLabels: {app: wob}"),
-        changed("containers: [{name: web}]", "containers: [{name: web, securityContext: {runAsUser: 2102}}]"),
+        changed(
+            "containers: [{name: web}]",
+            "containers: [{name: web, securityContext: {runAsUser: 7}}], initContainers: [{name: weft-proxy, securityContext: {runAsUser: 7}}]"
+        ),
         changed(
             "spec: {selector: {match",
             "status: {conditions: [{type: Enforced, status: 'False', reason: Waits, message: 1 of 2}]}\nspec: {selector: {match"
@@ -123,7 +127,7 @@ fn messages_can_be_suppressed_and_have_a_threshold() {
         "kind: AuthorizationPolicy\nmetadata: {name: web, namespace: shop, annotations: {galley.istio.io/analyze-suppress: 'IST0101, IST0127'}}",
     );
     assert_eq!(alone(&[("a.yaml", &quiet)]), [""; 0]);
-    let (objects, _) = read_file("a.yaml", &text);
+    let (objects, _) = read_file("a.yaml", &text, "default");
     let messages = analyze(&Subject { objects, ..Subject::default() });
     assert!(is_beyond(&messages, Severity::Warning) && !is_beyond(&messages, Severity::Error));
 }
@@ -166,6 +170,108 @@ fn images_and_proxies_that_are_others_are_told() {
         "Warning [IST0158] (Namespace shop) the proxies of old are of another version than 0.1.0, which the injector gives: restart them",
     ]
     "#);
+}
+
+/// `form` for `from`: the policy denies, so a check in CI must fail.
+#[test]
+fn what_makes_a_policy_a_broken_one_is_an_error() {
+    let told = alone(&[("a.yaml", &FINE.replace("{from:", "{form:"))]);
+    assert!(
+        told[0].starts_with("Error [IST0106] (AuthorizationPolicy web.shop a.yaml:19) spec.rules[0].form"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn what_a_reader_says_can_be_suppressed_too() {
+    let quiet = "metadata: {name: web, namespace: shop, annotations: {galley.istio.io/analyze-suppress: '*'}}\nspec: {selector: {match";
+    let text = FINE.replace("metadata: {name: web, namespace: shop}\nspec: {selector: {match", quiet);
+    assert_eq!(alone(&[("a.yaml", &text.replace("{from:", "{form:"))]), [""; 0]);
+}
+
+#[test]
+fn a_policy_that_stands_in_files_twice_is_told() {
+    let again = &FINE[FINE.find("apiVersion: security").unwrap()..];
+    let told = applied(&[("", FINE), ("a.yaml", again), ("b.yaml", again)]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("Error [IST0106] (AuthorizationPolicy web.shop b.yaml:1) it stands in a.yaml:1"),
+        "{told:?}"
+    );
+}
+
+/// As kubectl puts it there.
+#[test]
+fn what_names_no_namespace_stands_in_the_one_that_is_asked_for() {
+    let (objects, told) = read_file("a.yaml", &FINE.replace(", namespace: shop}", "}"), "shop");
+    assert_eq!((told, objects[1].namespace()), (Vec::new(), "shop"));
+    let subject = Subject { objects, has_cluster: true, ..Subject::default() };
+    assert_eq!(analyze(&subject), []);
+}
+
+/// Files of patches are lists, and files of values are anything.
+#[test]
+fn what_is_no_object_is_passed_by() {
+    for text in ["- {op: add}\n", "7", "text", "[]", "{items: 7}", "true"] {
+        assert_eq!(alone(&[("a.yaml", text)]), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn a_policy_for_gateways_is_told_to_be_without_effect() {
+    let told = applied(&[(
+        "",
+        &FINE.replace(
+            "selector: {matchLabels: {app: web}}, rules",
+            "targetRefs: [{kind: Service, group: '', name: web}], rules",
+        ),
+    )]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("Warning [IST0167] (AuthorizationPolicy web.shop) it has targetRefs"), "{told:?}");
+}
+
+#[test]
+fn the_meshs_own_trust_domain_is_no_foreign_one() {
+    let text = FINE.replace("namespaces: [shop]", "principals: [mesh.example/ns/shop/sa/web]");
+    let trust_domain: weft_mesh::TrustDomain = "mesh.example".parse().unwrap();
+    assert_eq!(lines(&[("", &text)], Subject { has_cluster: true, trust_domain, ..Subject::default() }), [""; 0]);
+    assert_eq!(applied(&[("", &text)]).len(), 1);
+}
+
+/// A hundred namespaces of ten Services and a hundred pods each.
+#[test]
+fn a_large_cluster_is_looked_at_in_seconds() {
+    let object = |kind: &str, name: String, namespace: usize, more: serde_json::Value| {
+        let mut object =
+            json!({"kind": kind, "metadata": {"name": name, "namespace": format!("n{namespace}"), "labels": {}}});
+        object["metadata"]["labels"] = more["labels"].clone();
+        object["spec"] = more["spec"].clone();
+        Object::of_cluster(object)
+    };
+    let mut objects = Vec::new();
+    for namespace in 0..100 {
+        for service in 0..10 {
+            let app = json!({"app": format!("a{service}")});
+            let spec = json!({"selector": app, "ports": [{"port": 80, "name": "http"}]});
+            objects.push(object("Service", format!("s{service}"), namespace, json!({"spec": spec})));
+            for pod in 0..10 {
+                let labelled = json!({"labels": app, "spec": {"containers": []}});
+                objects.push(object("Pod", format!("a{service}-{pod}"), namespace, labelled));
+            }
+        }
+    }
+    let begin = std::time::Instant::now();
+    assert_eq!(analyze(&Subject { objects, ..Subject::default() }), []);
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
+}
+
+/// `kubectl get pods -A -o json | weft analyze -`.
+#[test]
+fn a_long_list_in_json_is_read() {
+    let pod = json!({"kind": "Pod", "metadata": {"name": "p", "labels": (0..100).collect::<Vec<_>>()}});
+    let list = json!({"kind": "List", "items": vec![pod; 3_000]}).to_string();
+    let (objects, messages) = read_file("list.json", &list, "shop");
+    assert_eq!((objects.len(), messages), (3_000, Vec::new()));
 }
 
 /// docs/kubernetes-debugging.md has a row for each code.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Code, Message, Object, Subject};
 use crate::inject::{Candidate, NamespaceMarks, PROXY_VERSION, Verdict, decide, has_proxy};
-use crate::names::{PROXY_CONTAINER, PROXY_USER};
+use crate::names::PROXY_CONTAINER;
 use crate::words::few;
 
 /// What runs, or would with its template applied.
@@ -128,19 +128,22 @@ fn misplaced(object: &Object) -> Vec<Message> {
     found.map(message).collect()
 }
 
-/// Containers whose calls would be taken for the proxy's own.
+/// Containers whose calls are taken for the proxy's own. The injector gives a proxy a user that no container has;
+/// one that was written by hand may have any.
 fn proxys_user(workload: &Workload<'_>) -> Vec<Message> {
     let spec = &workload.pod["spec"];
+    let own = spec["initContainers"].as_array().into_iter().flatten().find(|it| it["name"] == PROXY_CONTAINER);
+    let Some(proxys) = own.and_then(|proxy| proxy["securityContext"]["runAsUser"].as_u64()) else { return Vec::new() };
     let usual = spec["securityContext"]["runAsUser"].as_u64();
     let containers = spec["containers"].as_array().into_iter().chain(spec["initContainers"].as_array()).flatten();
     let others = containers.filter(|container| container["name"] != PROXY_CONTAINER);
     let user = |container: &Value| container["securityContext"]["runAsUser"].as_u64().or(usual);
     let message = |container: &Value| {
         let name = container["name"].as_str().unwrap_or_default();
-        let text = format!("the container {name} runs as the proxy's user {PROXY_USER}: its calls pass the mesh by");
+        let text = format!("the container {name} runs as the proxy's user {proxys}: its calls pass the mesh by");
         Message::new(Code::InvalidApplicationUid, workload.object, text)
     };
-    others.filter(|container| user(container) == Some(PROXY_USER.into())).map(message).collect()
+    others.filter(|container| user(container) == Some(proxys)).map(message).collect()
 }
 
 /// Istio's injector puts its own image in place of `auto`; Weft's has none for programs.

@@ -31,7 +31,7 @@ pub(super) fn settings(namespace: &NamespaceMarks, pod: &Marks, mode: Mode) -> S
 pub fn check_setting(key: &str, value: &str) -> Result<(), String> {
     match linkerd::apply(&mut Settings::default(), key, value)? {
         Effect::Taken => Ok(()),
-        Effect::Void(reason) => Err(reason),
+        Effect::Void(reason) | Effect::Closes(reason) => Err(reason),
         Effect::Unknown | Effect::Foreign => Err("no such setting is known".to_owned()),
     }
 }
@@ -43,6 +43,7 @@ fn take(settings: &mut Settings, annotations: &BTreeMap<String, String>, apply: 
         let remark = match apply(settings, key, value) {
             Ok(Effect::Taken | Effect::Foreign) => continue,
             Ok(Effect::Void(reason)) => format!("{key} has no effect: {reason}"),
+            Ok(Effect::Closes(reason)) => format!("{key} lets nobody call, until it is understood: {reason}"),
             Ok(Effect::Unknown) => format!("{key} has no effect: no such annotation is known"),
             Err(reason) => format!("{key} has no effect: {reason}"),
         };

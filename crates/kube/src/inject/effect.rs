@@ -7,6 +7,8 @@ pub(super) enum Effect {
     Taken,
     /// It changes nothing, for this reason.
     Void(String),
+    /// It can't be understood, for this reason, and closes what it may have been meant to close.
+    Closes(String),
     /// No mesh knows it.
     Unknown,
     /// It is of no concern here.

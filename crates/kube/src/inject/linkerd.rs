@@ -1,5 +1,7 @@
 //! Linkerd's annotations `config.linkerd.io/…`, one by one.
 
+use weft_compile::DefaultInbound;
+
 use super::effect::Effect;
 use super::quantity::quantity;
 use super::settings::Settings;
@@ -26,9 +28,18 @@ pub(super) fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<E
         "image-pull-policy" => settings.pull_policy = Some(pull_policy(value)?),
         "proxy-image" => return Ok(image(settings, value)),
         "proxy-version" => return version(settings, value),
+        "default-inbound-policy" => return Ok(default_inbound(value)),
         _ => return resource(settings, name, value).unwrap_or_else(|| Ok(other(name, value))),
     }
     Ok(Effect::Taken)
+}
+
+/// The control plane follows it on the live pod.
+fn default_inbound(value: &str) -> Effect {
+    match value.parse::<DefaultInbound>() {
+        Ok(_) => Effect::Taken,
+        Err(error) => Effect::Closes(error.to_string()),
+    }
 }
 
 /// `proxy-cpu-request` and its like.
@@ -71,9 +82,8 @@ enum Wanted {
 }
 
 #[rustfmt::skip]
-const KNOWN: [(&str, Wanted, &str); 36] = [
+const KNOWN: [(&str, Wanted, &str); 35] = [
     ("opaque-ports", Wanted::Elsewhere, ""),
-    ("default-inbound-policy", Wanted::Elsewhere, ""),
     ("proxy-await", Wanted::Only("enabled"), "the program always waits until the proxy is ready"),
     ("proxy-enable-native-sidecar", Wanted::Only("true"), "the proxy is always a native sidecar"),
     ("native-sidecar", Wanted::Only("true"), "the proxy is always a native sidecar"),

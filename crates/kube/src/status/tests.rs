@@ -100,4 +100,15 @@ fn the_scope_is_the_namespace_or_the_whole_mesh() {
     assert!(!reaches(&resource("other", "")));
     assert!(reaches(&resource("shop", r#""selector":{"matchLabels":{"app":"web"}}"#)));
     assert!(!reaches(&resource("shop", r#""selector":{"matchLabels":{"app":"db"}}"#)));
+    // Without effect, whomever it selects.
+    assert!(!reaches(&resource("istio-system", r#""selector":{"matchLabels":{"app":"web"}}"#)));
+}
+
+#[test]
+fn a_policy_for_gateways_selects_nobody() {
+    let text = r#"{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"p","namespace":"shop"},
+        "spec":{"targetRefs":[{"kind":"Service","group":"","name":"web"}],"action":"DENY","rules":[{}]}}"#;
+    let parsed = weft_resources::parse_object("AuthorizationPolicy", text);
+    assert_eq!(parsed.problems, []);
+    assert!(!selects(&parsed.resources[0], "istio-system", "shop", &BTreeMap::new()));
 }

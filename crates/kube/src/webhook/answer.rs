@@ -1,11 +1,16 @@
 //! What is answered: a function of the question, the pod's namespace and the cluster's settings.
 
 use k8s_openapi::api::core::v1::Pod;
-use weft_resources::{Problem, Resource, Severity, parse};
+use kube::core::DynamicObject;
+use serde::Deserialize;
+use serde_json::Value;
+use weft_compile::{PolicySet, Settings};
+use weft_resources::{Problem, Resource, Severity};
 
 use super::review::{Request, Review};
 use crate::events::Notice;
 use crate::inject::{self, Config, NamespaceMarks, Reason, Verdict};
+use crate::model::policy::{Policy, PolicyKind};
 
 /// An answer about a pod, and what it means to others.
 #[derive(Debug)]
@@ -74,28 +79,48 @@ fn owner_kind(pod: &Pod) -> &'static str {
     }
 }
 
-/// Answers about a policy, in the words that a folder's reader hears. What would be compiled to
-/// deny more than it says, since a part isn't understood, is refused.
-pub(super) fn validation(request: &Request) -> Review {
-    if request.object.is_null() {
-        return Review::allow(request, Vec::new());
+/// Answers about a policy, in the words that a folder's reader hears. One that isn't understood is refused,
+/// but for what stands in it already: nobody could delete or mend one bit by bit that came past this webhook.
+/// What is understood and can't be enforced is stored with a warning, since until it can be, it closes.
+pub(super) fn validation(request: &Request, trust_domain: &str) -> Review {
+    let Some(found) = judged(request, &request.object) else { return Review::allow(request, Vec::new()) };
+    let stood = judged(request, &request.old_object).map(|old| old.errors).unwrap_or_default();
+    if found.errors.iter().any(|error| !stood.contains(error)) {
+        return Review::deny(request, [found.errors, found.notes].concat().join("; "), Vec::new());
     }
-    let found = parse("", request.object.to_string().as_bytes());
-    let of = |severity| found.problems.iter().filter(move |it| it.severity == severity).map(words);
-    let (errors, notes): (Vec<String>, Vec<String>) = (of(Severity::Error).collect(), of(Severity::Warning).collect());
-    if errors.is_empty() && !found.resources.iter().any(is_broken) {
-        return Review::allow(request, warnings(&notes));
-    }
-    Review::deny(request, [errors, notes].concat().join("; "), Vec::new())
+    let settings = Settings { trust_domain: trust_domain.parse().unwrap_or_default(), ..Settings::default() };
+    let (_, problems) = PolicySet::new(&settings, &found.resources);
+    let compiled = problems.iter().filter(|problem| problem.severity > Severity::Info).map(words);
+    let remarks: Vec<String> = found.errors.into_iter().chain(found.notes).chain(compiled).collect();
+    Review::allow(request, warnings(&remarks))
 }
 
-/// Whether a part of a policy isn't understood.
-fn is_broken(resource: &Resource) -> bool {
-    let rules = match resource {
-        Resource::AuthorizationPolicy(policy) => policy.rules.as_slice(),
-        Resource::PeerAuthentication(_) => &[],
+/// What is thought of a policy.
+struct Judged {
+    resources: Vec<Resource>,
+    /// What isn't understood.
+    errors: Vec<String>,
+    /// What is, and perhaps not meant so.
+    notes: Vec<String>,
+}
+
+/// Reads a policy as the controller does; `None` when there is none.
+fn judged(request: &Request, object: &Value) -> Option<Judged> {
+    let kind = PolicyKind::ALL.into_iter().find(|kind| kind.as_str() == request.kind.kind)?;
+    if object.is_null() {
+        return None;
+    }
+    let parsed = match DynamicObject::deserialize(object) {
+        Ok(object) => Policy::read(kind, &object).parsed,
+        Err(error) => {
+            let errors = vec![format!("expected a policy, found an object that isn't one: {error}")];
+            return Some(Judged { errors, notes: Vec::new(), resources: Vec::new() });
+        }
     };
-    resource.defect().is_some() || rules.iter().any(|rule| rule.defect.is_some())
+    let told = parsed.problems.iter().filter(|problem| problem.severity > Severity::Info);
+    let (errors, notes): (Vec<_>, Vec<_>) = told.partition(|problem| parsed.is_defect(problem));
+    let words = |problems: Vec<&Problem>| problems.into_iter().map(words).collect();
+    Some(Judged { errors: words(errors), notes: words(notes), resources: parsed.resources })
 }
 
 /// A problem without file and line, which an object has none of.

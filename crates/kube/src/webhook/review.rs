@@ -22,6 +22,9 @@ pub struct Request {
     /// The object as it would be stored; null when it is deleted.
     #[serde(default)]
     pub object: Value,
+    /// The object as it is stored; null when it is created.
+    #[serde(default)]
+    pub old_object: Value,
     /// Whether nothing will be stored.
     #[serde(default)]
     pub dry_run: Option<bool>,

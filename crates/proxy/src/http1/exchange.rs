@@ -141,7 +141,12 @@ impl Exchange<'_> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Fault>> {
         let sent = self.poll_request(cx)?;
-        ready!(self.poll_answer(cx))?;
+        if self.poll_answer(cx)?.is_pending() {
+            if matches!(self.progress.answer, Answer::Body(..)) || !self.server.bytes().is_empty() {
+                self.server.stream.acknowledge();
+            }
+            return Poll::Pending;
+        }
         match self.progress.answer {
             Answer::Switched if sent.is_ready() => Poll::Ready(Ok(self.done(Next::Bytes, Next::Bytes))),
             Answer::Switched => Poll::Pending,

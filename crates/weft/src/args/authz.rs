@@ -42,9 +42,10 @@ pub(crate) struct ExplainArgs {
     /// deploy/NAME; left out: a plaintext caller.
     #[arg(long, value_name = "ID", value_parser = caller)]
     pub(crate) from: Option<Caller>,
-    /// The caller's address.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(crate) from_ip: IpAddr,
+    /// The caller's address [default: in a cluster that of the caller's pod, else one that is the cluster's;
+    /// 127.0.0.1 elsewhere].
+    #[arg(long, value_name = "IP")]
+    pub(crate) from_ip: Option<IpAddr>,
     /// Whom: NAMESPACE/NAME (the label app) or NAMESPACE/KEY=VALUE,…; in a cluster po/NAME, deploy/NAME
     /// or svc/NAME too.
     #[arg(long, value_name = "NS/NAME", value_parser = callee)]

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use weft_kube::analyze::{Message, Subject, analyze, is_beyond, look, read_file, to_yaml};
-use weft_resources::Severity;
+use weft_kube::analyze::{Message, Subject, analyze, has_namespace, is_beyond, look, read_file, to_yaml};
+use weft_resources::{DEFAULT_NAMESPACE, Severity};
 
 use crate::access::{Access, told};
 use crate::args::{AnalyzeArgs, AnalyzeFormat, Threshold, UseKube};
@@ -16,17 +16,24 @@ pub(crate) fn run(access: &Access, args: &AnalyzeArgs) -> Result<ExitCode, Failu
     if args.use_kube == UseKube::False && args.files.is_empty() {
         return Err(Failure::new("nothing to look at: no files, and not the cluster").hint("name files or folders"));
     }
-    let mut subject = match args.use_kube {
+    let (mut subject, namespace) = match args.use_kube {
         UseKube::True => crate::runtime::of_this_thread()?.block_on(cluster(access, args))?,
-        UseKube::False => Subject { control_namespace: access.namespace.clone(), ..Subject::default() },
+        UseKube::False => {
+            let namespace = args.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+            (Subject { control_namespace: access.namespace.clone(), ..Subject::default() }, namespace)
+        }
     };
     let mut messages = Vec::new();
     for path in &args.files {
         for Text { name, text } in texts::read(path)? {
-            let (objects, more) = read_file(&name, &text);
+            let (objects, more) = read_file(&name, &text, &namespace);
             subject.objects.extend(objects);
             messages.extend(more);
         }
+    }
+    if subject.has_cluster && args.namespace.is_some() && !has_namespace(&subject, &namespace) {
+        let hint = "see which there are: kubectl get namespaces";
+        return Err(Failure::new(format!("there is no namespace {namespace}")).hint(hint));
     }
     messages.extend(analyze(&subject));
     messages.retain(|message| {
@@ -37,11 +44,13 @@ pub(crate) fn run(access: &Access, args: &AnalyzeArgs) -> Result<ExitCode, Failu
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn cluster(access: &Access, args: &AnalyzeArgs) -> Result<Subject, Failure> {
+/// What the cluster has, and the namespace that is meant where none is named.
+async fn cluster(access: &Access, args: &AnalyzeArgs) -> Result<(Subject, String), Failure> {
     let cluster = access.cluster().await?;
     let own = args.namespace.as_ref().unwrap_or(&cluster.namespace);
     let within = Some(own.as_str()).filter(|_| !args.all_namespaces);
-    look(&cluster.client, within, &access.namespace).await.map_err(|error| told(&error))
+    let subject = look(&cluster.client, within, &access.namespace).await.map_err(|error| told(&error))?;
+    Ok((subject, own.clone()))
 }
 
 fn show(messages: &[Message], format: AnalyzeFormat) {

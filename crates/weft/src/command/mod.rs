@@ -96,7 +96,7 @@ fn no_resources(words: &[String]) -> Result<(), Failure> {
 
 /// What happens goes to standard error; `RUST_LOG` changes how much.
 fn start_log(usual: &str) {
-    let quiet = "h2=warn,tonic=warn,hyper=warn,hyper_util=warn,tower=warn,kube_client=warn,kube_runtime=error";
+    let quiet = "h2=warn,tonic=warn,hyper=warn,hyper_util=warn,tower=warn,kube_client=error,kube_runtime=error";
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{usual},{quiet}")));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();

@@ -20,6 +20,9 @@ pub(crate) fn run(mesh: &Mesh, args: &ProxyStatusArgs) -> Result<ExitCode, Failu
     let now = super::now();
     let rows: Vec<Row> = answer.proxies.into_iter().map(|proxy| Row::of(proxy, now)).collect();
     let rows: Vec<Row> = rows.into_iter().filter(|row| is_asked(row, args)).collect();
+    if let (true, Some(name)) = (rows.is_empty(), &args.workload) {
+        return Err(Failure::new(format!("no proxy of {name} is known")).hint("see all of them: weft proxy-status"));
+    }
     match args.read.output {
         Format::Json => print::json(&rows),
         Format::Text if rows.is_empty() => print::note("weft: no proxies found"),

@@ -1,6 +1,25 @@
 //! `weft install` without a cluster: what it prints, and what it refuses.
 
+use std::fs::File;
+use std::process::{Command, Stdio};
+
 use crate::room::Room;
+
+/// Half of the manifests in a file look like all of them.
+#[test]
+fn output_that_a_full_disk_has_no_room_for_is_a_failure() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let weft = |stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+        command.args(["install", "--ignore-cluster"]).env("HOME", "/nonexistent").stdout(stdout).output().unwrap()
+    };
+    let output = weft(full.into());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: write to standard output: No space left"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert!(weft(writer.into()).status.success(), "who has read enough");
+}
 
 #[test]
 fn manifests_are_printed_alike_each_time() {

@@ -40,6 +40,17 @@ fn a_pod_beats_its_namespace_key_by_key() {
     assert!(settings.capture.skip_inbound_ports.is_empty(), "Istio reads pods alone");
 }
 
+/// It closes the pod, and nothing else would say so.
+#[test]
+fn a_default_inbound_policy_that_is_none_is_told() {
+    const KEY: &str = "config.linkerd.io/default-inbound-policy";
+    assert_eq!(of(&[(KEY, "all-authenticated")]).remarks, [""; 0]);
+    let remarks = both(&[(KEY, "all-authentcated")], &[]).remarks;
+    assert_eq!(remarks.len(), 1, "{remarks:?}");
+    assert!(remarks[0].starts_with("config.linkerd.io/default-inbound-policy lets nobody call"), "{remarks:?}");
+    assert!(check_setting(KEY, "none").is_err());
+}
+
 #[test]
 fn both_dialects_say_what_is_captured() {
     assert_eq!(arguments(&[]), "");

@@ -83,15 +83,19 @@ fn policy(spec: Value) -> Value {
     })
 }
 
+fn judge(object: Value) -> Value {
+    written(&validation(&question("AuthorizationPolicy", object), "mesh.example"))
+}
+
 #[test]
 fn a_policy_is_judged_in_the_folders_words() {
     let good = policy(json!({"action": "ALLOW", "rules": [{"from": [{"source": {"namespaces": ["a"]}}]}]}));
-    assert_eq!(written(&validation(&question("AuthorizationPolicy", good))), json!({"uid": "u1", "allowed": true}));
+    assert_eq!(judge(good), json!({"uid": "u1", "allowed": true}));
     let bad = policy(json!({"action": "ALOW", "rules": [{"form": []}]}));
-    let response = written(&validation(&question("AuthorizationPolicy", bad.clone())));
+    let response = judge(bad.clone());
     let message = response["status"]["message"].as_str().unwrap();
     assert_eq!(response["allowed"], false);
-    let folder = parse("x.yaml", bad.to_string().as_bytes());
+    let folder = weft_resources::parse("x.yaml", bad.to_string().as_bytes());
     for problem in folder.problems.iter().filter(|problem| problem.severity == Severity::Error) {
         assert!(message.contains(&problem.message), "{message} lacks {problem}");
     }
@@ -102,15 +106,46 @@ fn a_policy_is_judged_in_the_folders_words() {
 #[test]
 fn an_unknown_field_is_refused() {
     let bad = policy(json!({"action": "ALLOW", "rules": [{"form": []}]}));
-    let response = written(&validation(&question("AuthorizationPolicy", bad)));
+    let response = judge(bad);
     assert_eq!(response["allowed"], false);
     let message = response["status"]["message"].as_str().unwrap();
     assert!(message.starts_with("spec.rules[0].form: expected a known field"), "{message}");
 }
 
+/// Nobody could delete one with a finalizer otherwise.
+#[test]
+fn what_stands_in_a_policy_already_is_not_refused_again() {
+    let bad = policy(json!({"action": "ALLOW", "rules": [{"form": []}]}));
+    let change = |to: Value| {
+        let mut question = question("AuthorizationPolicy", to);
+        question.old_object = bad.clone();
+        written(&validation(&question, "mesh.example"))
+    };
+    let mut marked = bad.clone();
+    marked["metadata"]["labels"] = json!({"a": "b"});
+    let response = change(marked);
+    assert_eq!(response["allowed"], true);
+    assert!(response["warnings"][0].as_str().unwrap().starts_with("spec.rules[0].form"), "{response}");
+    let worse = change(policy(json!({"action": "ALOW", "rules": [{"form": []}]})));
+    assert_eq!(worse["allowed"], false);
+}
+
+/// It closes until it can be enforced, so to refuse it would open what it was meant to close.
+#[test]
+fn what_cannot_be_enforced_is_stored_with_a_warning() {
+    let custom = judge(policy(json!({"action": "CUSTOM", "provider": {"name": "x"}, "rules": [{}]})));
+    assert_eq!(custom["allowed"], true);
+    assert!(custom["warnings"][0].as_str().unwrap().contains("CUSTOM is not supported yet"), "{custom}");
+    let own = json!({"rules": [{"from": [{"source": {"principals": ["mesh.example/ns/shop/sa/web"]}}]}]});
+    assert_eq!(judge(policy(own))["warnings"], Value::Null);
+    let mut nothing = policy(json!({}));
+    nothing.as_object_mut().unwrap().remove("spec");
+    assert_eq!(judge(nothing)["allowed"], true, "as the controller reads it");
+}
+
 #[test]
 fn a_policy_that_goes_passes() {
-    assert_eq!(written(&validation(&question("AuthorizationPolicy", Value::Null)))["allowed"], true);
+    assert_eq!(judge(Value::Null)["allowed"], true);
 }
 
 #[test]

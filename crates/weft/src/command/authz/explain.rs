@@ -1,5 +1,6 @@
 //! `weft authz explain`: whether a call is allowed, and by which rule of which file.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
 use weft_mesh::record::Inbound;
@@ -16,17 +17,17 @@ use crate::print;
 
 /// Answers one question.
 pub(super) fn run(arguments: &Arguments, args: &ExplainArgs) -> Result<ExitCode, Failure> {
-    let Found { caller, inbounds, problems } = match &args.folder {
+    let Found { caller, address, inbounds, problems } = match &args.folder {
         Some(folder) => {
             let policies = Policies::read(folder, None, &args.trust_domain)?;
             let inbounds = vec![policies.inbound(target(args)?)?];
-            Found { caller: caller(args, &args.trust_domain)?, inbounds, problems: policies.problems }
+            Found { caller: caller(args, &args.trust_domain)?, address: None, inbounds, problems: policies.problems }
         }
         None => match Mesh::choose(arguments)? {
             Mesh::Local(home) => {
                 let (inbounds, problems) = running::inbounds(&home, target(args)?)?;
                 let domain = inbounds.first().and_then(|inbound| inbound.identity.trust_domain().parse().ok());
-                Found { caller: caller(args, &domain.unwrap_or_default())?, inbounds, problems }
+                Found { caller: caller(args, &domain.unwrap_or_default())?, address: None, inbounds, problems }
             }
             Mesh::Cluster(access) => cluster::find(&access, args)?,
         },
@@ -34,7 +35,8 @@ pub(super) fn run(arguments: &Arguments, args: &ExplainArgs) -> Result<ExitCode,
     for problem in &problems {
         print::note(problem);
     }
-    let answer = common(&args.to, &inbounds, &question(args, caller, &inbounds))?;
+    let address = args.from_ip.or(address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let answer = common(&args.to, &inbounds, &question(args, (caller, address), &inbounds))?;
     match args.read.output {
         Format::Text => report::answer_lines(&answer),
         Format::Json => report::answer_json(&answer, &problems),
@@ -67,7 +69,7 @@ fn only_in_clusters(flag: &str, resources: &Resources) -> Failure {
         .hint("name NAMESPACE/NAME, or a cluster with --context NAME")
 }
 
-fn question(args: &ExplainArgs, caller: Option<SpiffeId>, inbounds: &[Inbound]) -> Question {
+fn question(args: &ExplainArgs, (caller, source_ip): (Option<SpiffeId>, IpAddr), inbounds: &[Inbound]) -> Question {
     let request = Request {
         method: args.method.clone(),
         target: args.path.clone(),
@@ -76,7 +78,7 @@ fn question(args: &ExplainArgs, caller: Option<SpiffeId>, inbounds: &[Inbound]) 
     };
     Question {
         caller,
-        source_ip: args.from_ip,
+        source_ip,
         port: args.port.unwrap_or_else(|| usual_port(inbounds)),
         sni: args.sni.clone(),
         protocol: args.protocol,
@@ -85,7 +87,7 @@ fn question(args: &ExplainArgs, caller: Option<SpiffeId>, inbounds: &[Inbound]) 
 }
 
 /// The only port that the workloads declare; where they declare none or several, HTTP's.
-fn usual_port(inbounds: &[Inbound]) -> u16 {
+pub(super) fn usual_port(inbounds: &[Inbound]) -> u16 {
     let mut declared = inbounds.iter().flat_map(|inbound| &inbound.ports).map(|port| port.port);
     match declared.next() {
         Some(first) if declared.all(|port| port == first) => first,

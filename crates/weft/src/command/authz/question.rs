@@ -191,8 +191,12 @@ fn only_reported(found: Match<'_>) -> String {
         Enforcement::Enforced => "",
     };
     let Origin { namespace, name, file, line } = &found.policy.origin;
-    let line = if found.rule.line > 0 { found.rule.line } else { *line };
-    format!("{dry_run}{action} rule {} matches ({namespace}/{name} at {file}:{line})", found.rule.index)
+    let place = match (file.as_str(), if found.rule.line > 0 { found.rule.line } else { *line }) {
+        ("", _) => String::new(),
+        (file, 0) => format!(" at {file}"),
+        (file, line) => format!(" at {file}:{line}"),
+    };
+    format!("{dry_run}{action} rule {} matches ({namespace}/{name}{place})", found.rule.index)
 }
 
 /// The request's fields, and what policies may ask for as one.

@@ -29,6 +29,10 @@ pub(super) async fn run(mesh: &Mesh, args: &StatArgs, resources: &Resources) -> 
     let covered_seconds = answer.covered_seconds;
     let within = (!args.scope.all_namespaces).then_some(own.as_str());
     let rows = joined(rows(answer, resources), standing(mesh, resources, within).await, resources);
+    if let (true, Some(name)) = (rows.is_empty(), &resources.name) {
+        let hint = format!("see which there are: weft stat {} -A", resources.kind.to_lowercase());
+        return Err(Failure::new(format!("there is no {} {name}", resources.kind)).hint(hint));
+    }
     if args.output == TableFormat::Json {
         print::json(&rows);
         return Ok(());
