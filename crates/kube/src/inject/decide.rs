@@ -60,6 +60,15 @@ pub(super) fn wants(namespace: &NamespaceMarks, pod: &Marks, control_namespace: 
     }
 }
 
+/// Whether what is written at one level keeps pods out, or can't be followed.
+pub(crate) fn keeps_out(level: Level, marks: &Marks) -> bool {
+    let said = match level {
+        Level::Namespace => namespace_says(marks),
+        Level::Pod => pod_says(&Marks::default(), marks),
+    };
+    matches!(said, Said::Out(_) | Said::Wrong(_))
+}
+
 /// Whether a key is one that decides about pods.
 pub(super) fn is_deciding(key: &str) -> bool {
     const KEYS: [&str; 7] =

@@ -84,10 +84,11 @@ impl fmt::Display for Report {
     }
 }
 
-const WARNINGS: [(Warning, &str); 5] = [
+const WARNINGS: [(Warning, &str); 6] = [
     (Warning::HostNetwork, "\"hostNetwork: true\" detected in {}"),
     (Warning::Sidecar, "known 3rd party sidecar detected in {}"),
     (Warning::Disabled, "\"linkerd.io/inject: disabled\" annotation set on {}"),
+    (Warning::KeptOut, "a mark beside linkerd.io/inject keeps {} out"),
     (Warning::Udp, "{} uses \"protocol: UDP\""),
     (Warning::Probes, "probes in {} lead to the proxy that is gone: write them anew"),
 ];
