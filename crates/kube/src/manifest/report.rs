@@ -39,6 +39,8 @@ pub enum Warning {
     Sidecar,
     /// It says that it wants no proxy.
     Disabled,
+    /// It says so in other words, or what can't be followed.
+    KeptOut,
     /// It has a port of UDP, which stays outside the mesh.
     Udp,
     /// Its probes still lead to a proxy that was taken out.
@@ -97,10 +99,11 @@ impl fmt::Display for Report {
     }
 }
 
-const WARNINGS: [(Warning, &str); 5] = [
+const WARNINGS: [(Warning, &str); 6] = [
     (Warning::HostNetwork, "\"hostNetwork: true\" detected in {}"),
     (Warning::Sidecar, "known 3rd party sidecar detected in {}"),
     (Warning::Disabled, "\"linkerd.io/inject: disabled\" annotation set on {}"),
+    (Warning::KeptOut, "a mark beside linkerd.io/inject keeps {} out"),
     (Warning::Udp, "{} uses \"protocol: UDP\""),
     (Warning::Probes, "probes in {} lead to the proxy that is gone: write them anew"),
 ];

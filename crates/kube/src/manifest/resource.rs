@@ -9,8 +9,8 @@ use super::sidecar::Template;
 use super::tree::Node;
 use super::{Annotations, ManifestError, tree};
 use crate::inject::{
-    self, Config, INJECT_ANNOTATIONS, LINKERD_INJECT, Marks, NamespaceMarks, Settings, Verdict, decide,
-    is_other_sidecar,
+    self, Config, INJECT_ANNOTATIONS, LINKERD_INJECT, Level, Marks, NamespaceMarks, Settings, Verdict, decide,
+    is_other_sidecar, keeps_out,
 };
 
 /// A resource, and where its pods' metadata belongs.
@@ -138,9 +138,13 @@ impl Resource<'_> {
 
     /// What becomes of it.
     fn judged(&self, node: &Node, target: Target) -> Result<Report, ManifestError> {
-        let warnings = if target == Target::Pods { warnings(node) } else { Vec::new() };
+        let warnings: Vec<Warning> = match target {
+            Target::Pods => warnings(node).into_iter().chain(switch(node, Level::Pod)).collect(),
+            Target::Namespace => switch(node, Level::Namespace).into_iter().collect(),
+            Target::Service => Vec::new(),
+        };
         let outcome = match target {
-            _ if warnings.contains(&Warning::Disabled) => Outcome::Skipped,
+            _ if warnings.iter().any(|it| matches!(it, Warning::Disabled | Warning::KeptOut)) => Outcome::Skipped,
             Target::Service | Target::Namespace => Outcome::Annotated,
             Target::Pods => Outcome::Injected,
         };
@@ -264,6 +268,22 @@ fn annotate(document: usize, node: &Node, path: &[usize], wanted: &[(&str, &str)
     changes
 }
 
+/// Whether it keeps out, whatever is added: both words side by side would come to no proxy.
+fn switch(node: &Node, level: Level) -> Option<Warning> {
+    if annotation(node, LINKERD_INJECT) == Some("disabled") {
+        return Some(Warning::Disabled);
+    }
+    let texts = |key: &str| {
+        let entries =
+            node.get("metadata").and_then(|metadata| metadata.get(key)).map(Node::entries).unwrap_or_default();
+        let text = |(key, value): &(Node, Node)| Some((key.text()?.to_owned(), value.text()?.to_owned()));
+        entries.iter().filter_map(text).collect()
+    };
+    let mut marks = Marks { labels: texts("labels"), annotations: texts("annotations") };
+    marks.annotations.remove(LINKERD_INJECT);
+    keeps_out(level, &marks).then_some(Warning::KeptOut)
+}
+
 fn warnings(node: &Node) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let spec = node.get("spec");
@@ -276,10 +296,6 @@ fn warnings(node: &Node) -> Vec<Warning> {
     let text = |container: &Node, key: &str| container.get(key).and_then(Node::text).unwrap_or_default().to_owned();
     if containers.iter().any(|it| is_other_sidecar(&text(it, "name"), &text(it, "image"))) {
         warnings.push(Warning::Sidecar);
-    }
-    let disabled = INJECT_ANNOTATIONS.iter().any(|key| annotation(node, key) == Some("disabled"));
-    if disabled {
-        warnings.push(Warning::Disabled);
     }
     let ports = containers.iter().filter_map(|it| it.get("ports")).flat_map(Node::items);
     if ports.into_iter().any(|port| port.get("protocol").and_then(Node::text) == Some("UDP")) {
@@ -294,7 +310,7 @@ impl Warning {
         match self {
             Self::HostNetwork => Some("hostNetwork is enabled"),
             Self::Sidecar => Some("a sidecar is there already"),
-            Self::Disabled | Self::Udp | Self::Probes => None,
+            Self::Disabled | Self::KeptOut | Self::Udp | Self::Probes => None,
         }
     }
 }

@@ -282,6 +282,32 @@ fn a_sidecar_of_the_injector_is_taken_out_and_its_probes_are_told() {
 }
 
 #[test]
+fn what_says_no_stays_so_in_whichever_words_and_whatever_it_is() {
+    let pod = |marks: &str| format!("kind: Pod\nmetadata: {{name: x, {marks}}}\nspec: {{}}\n");
+    let namespace = |marks: &str| format!("kind: Namespace\nmetadata: {{name: x, {marks}}}\n");
+    let kept_out = [
+        (pod("labels: {sidecar.istio.io/inject: 'false'}"), Warning::KeptOut),
+        (pod("annotations: {sidecar.istio.io/inject: 'no'}"), Warning::KeptOut),
+        (pod("labels: {weft.io/inject: disabled}"), Warning::KeptOut),
+        (pod("annotations: {weft.io/inject: perhaps}"), Warning::KeptOut),
+        (namespace("annotations: {linkerd.io/inject: disabled}"), Warning::Disabled),
+        (namespace("labels: {istio-injection: disabled}"), Warning::KeptOut),
+    ];
+    for (text, warning) in kept_out {
+        let edited = inject(&text, &Annotations::default()).unwrap();
+        assert_eq!(edited.text, text);
+        assert_eq!(
+            (edited.reports[0].outcome, &*edited.reports[0].warnings),
+            (Outcome::Skipped, &[warning][..]),
+            "{text}"
+        );
+    }
+    for text in [pod("annotations: {linkerd.io/inject: maybe}"), namespace("labels: {istio-injection: enabled}")] {
+        assert!(inject(&text, &Annotations::default()).unwrap().text.contains("enabled"), "{text}");
+    }
+}
+
+#[test]
 fn what_can_have_no_sidecar_is_refused_or_left_alone() {
     let left = DEPLOYMENT.replace("labels: {app: web}", "annotations: {linkerd.io/inject: disabled}");
     assert_eq!(rendered(&left).text, left);
