@@ -238,33 +238,6 @@ fn the_meshs_own_trust_domain_is_no_foreign_one() {
     assert_eq!(applied(&[("", &text)]).len(), 1);
 }
 
-/// A hundred namespaces of ten Services and a hundred pods each.
-#[test]
-fn a_large_cluster_is_looked_at_in_seconds() {
-    let object = |kind: &str, name: String, namespace: usize, more: serde_json::Value| {
-        let mut object =
-            json!({"kind": kind, "metadata": {"name": name, "namespace": format!("n{namespace}"), "labels": {}}});
-        object["metadata"]["labels"] = more["labels"].clone();
-        object["spec"] = more["spec"].clone();
-        Object::of_cluster(object)
-    };
-    let mut objects = Vec::new();
-    for namespace in 0..100 {
-        for service in 0..10 {
-            let app = json!({"app": format!("a{service}")});
-            let spec = json!({"selector": app, "ports": [{"port": 80, "name": "http"}]});
-            objects.push(object("Service", format!("s{service}"), namespace, json!({"spec": spec})));
-            for pod in 0..10 {
-                let labelled = json!({"labels": app, "spec": {"containers": []}});
-                objects.push(object("Pod", format!("a{service}-{pod}"), namespace, labelled));
-            }
-        }
-    }
-    let begin = std::time::Instant::now();
-    assert_eq!(analyze(&Subject { objects, ..Subject::default() }), []);
-    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
-}
-
 /// `kubectl get pods -A -o json | weft analyze -`.
 #[test]
 fn a_long_list_in_json_is_read() {
