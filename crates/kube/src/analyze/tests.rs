@@ -207,6 +207,10 @@ fn what_names_no_namespace_stands_in_the_one_that_is_asked_for() {
     assert_eq!((told, objects[1].namespace()), (Vec::new(), "shop"));
     let subject = Subject { objects, has_cluster: true, ..Subject::default() };
     assert_eq!(analyze(&subject), []);
+    let broken = FINE.replace(", namespace: shop}", "}").replace("{from:", "{form:");
+    let (objects, _) = read_file("a.yaml", &broken, "shop");
+    let told = analyze(&Subject { objects, ..Subject::default() })[0].to_string();
+    assert!(told.starts_with("Error [IST0106] (AuthorizationPolicy web.shop a.yaml:19)"), "{told}");
 }
 
 /// Files of patches are lists, and files of values are anything.

@@ -80,7 +80,7 @@ fn strip_request(request: &mut Map<String, Value>) {
 fn is_known(key: &str) -> bool {
     let domain = key.split('/').next().unwrap_or_default();
     let is_of = |known: &&str| domain.strip_suffix(*known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    KNOWN_DOMAINS.iter().any(|known| is_of(&known))
+    KNOWN_DOMAINS.iter().any(is_of)
 }
 
 /// A text without private keys, tokens, passwords, and queries of paths.
