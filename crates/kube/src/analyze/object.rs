@@ -1,5 +1,7 @@
 //! Objects of a cluster or of files, as JSON, with the place where they stand.
 
+use std::mem;
+
 use kube::Client;
 use kube::api::ListParams;
 use serde_json::Value;
@@ -31,7 +33,7 @@ impl Object {
     /// An object of the cluster.
     pub fn of_cluster(value: Value) -> Self {
         let read = |kind| Some(Policy::read(kind, &serde_json::from_value(value.clone()).ok()?).parsed);
-        let policy = policy_kind(&value).and_then(read).unwrap_or_default();
+        let policy = policy_kind(&value).and_then(read).map(judged).unwrap_or_default();
         Self { value, reference: String::new(), policy, line: 0 }
     }
 
@@ -134,8 +136,19 @@ pub fn read_file(name: &str, text: &str, namespace: &str) -> (Vec<Object>, Vec<M
             None => messages.push(of_problem(&problem)),
         }
     }
-    objects.iter_mut().for_each(|object| object.place(namespace));
+    for object in &mut objects {
+        object.policy = judged(mem::take(&mut object.policy));
+        object.place(namespace);
+    }
     (objects, messages)
+}
+
+/// What the reader says of a policy. What makes it a broken one is an error, also where it is an unknown field alone.
+fn judged(mut policy: Parsed) -> Parsed {
+    let severity = |problem: &Problem| if policy.is_defect(problem) { Severity::Error } else { problem.severity };
+    let severities: Vec<Severity> = policy.problems.iter().map(severity).collect();
+    policy.problems.iter_mut().zip(severities).for_each(|(problem, severity)| problem.severity = severity);
+    policy
 }
 
 /// A document of JSON or YAML. `kubectl get -o json` of many objects is longer than what the reader of YAML takes.

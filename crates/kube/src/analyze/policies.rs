@@ -36,19 +36,11 @@ pub(super) fn check(objects: &[&Object], subject: &Subject, messages: &mut Vec<M
 
 /// What the policies' reader says, and what only all of them together show.
 fn together(policies: &[&Object], settings: &Settings, messages: &mut Vec<Message>) {
-    messages.extend(policies.iter().flat_map(|policy| alone(policy)));
+    let alone = policies.iter().flat_map(|policy| &policy.policy.problems);
+    messages.extend(alone.filter(matters).map(of_problem));
     let resources: Vec<_> = policies.iter().flat_map(|policy| policy.policy.resources.clone()).collect();
     let (_, problems) = PolicySet::new(settings, &resources);
     messages.extend(problems.iter().filter(matters).map(of_problem));
-}
-
-/// What the reader says of one. What makes it a broken one is an error, also where it is an unknown field alone.
-fn alone(policy: &Object) -> impl Iterator<Item = Message> {
-    let parsed = &policy.policy;
-    parsed.problems.iter().filter(matters).map(move |problem| match parsed.is_defect(problem) {
-        true => of_problem(&Problem { severity: Severity::Error, ..problem.clone() }),
-        false => of_problem(problem),
-    })
 }
 
 /// A policy that stands in files twice: a mesh that follows them takes the later one for broken.

@@ -207,6 +207,10 @@ fn what_names_no_namespace_stands_in_the_one_that_is_asked_for() {
     assert_eq!((told, objects[1].namespace()), (Vec::new(), "shop"));
     let subject = Subject { objects, has_cluster: true, ..Subject::default() };
     assert_eq!(analyze(&subject), []);
+    let broken = FINE.replace(", namespace: shop}", "}").replace("{from:", "{form:");
+    let (objects, _) = read_file("a.yaml", &broken, "shop");
+    let told = analyze(&Subject { objects, ..Subject::default() })[0].to_string();
+    assert!(told.starts_with("Error [IST0106] (AuthorizationPolicy web.shop a.yaml:19)"), "{told}");
 }
 
 /// Files of patches are lists, and files of values are anything.
@@ -236,32 +240,6 @@ fn the_meshs_own_trust_domain_is_no_foreign_one() {
     let trust_domain: weft_mesh::TrustDomain = "mesh.example".parse().unwrap();
     assert_eq!(lines(&[("", &text)], Subject { has_cluster: true, trust_domain, ..Subject::default() }), [""; 0]);
     assert_eq!(applied(&[("", &text)]).len(), 1);
-}
-
-/// A hundred namespaces of ten Services and a hundred pods each. To look at each pod for each two Services would take
-/// an hour.
-#[test]
-fn a_large_cluster_is_looked_at() {
-    let object = |kind: &str, name: String, namespace: usize, more: serde_json::Value| {
-        let mut object =
-            json!({"kind": kind, "metadata": {"name": name, "namespace": format!("n{namespace}"), "labels": {}}});
-        object["metadata"]["labels"] = more["labels"].clone();
-        object["spec"] = more["spec"].clone();
-        Object::of_cluster(object)
-    };
-    let mut objects = Vec::new();
-    for namespace in 0..100 {
-        for service in 0..10 {
-            let app = json!({"app": format!("a{service}")});
-            let spec = json!({"selector": app, "ports": [{"port": 80, "name": "http"}]});
-            objects.push(object("Service", format!("s{service}"), namespace, json!({"spec": spec})));
-            for pod in 0..10 {
-                let labelled = json!({"labels": app, "spec": {"containers": []}});
-                objects.push(object("Pod", format!("a{service}-{pod}"), namespace, labelled));
-            }
-        }
-    }
-    assert_eq!(analyze(&Subject { objects, ..Subject::default() }), []);
 }
 
 /// `kubectl get pods -A -o json | weft analyze -`.

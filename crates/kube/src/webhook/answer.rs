@@ -1,5 +1,7 @@
 //! What is answered: a function of the question, the pod's namespace and the cluster's settings.
 
+use std::cmp::Reverse;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::DynamicObject;
 use serde::Deserialize;
@@ -118,7 +120,8 @@ fn judged(request: &Request, object: &Value) -> Option<Judged> {
         }
     };
     let told = parsed.problems.iter().filter(|problem| problem.severity > Severity::Info);
-    let (errors, notes): (Vec<_>, Vec<_>) = told.partition(|problem| parsed.is_defect(problem));
+    let (mut errors, notes): (Vec<_>, Vec<_>) = told.partition(|problem| parsed.is_defect(problem));
+    errors.sort_by_key(|problem| Reverse(problem.severity));
     let words = |problems: Vec<&Problem>| problems.into_iter().map(words).collect();
     Some(Judged { errors: words(errors), notes: words(notes), resources: parsed.resources })
 }
