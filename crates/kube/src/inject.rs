@@ -24,7 +24,10 @@ mod subnet;
 pub use annotations::check_setting;
 pub use config::Config;
 pub(crate) use config::version_of;
-pub(crate) use decide::{INJECT_ANNOTATIONS, LINKERD_INJECT, is_other_sidecar, keeps_out};
+pub(crate) use decide::{
+    CONTROL_PLANE_LABELS, INJECT_ANNOTATIONS, ISTIO_INJECTION, LINKERD_INJECT, MIRROR_ANNOTATION, OTHER_IMAGES,
+    OTHER_SIDECARS, WEBHOOKS_LABEL, is_other_sidecar, keeps_out,
+};
 pub use decide::{Level, Mark, MarkKind, Reason, Verdict, decide, is_meshed};
 pub use linkerd::INHERITED_PREFIXES;
 pub use marks::{Marks, NamespaceMarks};

@@ -71,6 +71,12 @@ fn while_the_controller_is_away_only_pods_of_the_mesh_wait() {
     let Some(mesh) = Meshed::alone() else { return };
     let (inside, outside) = (mesh.cluster.namespace("inside"), mesh.cluster.namespace("outside"));
     mesh.shell(&format!("kubectl annotate namespace {} linkerd.io/inject=enabled", inside.name()));
+    let closed =
+        [("closed", "istio-injection"), ("unhooked", "config.linkerd.io/admission-webhooks")].map(|(name, key)| {
+            let namespace = mesh.cluster.namespace(name);
+            mesh.shell(&format!("kubectl label namespace {} {key}=disabled", namespace.name()));
+            namespace
+        });
     let pod = |namespace: &Namespace<'_>, name: &str| {
         let image = "--image=localhost/weft-test/tools:1 --command -- sleep infinity";
         mesh.typed(&format!("kubectl run -n {} {name} {image}", namespace.name()))
@@ -84,6 +90,22 @@ fn while_the_controller_is_away_only_pods_of_the_mesh_wait() {
     let refused = pod(&inside, "early");
     assert!(!refused.status.success(), "a pod of the mesh starts without a proxy");
     assert!(pod(&outside, "free").status.success(), "a pod outside of the mesh waits");
+    for asks in ["--annotations=linkerd.io/inject=enabled", "--labels=istio.io/rev=x"] {
+        assert!(!pod(&outside, &format!("asks {asks}")).status.success(), "a pod with {asks} starts without a proxy");
+    }
+    let overridden = |spec: &str| format!("overridden --overrides='{{\"spec\": {spec}}}'");
+    let never = [
+        (&closed[0], "labelled --labels=sidecar.istio.io/inject=true".to_owned()),
+        (&closed[1], "annotated --annotations=linkerd.io/inject=enabled".to_owned()),
+        (&inside, "out --annotations=sidecar.istio.io/inject=No".to_owned()),
+        (&inside, overridden(r#"{"os": {"name": "windows"}}"#)),
+        (&inside, overridden(r#"{"containers": [{"name": "a", "image": "docker.io/istio/proxyv2:1.2"}]}"#)),
+        (&inside, overridden(r#"{"containers": [{"name": "istio-proxy", "image": "a"}]}"#)),
+    ];
+    for (namespace, words) in never {
+        let made = pod(namespace, &format!("{words} --dry-run=server"));
+        assert!(made.status.success(), "a pod that never gets a proxy waits: {words}: {made:?}");
+    }
     mesh.shell("kubectl scale -n weft deployment/weft-controller --replicas=1");
     mesh.shell("kubectl rollout status -n weft deployment/weft-controller --timeout=120s");
     mesh.shell_until(&format!("kubectl run -n {} late --image=localhost/weft-test/tools:1", inside.name()), |output| {

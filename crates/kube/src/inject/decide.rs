@@ -373,13 +373,14 @@ pub(crate) const LINKERD_INJECT: &str = "linkerd.io/inject";
 const WEFT_INJECT: &str = "weft.io/inject";
 /// The annotations that switch injection on or off.
 pub(crate) const INJECT_ANNOTATIONS: [&str; 2] = [LINKERD_INJECT, WEFT_INJECT];
-const ISTIO_INJECTION: &str = "istio-injection";
+pub(crate) const ISTIO_INJECTION: &str = "istio-injection";
 const ISTIO_REVISION: &str = "istio.io/rev";
-const WEBHOOKS_LABEL: &str = "config.linkerd.io/admission-webhooks";
-const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
-const CONTROL_PLANE_LABELS: [&str; 2] = ["linkerd.io/control-plane-component", "linkerd.io/cni-resource"];
-const OTHER_SIDECARS: [&str; 4] = ["linkerd-proxy", "linkerd-init", "istio-proxy", "istio-init"];
-const OTHER_IMAGES: [&str; 4] = ["linkerd/proxy", "linkerd/proxy-init", "istio/proxyv2", "istio-release/proxyv2"];
+pub(crate) const WEBHOOKS_LABEL: &str = "config.linkerd.io/admission-webhooks";
+pub(crate) const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+pub(crate) const CONTROL_PLANE_LABELS: [&str; 2] = ["linkerd.io/control-plane-component", "linkerd.io/cni-resource"];
+pub(crate) const OTHER_SIDECARS: [&str; 4] = ["linkerd-proxy", "linkerd-init", "istio-proxy", "istio-init"];
+pub(crate) const OTHER_IMAGES: [&str; 4] =
+    ["linkerd/proxy", "linkerd/proxy-init", "istio/proxyv2", "istio-release/proxyv2"];
 
 #[cfg(test)]
 mod tests;

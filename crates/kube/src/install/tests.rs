@@ -263,7 +263,12 @@ fn webhooks_say_what_a_failure_may_do() {
         .collect();
     assert_eq!(
         told,
-        [("meshed.inject.weft.io", "Fail"), ("asked.inject.weft.io", "Fail"), ("rest.inject.weft.io", "Ignore")]
+        [
+            ("meshed.inject.weft.io", "Fail"),
+            ("asked.inject.weft.io", "Fail"),
+            ("labelled.inject.weft.io", "Fail"),
+            ("rest.inject.weft.io", "Ignore"),
+        ]
     );
     let first = &injector["webhooks"][0]["namespaceSelector"]["matchExpressions"];
     assert_eq!(first[0]["values"], json!(["shop"]));

@@ -10,7 +10,7 @@ fn manifests_are_printed_alike_each_time() {
     assert!(!first.contains("--- stderr"), "{first}");
     assert_eq!(room.run("install --ignore-cluster"), first);
     let elsewhere = room.run("install --ignore-cluster -L mesh");
-    assert_eq!(elsewhere.matches("namespace: mesh\n").count(), 12, "{elsewhere}");
+    assert_eq!(elsewhere.matches("namespace: mesh\n").count(), 13, "{elsewhere}");
 }
 
 #[test]
