@@ -221,8 +221,8 @@ fn rights_that_were_taken_away_are_named() {
     assert_eq!(
         found,
         [
-            "error control plane has the rights that it needs: weft-controller has no right to list/watch pods, list/watch \
-          services, list/watch namespaces and 1 more"
+            "error control plane has the rights that it needs: weft-controller has no right to list/watch namespaces, use its \
+          role (the RoleBinding names another)"
         ]
     );
 }

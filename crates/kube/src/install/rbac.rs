@@ -3,9 +3,7 @@
 use serde_json::{Value, json};
 
 use super::metadata;
-use crate::names::{
-    ANCHORS_CONFIG, CONTROLLER, INJECTOR, ISSUER_SECRET, ROOT_SECRET, VALIDATOR, VALUES_CONFIG, WEBHOOK_SECRET,
-};
+use crate::names::{ANCHORS_CONFIG, CONTROLLER, INJECTOR, ISSUER_SECRET, ROOT_SECRET, VALIDATOR, WEBHOOK_SECRET};
 
 /// The account, its rights in the cluster, and those in its own namespace.
 pub(super) fn manifests(namespace: &str) -> Vec<Value> {
@@ -46,20 +44,20 @@ pub(super) fn manifests(namespace: &str) -> Vec<Value> {
     ]
 }
 
-/// The rules of the ClusterRole.
+/// The rules of the ClusterRole: what `crate::watch`, `identity`, `status`, `events` and `webhook` call, and nothing
+/// else.
 pub fn cluster_rules() -> Value {
     json!([
-        rule("", &["pods", "services", "namespaces"], READ),
+        rule("", &["namespaces"], READ_AND_FOLLOW),
+        rule("", &["pods", "services"], FOLLOW),
         rule("apps", &["deployments"], &["get"]),
-        rule("discovery.k8s.io", &["endpointslices"], READ),
-        rule("security.istio.io", &["peerauthentications", "authorizationpolicies"], READ),
+        rule("discovery.k8s.io", &["endpointslices"], FOLLOW),
+        rule("security.istio.io", &["peerauthentications", "authorizationpolicies"], FOLLOW),
         rule("security.istio.io", &["peerauthentications/status", "authorizationpolicies/status"], &["patch"]),
         rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
-        // One kind of object under two groups; which one a client uses depends on its library.
-        rule("", &["events"], &["create", "patch"]),
-        rule("events.k8s.io", &["events"], &["create", "patch"]),
-        named("admissionregistration.k8s.io", "mutatingwebhookconfigurations", &[INJECTOR], FOLLOW_AND_PATCH),
-        named("admissionregistration.k8s.io", "validatingwebhookconfigurations", &[VALIDATOR], FOLLOW_AND_PATCH),
+        rule("events.k8s.io", &["events"], &["create"]),
+        named("admissionregistration.k8s.io", "mutatingwebhookconfigurations", INJECTOR, FOLLOW_AND_PATCH),
+        named("admissionregistration.k8s.io", "validatingwebhookconfigurations", VALIDATOR, FOLLOW_AND_PATCH),
     ])
 }
 
@@ -68,9 +66,10 @@ pub fn namespace_rules() -> Value {
     json!([
         // A right to create can't be bound to a name.
         rule("", &["secrets", "configmaps"], &["create"]),
-        named("", "secrets", &[ROOT_SECRET, ISSUER_SECRET, WEBHOOK_SECRET], KEEP),
-        named("", "configmaps", &[ANCHORS_CONFIG], KEEP),
-        named("", "configmaps", &[VALUES_CONFIG], READ),
+        named("", "secrets", ROOT_SECRET, &["get"]),
+        named("", "secrets", ISSUER_SECRET, &["get", "list", "watch", "update"]),
+        named("", "secrets", WEBHOOK_SECRET, &["list", "watch", "update"]),
+        named("", "configmaps", ANCHORS_CONFIG, READ_AND_FOLLOW),
     ])
 }
 
@@ -78,10 +77,10 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
-fn named(group: &str, resource: &str, names: &[&str], verbs: &[&str]) -> Value {
-    json!({"apiGroups": [group], "resources": [resource], "resourceNames": names, "verbs": verbs})
+fn named(group: &str, resource: &str, name: &str, verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": [resource], "resourceNames": [name], "verbs": verbs})
 }
 
-const READ: &[&str] = &["get", "list", "watch"];
-const FOLLOW_AND_PATCH: &[&str] = &["get", "list", "watch", "patch"];
-const KEEP: &[&str] = &["get", "list", "watch", "update", "patch"];
+const FOLLOW: &[&str] = &["list", "watch"];
+const READ_AND_FOLLOW: &[&str] = &["get", "list", "watch"];
+const FOLLOW_AND_PATCH: &[&str] = &["list", "watch", "patch"];

@@ -246,6 +246,10 @@ fn no_right_is_wider_than_a_name_a_kind_and_a_verb() {
                 || resources.contains("events"),
             "{rule}"
         );
+        let root = rule["resourceNames"].to_string().contains("weft-root");
+        assert!(!root || rule["verbs"] == json!(["get"]), "{rule}: nobody changes the root");
+        let anchors = rule["resourceNames"].to_string().contains("weft-anchors");
+        assert!(!(anchors && writes), "{rule}: people alone say whom to trust");
         let secrets = resources.contains("secrets") && !rule["resourceNames"].is_array();
         assert!(!secrets || rule["verbs"] == json!(["create"]), "{rule}");
     }
