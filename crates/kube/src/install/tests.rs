@@ -155,6 +155,23 @@ fn later_settings_win_and_files_may_say_a_part() {
 }
 
 #[test]
+fn amounts_may_be_numbers_and_filters_lists() {
+    let values = Values::of(&[
+        file("proxy: {resources: {limits: {cpu: 2, memory: 100000000}}, logLevel: 'WARN,weft_proxy::http1=debug'}"),
+        set("controller.resources.requests.cpu=0.5"),
+        set("certLifetime=3s"),
+        set("logLevel=info,weft_kube=debug"),
+    ]);
+    let values = values.unwrap();
+    assert_eq!(values.proxy.resources.limits, Quantities { cpu: "2".to_owned(), memory: "100000000".to_owned() });
+    assert_eq!(values.controller.resources.requests.cpu, "0.5");
+    assert!(
+        refused(set("proxy.resources.limits.cpu=-1"))
+            .ends_with("expected an amount such as 100m or 20Mi, found \"-1\"")
+    );
+}
+
+#[test]
 fn what_an_installation_changes_is_told() {
     let values = |settings: &[Setting]| Values::of(settings).unwrap();
     let installed = values(&[set("trustDomain=a.example"), set("images.pullPolicy=Always")]);
@@ -192,9 +209,17 @@ fn a_wrong_value_names_its_key_and_what_it_expects() {
         (set("certLifetime=24"), "certLifetime: expected a string, found 24"),
         (
             Setting::SetString("certLifetime=24".to_owned()),
-            "certLifetime: expected a duration such as 24h or 90m, found \"24\"",
+            "certLifetime: expected a duration of 3s or more, such as 24h or 90m, found \"24\"",
         ),
-        (set("certLifetime=0h"), "certLifetime: expected a duration such as 24h or 90m, found \"0h\""),
+        (set("certLifetime=2s"), "certLifetime: expected a duration of 3s or more, such as 24h or 90m, found \"2s\""),
+        (
+            set("proxy.logLevel=verbose"),
+            "proxy.logLevel: expected a level such as warn, or a list such as info,weft_kube=debug, found \"verbose\"",
+        ),
+        (
+            set("logLevel=a=b=info"),
+            "logLevel: expected a level such as warn, or a list such as info,weft_kube=debug, found \"a=b=info\"",
+        ),
         (set("clusterDomain=a..b"), "clusterDomain: expected a DNS domain such as cluster.local, found \"a..b\""),
         (set("trustDomain=Ex ample"), "trustDomain: expected a trust domain such as cluster.local, found \"Ex ample\""),
         (

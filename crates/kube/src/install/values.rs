@@ -5,6 +5,7 @@ mod merge;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use weft_compile::DefaultInbound;
+use weft_identity::LEAST_LIFETIME;
 use weft_mesh::TrustDomain;
 
 use self::merge::{leaves, merge, nested, split, yaml};
@@ -191,6 +192,7 @@ impl Values {
                 }
             }
         }
+        amounts(&mut all);
         let values: Self = read(&all)?;
         values.check()?;
         Ok(values)
@@ -238,8 +240,13 @@ impl Values {
         if !is_domain(&self.cluster_domain) {
             return wrong("clusterDomain", "a DNS domain such as cluster.local", &self.cluster_domain);
         }
-        if !is_duration(&self.cert_lifetime) {
-            return wrong("certLifetime", "a duration such as 24h or 90m", &self.cert_lifetime);
+        if seconds(&self.cert_lifetime).is_none_or(|life| life < LEAST_LIFETIME.as_secs()) {
+            return wrong("certLifetime", "a duration of 3s or more, such as 24h or 90m", &self.cert_lifetime);
+        }
+        for (key, filter) in [("logLevel", &self.log_level), ("proxy.logLevel", &self.proxy.log_level)] {
+            if !is_filter(filter) {
+                return wrong(key, "a level such as warn, or a list such as info,weft_kube=debug", filter);
+            }
         }
         for (key, image) in [("images.controller", &self.images.controller), ("images.proxy", &self.images.proxy)] {
             if image.is_empty() || image.contains(char::is_whitespace) {
@@ -283,6 +290,20 @@ impl PullPolicy {
             Self::Always => "Always",
             Self::IfNotPresent => "IfNotPresent",
             Self::Never => "Never",
+        }
+    }
+}
+
+/// Amounts are numbers to YAML where they are whole (`cpu: 2`), and mean what is written.
+fn amounts(all: &mut Value) {
+    for (part, kind) in
+        [("controller", "requests"), ("controller", "limits"), ("proxy", "requests"), ("proxy", "limits")]
+    {
+        for name in ["cpu", "memory"] {
+            let found = all.pointer_mut(&format!("/{part}/resources/{kind}/{name}"));
+            if let Some(amount) = found.filter(|amount| amount.is_number()) {
+                *amount = Value::from(amount.to_string());
+            }
         }
     }
 }
@@ -333,14 +354,31 @@ fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
-/// `24h`, `90m`, `1h30m`: numbers with units, at least one, not all zero.
-fn is_duration(text: &str) -> bool {
-    let parts: Vec<&str> = text.split_inclusive(|c: char| !c.is_ascii_digit()).collect();
-    let part = |part: &&str| {
-        let (digits, unit) = part.split_at(part.len() - 1);
-        matches!(unit, "h" | "m" | "s") && digits.parse::<u32>().is_ok()
+/// How many seconds `24h`, `90m` or `1h30m` are: numbers with units.
+fn seconds(text: &str) -> Option<u64> {
+    let part = |part: &str| {
+        let unit = match part.chars().last()? {
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return None,
+        };
+        // The last character is one byte.
+        part[..part.len() - 1].parse::<u32>().ok().map(|number| u64::from(number) * unit)
     };
-    text.is_ascii() && !parts.is_empty() && parts.iter().all(part) && text.contains(|c: char| ('1'..='9').contains(&c))
+    text.split_inclusive(|c: char| !c.is_ascii_digit()).map(part).sum()
+}
+
+/// What `tracing_subscriber` takes for a filter, and not for the name of a target without a level: levels, each
+/// of all or of one target.
+fn is_filter(text: &str) -> bool {
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_target =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-:.".contains(&b));
+    text.split(',').all(|part| match part.split_once('=') {
+        Some((target, level)) => is_target(target) && is_level(level),
+        None => is_level(part),
+    })
 }
 
 /// Kubernetes' quantities: a decimal number with a suffix.
@@ -350,3 +388,5 @@ fn is_quantity(text: &str) -> bool {
     let suffixes = ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"];
     number.parse::<f64>().is_ok() && suffixes.contains(&suffix)
 }
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
