@@ -3,6 +3,7 @@
 //! [`conclude`] is a pure function of [`Observed`]; only [`look`] asks the cluster. Categories and their
 //! order are Linkerd's. Each line that isn't fine says what to do.
 
+mod connected;
 mod control_plane;
 mod data_plane;
 mod identity;

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use super::observed::{Asked, Observed, Seen, Unseen};
+use super::observed::{Asked, Observed, Unseen};
 use super::report::{Finding, Problem, Report};
 use super::{Stop, kubernetes, rights};
 use crate::crds::{DEFINITIONS, missing_versions};
@@ -18,7 +18,7 @@ pub(super) fn definitions(seen: &Observed, report: &mut Report) {
 }
 
 fn defined(seen: &Observed, report: &mut Report) {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut unseen) = (Vec::new(), None);
     for (definition, found) in DEFINITIONS.iter().zip(&seen.definitions) {
         match found {
             Ok(found) => {
@@ -28,15 +28,19 @@ fn defined(seen: &Observed, report: &mut Report) {
                 }
             }
             Err(Unseen::Absent) => wrong.push(format!("{} is missing", definition.name)),
-            Err(unseen) => wrong.push(format!("{}: {unseen}", definition.name)),
+            Err(why) => unseen = Some(why),
         }
     }
-    let problem = (!wrong.is_empty()).then(|| {
-        let hint =
-            "make them: weft install --crds | kubectl apply -f -; those of another maker are updated with its means";
-        Problem::new(few(&wrong), hint)
-    });
-    report.check("control plane CustomResourceDefinitions exist", Finding::fails_if(problem));
+    let hint = "make them: weft install --crds | kubectl apply -f -; those of another maker are updated with its means";
+    report.check("control plane CustomResourceDefinitions exist", found(&wrong, unseen, hint));
+}
+
+/// What is wrong fails; what couldn't be seen is only worth knowing.
+fn found(wrong: &[String], unseen: Option<&Unseen>, hint: &str) -> Finding {
+    match unseen {
+        _ if !wrong.is_empty() => Finding::Fails(Problem::new(few(wrong), hint)),
+        unseen => Finding::warns_if(unseen.map(unread)),
+    }
 }
 
 /// Whether Weft is there and runs.
@@ -74,10 +78,13 @@ fn replicas(seen: &Observed) -> Finding {
     }
     let seen_generation = status.observed_generation >= deployment.metadata.generation;
     let (updated, available) = (status.updated_replicas.unwrap_or(0), status.available_replicas.unwrap_or(0));
-    if seen_generation && updated >= wanted && available >= wanted {
+    // While a new one doesn't come up, an old one that is available stays.
+    let old = status.replicas.unwrap_or(0) - updated;
+    if seen_generation && updated >= wanted && available >= wanted && old <= 0 {
         return Finding::Fine;
     }
-    let error = format!("{available} of {wanted} replicas are available, {updated} of the newest version");
+    let error =
+        format!("{available} of {wanted} replicas are available, {updated} of the newest version, {old} of others");
     Finding::Waits(Problem::new(error, format!("see why: kubectl -n {} describe pods", seen.namespace)))
 }
 
@@ -96,36 +103,55 @@ fn pods(seen: &Observed) -> Finding {
         Ok(pods) => pods,
         Err(unseen) => return Finding::Warns(unread(unseen)),
     };
+    let going_up = pods.iter().filter(|pod| !is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
+    let hindered: Vec<(&Pod, String)> = going_up.map(|pod| (pod, what_hinders(pod))).collect();
+    if let Some(broken) = hindered.iter().find_map(|(pod, why)| broken(pod, why)) {
+        return Finding::Fails(broken);
+    }
     // A rollout's old and new pod stand side by side, and finished ones may linger.
     if pods.iter().any(is_ready) {
         return Finding::Fine;
     }
-    let logs = format!("see its log: kubectl -n {} logs deployment/{CONTROLLER}", seen.namespace);
-    let Some(pod) = pods.iter().find(|pod| pod.metadata.deletion_timestamp.is_none()) else {
-        return Finding::Waits(Problem::new(
-            "there is no pod of the controller",
-            "see why: kubectl describe replicasets",
-        ));
+    Finding::Waits(match hindered.first() {
+        Some((pod, why)) => Problem::new(format!("{}: {why}", name(pod)), log_of(pod)),
+        None => Problem::new("there is no pod of the controller", "see why: kubectl describe replicasets"),
+    })
+}
+
+/// What won't come right by itself.
+fn broken(pod: &Pod, why: &str) -> Option<Problem> {
+    let is_one = |reasons: &[&str]| reasons.iter().any(|reason| why.contains(reason));
+    let hint = match () {
+        () if is_one(IMAGE_TROUBLE) => {
+            "give the nodes Weft's images (scripts/images DIR makes them), or say where they are: --set images.controller=…"
+                .to_owned()
+        }
+        () if is_one(ENDS_AGAIN) => log_of(pod),
+        () => return None,
     };
-    let why = format!("{}: {}", name(pod), what_hinders(pod));
-    if IMAGE_TROUBLE.iter().any(|reason| why.contains(reason)) {
-        let hint = "give the nodes Weft's images (scripts/images DIR makes them), or say where they are: --set images.controller=…";
-        return Finding::Fails(Problem::new(why, hint));
-    }
-    if ENDS_AGAIN.iter().any(|reason| why.contains(reason)) {
-        return Finding::Fails(Problem::new(why, logs));
-    }
-    Finding::Waits(Problem::new(why, logs))
+    Some(Problem::new(format!("{}: {why}", name(pod)), hint))
+}
+
+/// Of two pods of a Deployment, kubectl would choose one by itself.
+fn log_of(pod: &Pod) -> String {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    format!("see its log: kubectl -n {} logs {}", text(&pod.metadata.namespace), text(&pod.metadata.name))
 }
 
 /// Whether all objects of an installation are there, and grant what they must.
 pub(super) fn configuration(seen: &Observed, report: &mut Report) {
     report.category("weft-config");
     for (kind, description) in KINDS {
-        let of_kind = seen.objects.iter().filter(|(expected, _)| expected["kind"] == *kind);
-        let wrong: Vec<String> = of_kind.filter_map(|(expected, found)| absence(expected, found)).collect();
-        let problem = (!wrong.is_empty()).then(|| Problem::new(few(&wrong), AGAIN));
-        report.check(*description, Finding::fails_if(problem));
+        let (mut absent, mut unseen) = (Vec::new(), None);
+        for (expected, found) in seen.objects.iter().filter(|(expected, _)| expected["kind"] == *kind) {
+            let name = expected["metadata"]["name"].as_str().unwrap_or_default();
+            match found {
+                Ok(_) => {}
+                Err(Unseen::Absent) => absent.push(format!("{name} is missing")),
+                Err(why) => unseen = Some(why),
+            }
+        }
+        report.check(*description, found(&absent, unseen, AGAIN));
     }
     let missing = missing_rights(seen);
     let problem =
@@ -133,15 +159,6 @@ pub(super) fn configuration(seen: &Observed, report: &mut Report) {
     report.check("control plane has the rights that it needs", Finding::fails_if(problem));
     defined(seen, report);
     kubernetes::clocks(seen, report);
-}
-
-fn absence(expected: &Value, found: &Seen<Value>) -> Option<String> {
-    let name = expected["metadata"]["name"].as_str().unwrap_or_default();
-    match found {
-        Ok(_) => None,
-        Err(Unseen::Absent) => Some(format!("{name} is missing")),
-        Err(unseen) => Some(format!("{name}: {unseen}")),
-    }
 }
 
 /// What roles and bindings that exist don't grant.

@@ -1,10 +1,13 @@
 //! The pods of the mesh: whether those that should have a proxy do, and of which version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
+use super::connected::connected;
 use super::control_plane::{name, unread};
 use super::observed::{Asked, Observed, Scope};
 use super::report::{Finding, Problem, Report};
@@ -35,6 +38,7 @@ pub(super) fn mesh(seen: &Observed, asked: &Asked, report: &mut Report) {
     }
     if asked.scope == Scope::Proxies {
         report.check("data plane proxies are ready", proxies(&meshed, asked));
+        report.check("data plane proxies follow the control plane", connected(seen, &meshed));
     }
     report.check("pods that should have a proxy have one", Finding::warns_if(without_proxy(seen)));
     report.check("meshed namespaces admit the proxy's init container", Finding::warns_if(too_secure(seen)));
@@ -99,29 +103,26 @@ fn proxies(meshed: &[&Pod], asked: &Asked) -> Finding {
     }
 }
 
-/// Proxies that were given anchors of which none is in force any more can't come back from a restart.
+/// A proxy that starts again knows only the anchors that its pod was given: where the control plane's own
+/// certificate comes from another, it finds none that it could believe. So all must know an anchor before an
+/// issuer comes from it.
 fn anchors(seen: &Observed, meshed: &[&Pod]) -> Option<Problem> {
-    let current = seen.anchors.as_ref().ok()?.data.as_ref()?.get("ca.crt")?;
-    let current: Vec<&str> = sections(current);
-    let stale: Vec<String> = meshed
-        .iter()
-        .filter(|pod| {
-            let given = proxy_environment(pod, "WEFT_TRUST_ANCHORS");
-            given.is_some_and(|given| !sections(given).iter().any(|section| current.contains(section)))
-        })
-        .map(|pod| name(pod))
-        .collect();
+    let current = certificates(seen.anchors.as_ref().ok()?.data.as_ref()?.get("ca.crt")?);
+    let lacks = |pod: &&&Pod| {
+        let given = proxy_environment(pod, "WEFT_TRUST_ANCHORS").map(certificates);
+        given.is_some_and(|given| !current.is_subset(&given))
+    };
+    let stale: Vec<String> = meshed.iter().filter(lacks).map(|pod| name(pod)).collect();
     (!stale.is_empty()).then(|| {
-        Problem::new(
-            format!("{} were injected with other anchors", few(&stale)),
-            "restart them: kubectl rollout restart",
-        )
+        let error =
+            format!("{} were injected with other anchors, and may not come back when they start again", few(&stale));
+        Problem::new(error, "restart them before the issuer changes: kubectl rollout restart -n NAMESPACE deploy")
     })
 }
 
-/// The certificates of a text in PEM, as text.
-fn sections(text: &str) -> Vec<&str> {
-    text.split_inclusive("-----END CERTIFICATE-----").map(str::trim).filter(|section| !section.is_empty()).collect()
+/// The certificates of a text in PEM, in DER: people write the same one in different lines.
+fn certificates(text: &str) -> BTreeSet<Vec<u8>> {
+    CertificateDer::pem_slice_iter(text.as_bytes()).flatten().map(|der| der.to_vec()).collect()
 }
 
 /// Proxies of another version than this one.
@@ -174,12 +175,12 @@ fn full_name(metadata: &ObjectMeta) -> String {
     metadata.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
-fn proxy_is_ready(pod: &Pod) -> bool {
+pub(super) fn proxy_is_ready(pod: &Pod) -> bool {
     let statuses = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
     statuses.into_iter().any(|status| status.name == PROXY_CONTAINER && status.ready)
 }
 
-fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
+pub(super) fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
     let mut containers = pod.spec.as_ref()?.init_containers.as_ref()?.iter();
     let proxy = containers.find(|container| container.name == PROXY_CONTAINER)?;
     proxy.env.as_ref()?.iter().find(|env| env.name == variable)?.value.as_deref()

@@ -131,6 +131,8 @@ pub struct Observed {
     pub controllers: Seen<Vec<Pod>>,
     /// What the controller itself says is wrong, a line for each.
     pub problems: Seen<Vec<String>>,
+    /// Pods of whose proxies it hears nothing, as `namespace/name`.
+    pub unheard: Seen<Vec<String>>,
     /// Whether the API server reaches the injector.
     pub reach: Reach,
     /// All namespaces.
@@ -165,6 +167,7 @@ impl Observed {
             deployment: Err(Unseen::NotAsked),
             controllers: Err(Unseen::NotAsked),
             problems: Err(Unseen::NotAsked),
+            unheard: Err(Unseen::NotAsked),
             reach: Reach::Unknown(Unseen::NotAsked.to_string()),
             namespaces: Err(Unseen::NotAsked),
             pods: Err(Unseen::NotAsked),

@@ -244,6 +244,39 @@ fn a_controller_that_only_starts_is_waited_for_and_a_broken_one_is_not() {
 }
 
 #[test]
+fn a_rollout_that_goes_no_further_is_told_beside_an_old_pod_that_serves() {
+    let mut seen = healthy();
+    let new = json!({"metadata": {"namespace": "weft", "name": "new"}, "status": {
+        "containerStatuses": [{"name": "controller", "ready": false, "image": "", "imageID": "", "restartCount": 3,
+                               "state": {"waiting": {"reason": "CrashLoopBackOff"}}}],
+    }});
+    let deployment = seen.deployment.as_mut().unwrap().status.as_mut().unwrap();
+    deployment.replicas = Some(2);
+    assert_eq!(
+        wrong(&seen, &asked(Scope::Installed)),
+        [
+            "error control plane replica sets are ready: 1 of 1 replicas are available, 1 of the newest version, 1 of others"
+        ]
+    );
+    assert!(conclude(&seen, &asked(Scope::Installed)).only_waits());
+    seen.controllers.as_mut().unwrap().push(read(new));
+    let told = wrong(&seen, &asked(Scope::Installed));
+    assert_eq!(told[1], "error control plane pods are ready: weft/new: controller: CrashLoopBackOff");
+    assert!(!conclude(&seen, &asked(Scope::Installed)).only_waits());
+}
+
+#[test]
+fn what_may_not_be_read_is_a_warning_and_not_called_missing() {
+    let no_right = || Unseen::Forbidden("no right".to_owned());
+    let mut seen = healthy();
+    seen.objects.iter_mut().for_each(|(_, found)| *found = Err(no_right()));
+    seen.definitions.iter_mut().for_each(|found| *found = Err(no_right()));
+    let told = wrong(&seen, &asked(Scope::Proxies));
+    assert!(told.len() >= 12 && told.iter().all(|line| line.starts_with("warning ")), "{told:#?}");
+    assert!(told.iter().all(|line| line.ends_with(": no right")), "{told:#?}");
+}
+
+#[test]
 fn broken_keys_and_expired_issuers_are_told_from_each_other() {
     let good = authority(Duration::ZERO);
     let (issuer, key) = (good.issuer_certificate.as_str(), good.issuer_key.as_str());
@@ -292,6 +325,26 @@ fn what_the_controller_makes_as_it_starts_is_waited_for_only_then() {
     assert!(!conclude(&seen, &asked(Scope::Installed)).only_waits(), "it runs, and won't make it");
     seen.controllers = Ok(Vec::new());
     assert!(conclude(&seen, &asked(Scope::Installed)).only_waits());
+}
+
+#[test]
+fn a_webhook_that_was_changed_is_told() {
+    let told = |change: fn(&mut Vec<Value>)| {
+        after(|seen| {
+            let injector =
+                seen.objects.iter_mut().find(|(expected, _)| expected["metadata"]["name"] == "weft-injector");
+            change(injector.unwrap().1.as_mut().unwrap()["webhooks"].as_array_mut().unwrap());
+        })
+    };
+    assert_eq!(
+        told(|webhooks| drop(webhooks.remove(0))),
+        ["error webhooks are as they were installed: missing: meshed.inject.weft.io"]
+    );
+    assert_eq!(
+        told(|webhooks| webhooks[0]["failurePolicy"] = json!("Ignore")),
+        ["warning webhooks are as they were installed: changed: meshed.inject.weft.io (failurePolicy \"Ignore\")"]
+    );
+    assert_eq!(told(|webhooks| webhooks[0]["timeoutSeconds"] = json!(30)), [""; 0]);
 }
 
 #[test]

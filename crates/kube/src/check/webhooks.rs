@@ -10,11 +10,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, RootCertStore};
 use serde_json::Value;
 
-use super::control_plane::unread;
+use super::control_plane::{AGAIN, unread};
 use super::identity::{certificates as read, entry};
 use super::observed::{Observed, Reach, Unseen};
 use super::report::{Finding, Problem, Report};
 use crate::names::{CONTROLLER, INJECTOR, VALIDATOR, WEBHOOK_SECRET};
+use crate::words::few;
 
 /// For each configuration, whether the API server will trust who answers; then whether one answers.
 pub(super) fn certificates(seen: &Observed, report: &mut Report) {
@@ -22,14 +23,41 @@ pub(super) fn certificates(seen: &Observed, report: &mut Report) {
     for name in [INJECTOR, VALIDATOR] {
         report.check(format!("{name} webhook has valid cert"), trusted(seen, name));
     }
+    report.check("webhooks are as they were installed", altered(seen));
     report.check("webhook cert is renewed in time", renewal(seen));
     report.check("webhooks can be reached by the Kubernetes API", reached(seen));
 }
 
+/// Whether one was taken out, or is passed over where it mustn't be: a trial tells nothing of what happens then.
+fn altered(seen: &Observed) -> Finding {
+    let (mut gone, mut other) = (Vec::new(), Vec::new());
+    for (expected, found) in seen.objects.iter().filter_map(|(expected, found)| Some((expected, found.as_ref().ok()?)))
+    {
+        let of = |object: &Value| object["webhooks"].as_array().cloned().unwrap_or_default();
+        for webhook in of(expected) {
+            let name = webhook["name"].as_str().unwrap_or_default().to_owned();
+            match of(found).into_iter().find(|it| it["name"] == webhook["name"]) {
+                None => gone.push(name),
+                Some(it) if it[POLICY] != webhook[POLICY] => other.push(format!("{name} ({POLICY} {})", it[POLICY])),
+                Some(_) => {}
+            }
+        }
+    }
+    match () {
+        () if !gone.is_empty() => Finding::Fails(Problem::new(format!("missing: {}", few(&gone)), AGAIN)),
+        () if !other.is_empty() => Finding::Warns(Problem::new(format!("changed: {}", few(&other)), AGAIN)),
+        () => Finding::Fine,
+    }
+}
+
 fn trusted(seen: &Observed, configuration: &str) -> Finding {
     let found = seen.objects.iter().find(|(expected, _)| expected["metadata"]["name"] == configuration);
-    let Some((_, Ok(found))) = found else {
-        return Finding::Fails(Problem::new(format!("{configuration} is missing"), super::control_plane::AGAIN));
+    let found = match found {
+        Some((_, Ok(found))) => found,
+        None | Some((_, Err(Unseen::Absent))) => {
+            return Finding::Fails(Problem::new(format!("{configuration} is missing"), AGAIN));
+        }
+        Some((_, Err(unseen))) => return Finding::Warns(unread(unseen)),
     };
     let secret = match &seen.webhook_certificate {
         Ok(secret) => secret,
@@ -142,3 +170,6 @@ fn reached(seen: &Observed) -> Finding {
 fn made_by_controller(seen: &Observed) -> String {
     format!("see the controller's log: kubectl -n {} logs deployment/{CONTROLLER}", seen.namespace)
 }
+
+/// What a webhook's failure means for what it was asked about.
+const POLICY: &str = "failurePolicy";

@@ -53,17 +53,55 @@ fn proxies_that_are_not_ready_are_waited_for() {
 }
 
 #[test]
+fn proxies_that_are_cut_off_are_told_though_they_are_ready() {
+    let silent = |seen: &mut Observed| seen.unheard = Ok(vec!["shop/p".to_owned(), "elsewhere/q".to_owned()]);
+    let line = "error data plane proxies follow the control plane:";
+    assert_eq!(after(silent), [format!("{line} the control plane hears nothing of the proxies of shop/p")]);
+    let mut seen = healthy();
+    silent(&mut seen);
+    assert!(conclude(&seen, &asked(Scope::Proxies)).only_waits(), "it may be on its way");
+
+    let at = |address: &str| {
+        after(|seen| {
+            let mut pod = meshed("shop", "p", json!({}));
+            pod["spec"]["initContainers"][0]["env"][0] = json!({"name": "WEFT_CONTROL_ADDRESS", "value": address});
+            seen.pods = Ok(vec![read(pod)]);
+            let (_, service) = seen.objects.iter_mut().find(|(expected, _)| expected["kind"] == "Service").unwrap();
+            service.as_mut().unwrap()["spec"]["clusterIPs"] = json!(["10.96.0.7", "fd00::7"]);
+        })
+    };
+    assert_eq!(at("10.96.0.7:15012"), Vec::<String>::new());
+    assert_eq!(at("[fd00::7]:15012"), Vec::<String>::new());
+    assert_eq!(
+        at("10.96.0.8:15012"),
+        [format!("{line} the Service weft-controller has another address than shop/p were given")]
+    );
+}
+
+#[test]
 fn proxies_of_forgotten_anchors_warn() {
     let found = after(|seen| {
         let mut pod = meshed("shop", "p", json!({}));
         pod["spec"]["initContainers"][0]["env"][0] = anchored(&authority(Duration::ZERO).root_certificate);
         seen.pods = Ok(vec![read(pod)]);
     });
-    assert_eq!(found, ["warning data plane proxies certificate match CA: shop/p were injected with other anchors"]);
+    let line = "warning data plane proxies certificate match CA: shop/p were injected with other anchors, and may not come \
+                back when they start again";
+    assert_eq!(found, [line]);
+    let one_more = after(|seen| {
+        let config = seen.anchors.as_mut().unwrap().data.as_mut().unwrap();
+        let given = config["ca.crt"].clone();
+        config.insert("ca.crt".to_owned(), format!("{given}{}", authority(Duration::ZERO).root_certificate));
+        let mut pod = meshed("shop", "p", json!({}));
+        pod["spec"]["initContainers"][0]["env"][0] = anchored(&given);
+        seen.pods = Ok(vec![read(pod)]);
+    });
+    assert_eq!(one_more, [line], "an issuer may come from the new one next");
     let same = after(|seen| {
         let mut pod = meshed("shop", "p", json!({}));
         let config = seen.anchors.as_ref().unwrap();
-        pod["spec"]["initContainers"][0]["env"][0] = anchored(&config.data.as_ref().unwrap()["ca.crt"]);
+        let written = format!("# ours\r\n{}", config.data.as_ref().unwrap()["ca.crt"].replace('\n', "\r\n"));
+        pod["spec"]["initContainers"][0]["env"][0] = anchored(&written);
         seen.pods = Ok(vec![read(pod)]);
     });
     assert_eq!(same, Vec::<String>::new());

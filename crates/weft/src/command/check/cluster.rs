@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kube_check::{Asked, Category, Check, Finding, Problem, Report, Scope, Seen, Unseen};
 use weft_kube::check as kube_check;
-use weft_wire::proto::weft::v1::StatusRequest;
+use weft_wire::proto::weft::v1::{ProxiesRequest, StatusRequest};
 
 use crate::args::{CheckArgs, CheckFormat};
 use crate::client::{self, Access};
@@ -42,6 +42,9 @@ async fn look(access: &Access, asked: &Asked, patience: Patience) -> Report {
         let mut seen = kube_check::look(&client, &access.namespace, asked).await;
         if seen.runs() {
             seen.problems = problems(access).await;
+            if asked.scope == Scope::Proxies {
+                seen.unheard = unheard(access).await;
+            }
         }
         let report = kube_check::conclude(&seen, asked);
         if !patience.goes_on(&report, begun.elapsed()) {
@@ -62,6 +65,16 @@ async fn problems(access: &Access) -> Seen<Vec<String>> {
     let status = control.status(StatusRequest {}).await;
     let status = status.map_err(|status| unseen(client::refused("ask the controller", &status)))?;
     Ok(status.into_inner().problems)
+}
+
+/// Pods of whose proxies the controller hears nothing.
+async fn unheard(access: &Access) -> Seen<Vec<String>> {
+    let unseen = |failure: Failure| Unseen::Failed(failure.message);
+    let mut observer = client::observe(&Mesh::Cluster(access.clone())).await.map_err(unseen)?;
+    let answer = observer.proxies(ProxiesRequest {}).await;
+    let answer = answer.map_err(|status| unseen(client::refused("read the proxies", &status)))?;
+    let silent = answer.into_inner().proxies.into_iter().filter(|proxy| proxy.record_streams == 0);
+    Ok(silent.map(|proxy| proxy.workload).collect())
 }
 
 fn scope(args: &CheckArgs) -> Scope {

@@ -1,0 +1,47 @@
+//! Whether proxies follow the control plane: one that is cut off goes on with what it knows, looks well to the
+//! kubelet, and ends with its certificate.
+
+use std::net::SocketAddr;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::control_plane::name;
+use super::data_plane::{proxy_environment, proxy_is_ready};
+use super::observed::Observed;
+use super::report::{Finding, Problem};
+use crate::names::CONTROLLER;
+use crate::words::few;
+
+/// Pods whose proxies look elsewhere for the control plane than it is, and those that it hasn't heard of.
+pub(super) fn connected(seen: &Observed, meshed: &[&Pod]) -> Finding {
+    let serving: Vec<&Pod> = meshed.iter().copied().filter(|pod| is_staying(pod)).collect();
+    let lost: Vec<String> = serving.iter().filter(|pod| looks_elsewhere(seen, pod)).map(|pod| name(pod)).collect();
+    if !lost.is_empty() {
+        let error = format!("the Service {CONTROLLER} has another address than {} were given", few(&lost));
+        return Finding::Fails(Problem::new(error, "restart them: kubectl rollout restart -n NAMESPACE deploy"));
+    }
+    let unheard = seen.unheard.as_deref().unwrap_or_default();
+    let silent: Vec<String> = serving.iter().map(|pod| name(pod)).filter(|pod| unheard.contains(pod)).collect();
+    if silent.is_empty() {
+        return Finding::Fine;
+    }
+    let error = format!("the control plane hears nothing of the proxies of {}", few(&silent));
+    Finding::Waits(Problem::new(error, "see why: kubectl logs POD -n NAMESPACE -c weft-proxy"))
+}
+
+/// One that isn't ready has a line of its own.
+fn is_staying(pod: &Pod) -> bool {
+    proxy_is_ready(pod) && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// A Service that is made again gets an address anew, and proxies know no other than their first.
+fn looks_elsewhere(seen: &Observed, pod: &Pod) -> bool {
+    let is_service =
+        |object: &serde_json::Value| object["kind"] == "Service" && object["metadata"]["name"] == CONTROLLER;
+    let service =
+        seen.objects.iter().find(|(expected, _)| is_service(expected)).and_then(|(_, found)| found.as_ref().ok());
+    let given = proxy_environment(pod, "WEFT_CONTROL_ADDRESS").and_then(|address| address.parse::<SocketAddr>().ok());
+    let addresses = service.and_then(|service| service["spec"]["clusterIPs"].as_array());
+    let (Some(given), Some(addresses)) = (given, addresses) else { return false };
+    !addresses.iter().any(|address| *address == *given.ip().to_string())
+}
