@@ -38,8 +38,28 @@ impl Config {
     }
 }
 
-/// The version of the proxies of an image: its tag, as far as it has one.
+/// The version of the proxies of an image: its tag, as far as it has one. A digest says which image it is, and no
+/// version.
 pub(crate) fn version_of(image: &str) -> &str {
-    let name = image.rsplit('/').next().unwrap_or_default();
+    let name = image.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     name.split_once(':').map_or(env!("CARGO_PKG_VERSION"), |(_, tag)| tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_a_version_and_nothing_else_is() {
+        const OWN: &str = env!("CARGO_PKG_VERSION");
+        for (image, version) in [
+            ("weft/proxy:1.2", "1.2"),
+            ("registry.example:5000/weft/proxy:1.2-fips", "1.2-fips"),
+            ("registry.example:5000/weft/proxy", OWN),
+            ("weft/proxy@sha256:0123abcd", OWN),
+            ("registry.example:5000/weft/proxy:1.2@sha256:0123abcd", "1.2"),
+        ] {
+            assert_eq!(version_of(image), version, "{image}");
+        }
+    }
 }

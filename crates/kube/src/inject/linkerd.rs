@@ -117,6 +117,9 @@ const NO_TIMEOUT: &str = "detection makes no server-first protocol wait";
 
 /// Takes an image's name, with or without a tag.
 pub(super) fn image(settings: &mut Settings, value: &str) -> Effect {
+    if value.is_empty() || value.contains(char::is_whitespace) {
+        return Effect::Void(format!("expected an image such as registry.example/weft/proxy:1.0, found {value:?}"));
+    }
     let is_foreign = ["linkerd/proxy", "proxyv2"].iter().any(|part| value.contains(part));
     if is_foreign {
         return Effect::Void(format!("{value:?} is another mesh's proxy"));

@@ -10,7 +10,7 @@ use super::probes::{self, Rewritten};
 use super::scrape::{self, Scrape};
 use super::settings::{Keep, Settings};
 use super::sidecar;
-use crate::names::{CONTROL_PLANE, INIT_CONTAINER, INJECTED, PROXY_CONTAINER, PROXY_USER};
+use crate::names::{CONTROL_PLANE, INJECTED, PROXY_CONTAINER, PROXY_USER};
 
 /// A patch, and what its reader should know.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -74,9 +74,10 @@ fn users(pod: &Value) -> BTreeSet<u64> {
     containers.chain([spec]).filter_map(|it| it["securityContext"]["runAsUser"].as_u64()).collect()
 }
 
-/// Whether the pod is injected already.
+/// Whether the pod is injected already: as [`super::decide()`] has it. One that has only another container of
+/// ours by name is refused by the API server then, rather than started without a proxy.
 pub(crate) fn has_proxy(pod: &Value) -> bool {
-    let named = |container: &Value| container["name"] == PROXY_CONTAINER || container["name"] == INIT_CONTAINER;
+    let named = |container: &Value| container["name"] == PROXY_CONTAINER;
     pod["spec"]["initContainers"].as_array().is_some_and(|containers| containers.iter().any(named))
 }
 

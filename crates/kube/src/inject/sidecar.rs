@@ -21,7 +21,8 @@ pub(super) fn init(settings: &Settings, config: &Config) -> Value {
         "imagePullPolicy": pull_policy(settings, config),
         "command": ["/weft-init"],
         "args": arguments,
-        "resources": {"requests": {"cpu": "10m", "memory": "10Mi"}},
+        // The proxy's: it costs the node nothing, and a quota or a range of the namespace wants them settable.
+        "resources": resources(settings, config),
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,

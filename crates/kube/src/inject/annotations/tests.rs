@@ -101,6 +101,7 @@ fn what_has_no_effect_is_remarked_on() {
             remark("config.linkerd.io/admin-port", "4191"),
             remark("config.linkerd.io/proxy-await", "disabled"),
             remark("config.linkerd.io/proxy-version", "stable-2.14.0"),
+            remark("config.linkerd.io/proxy-image", ""),
             remark("config.linkerd.io/skip-inbound-port", "80"),
             remark("config.alpha.linkerd.io/proxy-wait-before-exit-seconds", "5"),
             remark("sidecar.istio.io/proxyImage", "docker.io/istio/proxyv2:1.30"),
@@ -117,6 +118,7 @@ fn what_has_no_effect_is_remarked_on() {
     config.linkerd.io/admin-port has no effect: the proxy's ports are fixed: 15001, 15006, 15008, 15020
     config.linkerd.io/proxy-await has no effect: the program always waits until the proxy is ready
     config.linkerd.io/proxy-version has no effect: "stable-2.14.0" is a version of Linkerd
+    config.linkerd.io/proxy-image has no effect: expected an image such as registry.example/weft/proxy:1.0, found ""
     config.linkerd.io/skip-inbound-port has no effect: no such annotation is known
     config.alpha.linkerd.io/proxy-wait-before-exit-seconds has no effect: a native sidecar ends after the program
     sidecar.istio.io/proxyImage has no effect: "docker.io/istio/proxyv2:1.30" is another mesh's proxy

@@ -108,3 +108,25 @@ fn images_are_put_together() {
     assert_eq!(image(Some("r:5000/p:3"), Some("4")), "r:5000/p:4");
     assert_eq!(image(Some("p@sha256:1"), None), "p@sha256:1");
 }
+
+#[test]
+fn both_containers_have_the_resources_that_a_quota_may_ask_for() {
+    let pod = json!({"metadata": {}, "spec": {"containers": [{"name": "web"}]}});
+    let limits = [("config.linkerd.io/proxy-cpu-limit", "1"), ("config.linkerd.io/proxy-memory-limit", "64Mi")];
+    let pod = injected(&pod, &limits);
+    for container in [&pod["spec"]["initContainers"][0], &pod["spec"]["initContainers"][1]] {
+        assert_eq!(container["resources"]["limits"], json!({"cpu": "1", "memory": "64Mi"}), "{container}");
+    }
+}
+
+/// A name alone makes no proxy: the API server refuses two containers of one.
+#[test]
+fn a_pod_with_a_container_of_our_init_containers_name_is_not_taken_for_injected() {
+    let pod = json!({
+        "metadata": {},
+        "spec": {"containers": [{"name": "web"}], "initContainers": [{"name": "weft-init"}]},
+    });
+    let pod = injected(&pod, &[]);
+    let names: Vec<&Value> = pod["spec"]["initContainers"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["weft-init", "weft-proxy", "weft-init"]);
+}
