@@ -34,6 +34,7 @@ pub(super) async fn get(at: SocketAddr, get: &HttpGet) -> Result<u16, String> {
 /// The body of the program's page of metrics. It is asked in HTTP/1.0, whose answers aren't chunked.
 pub(super) async fn page(at: SocketAddr, path: &str) -> Result<Vec<u8>, String> {
     let mut socket = connect(at).await?;
+    let path = escaped(path);
     let request = format!("GET {path} HTTP/1.0\r\nhost: {at}\r\naccept: text/plain;version=0.0.4\r\n\r\n");
     socket.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
     let mut answer = Vec::new();
@@ -53,7 +54,7 @@ pub(super) async fn page(at: SocketAddr, path: &str) -> Result<Vec<u8>, String> 
 fn request(at: SocketAddr, get: &HttpGet) -> String {
     let own = |name: &str| get.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
     let slash = if get.path.starts_with('/') { "" } else { "/" };
-    let mut text = format!("GET {slash}{} HTTP/1.1\r\nconnection: close\r\n", get.path);
+    let mut text = format!("GET {slash}{} HTTP/1.1\r\nconnection: close\r\n", escaped(&get.path));
     let host = get.host.as_ref().filter(|host| !host.is_empty());
     let host = host.map_or_else(|| at.to_string(), |host| format!("{host}:{}", at.port()));
     for (name, value) in [("host", host.as_str()), ("user-agent", "kube-probe/weft"), ("accept", "*/*")] {
@@ -66,6 +67,18 @@ fn request(at: SocketAddr, get: &HttpGet) -> String {
     }
     text.push_str("\r\n");
     text
+}
+
+/// A path as a request's first line can hold it: manifests may have it with blanks and in any script, and the
+/// kubelet escapes it. Escapes that are in it stay; a fragment is nobody else's business (RFC 9110, 7.1).
+fn escaped(path: &str) -> String {
+    let path = path.split('#').next().unwrap_or_default();
+    let one = |byte: u8| match byte {
+        b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => format!("%{byte:02X}"),
+        b'!'..=b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    path.bytes().map(one).collect()
 }
 
 async fn status(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Result<u16, String> {

@@ -52,6 +52,20 @@ async fn an_http_probe_is_the_manifests_and_tells_the_programs_status() {
 }
 
 #[tokio::test]
+async fn a_probes_path_is_escaped_as_the_kubelet_does() {
+    for (path, asked_for) in
+        [("/a b?c=d e", "/a%20b?c=d%20e"), ("h\u{e4}llo", "/h%C3%A4llo"), ("/%20\\\"{}#part", "/%20%5C%22%7B%7D")]
+    {
+        let (port, served) = program("HTTP/1.1 200 OK\r\n\r\n");
+        let path = serde_json::to_string(path).unwrap();
+        let checks = checks(&format!(r#"{{"/app-health/a/livez":{{"httpGet":{{"port":{port},"path":{path}}}}}}}"#));
+        assert_eq!(checks.probe("/app-health/a/livez").await.unwrap().status, 200);
+        let asked = served.join().unwrap();
+        assert!(asked.starts_with(&format!("GET {asked_for} HTTP/1.1\r\n")), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn a_tcp_probe_connects_and_no_more() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(OWN, 0).into()).unwrap();
