@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use http::StatusCode;
+use kube::client::UpgradeConnectionError;
 use kube::config::KubeconfigError;
 
 /// Why a cluster can't be asked.
@@ -125,6 +127,9 @@ pub fn failed(what: &str, error: &kube::Error) -> ClientError {
             ClientError::NotFound { what, why: status.message.clone() }
         }
         kube::Error::Api(status) => ClientError::Refused { what, why: status.message.clone() },
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(StatusCode::FORBIDDEN)) => {
+            ClientError::Forbidden { what, why: "the API server answers 403 Forbidden".to_owned() }
+        }
         kube::Error::Auth(error) => ClientError::Unauthenticated { what, why: chain(error) },
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => {
             ClientError::Unreachable { what, why: innermost(error) }
@@ -176,6 +181,12 @@ mod tests {
         assert!(api(403, "Forbidden").hint().contains("--as USER"));
         assert!(matches!(api(401, "Unauthorized"), ClientError::Unauthenticated { .. }));
         assert_eq!(api(500, "InternalError").to_string(), "list pods: pods is forbidden");
+        let upgrade = UpgradeConnectionError::ProtocolSwitch(StatusCode::FORBIDDEN);
+        let forward = failed("forward to the pod c", &kube::Error::UpgradeConnection(upgrade));
+        assert_eq!(
+            forward.to_string(),
+            "forward to the pod c: no right to do so: the API server answers 403 Forbidden"
+        );
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let refused = failed("list pods", &kube::Error::Service(Box::new(refused)));
         assert_eq!(refused.to_string(), "list pods: the Kubernetes API doesn't answer: connection refused");

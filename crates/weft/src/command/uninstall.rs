@@ -14,19 +14,20 @@ use crate::print;
 
 /// Prints what to delete.
 pub(crate) fn run(access: &Access, args: &UninstallArgs) -> Result<ExitCode, Failure> {
-    let (installed, definitions) = super::runtime()?.block_on(async {
+    let (mut installed, definitions) = super::runtime()?.block_on(async {
         let client = access.cluster().await?.client;
         let installed = uninstall::installed(&client, &access.namespace).await.map_err(|error| told(&error))?;
         let definitions = install::definitions(&client).await.map_err(|error| told(&error))?;
         Ok::<_, Failure>((installed, definitions))
     })?;
     let injected = if args.force { Injected::Abandon } else { Injected::Refuse };
-    let mut objects = uninstall::references(&installed, injected).map_err(refused)?;
     if args.crds {
         let all = uninstall::definitions().into_iter().zip(&definitions);
         let ours = all.filter(|(_, found)| uninstall::is_deletable(crds::standing(found.as_ref())));
-        objects.extend(ours.map(|(reference, _)| reference));
+        // They may be all that is left.
+        installed.objects.extend(ours.map(|(reference, _)| reference));
     }
+    let objects = uninstall::references(&installed, injected).map_err(refused)?;
     print::manifests(&install::render(&objects, form(args.output)));
     Ok(ExitCode::SUCCESS)
 }
