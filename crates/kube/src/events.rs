@@ -161,17 +161,59 @@ impl Events {
 pub struct Dropped;
 
 async fn post_all(client: Client, mut waiting: mpsc::Receiver<Notice>) {
-    let mut told = Told::default();
+    let (mut told, mut budget) = (Told::default(), Budget::full(Instant::now()));
     while let Some(notice) = waiting.recv().await {
-        if !told.is_news(&notice, Instant::now()) {
+        let now = Instant::now();
+        if !budget.has(now) {
+            if budget.is_news(now) {
+                tracing::warn!("more events are to be posted than the API server should keep: the rest is left out");
+            }
             continue;
         }
+        if !told.is_news(&notice, now) {
+            continue;
+        }
+        budget.spend();
         let posted = tokio::time::timeout(POST_TIMEOUT, post(&client, &notice)).await;
         match posted {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, note = notice.note, "no event posted"),
             Err(_) => tracing::debug!(note = notice.note, "no event posted: the API server is silent"),
         }
+    }
+}
+
+/// How many events may be posted. Whoever reaches the webhooks can ask about pods that there aren't, of which each
+/// would be news, and the API server keeps every event for an hour.
+#[derive(Debug)]
+struct Budget {
+    left: f64,
+    at: Instant,
+    told: Option<Instant>,
+}
+
+impl Budget {
+    fn full(now: Instant) -> Self {
+        Self { left: MAX_AT_ONCE, at: now, told: None }
+    }
+
+    fn has(&mut self, now: Instant) -> bool {
+        let passed = now.duration_since(self.at).as_secs_f64();
+        (self.left, self.at) = ((self.left + passed * MAX_PER_SECOND).min(MAX_AT_ONCE), now);
+        self.left >= 1.0
+    }
+
+    fn spend(&mut self) {
+        self.left -= 1.0;
+    }
+
+    /// Whether it wasn't said lately that there is nothing left.
+    fn is_news(&mut self, now: Instant) -> bool {
+        let is_news = self.told.is_none_or(|at| now.duration_since(at) >= REPEATED_AFTER);
+        if is_news {
+            self.told = Some(now);
+        }
+        is_news
     }
 }
 
@@ -247,6 +289,10 @@ fn cut(note: &str) -> String {
 const MAX_NOTE_BYTES: usize = 1024;
 const MAX_WAITING: usize = 256;
 const MAX_TOLD: usize = 4096;
+/// As many workloads may be restarted at once, each of which is an event.
+const MAX_AT_ONCE: f64 = 1000.0;
+/// The API server keeps 7,200 of them at most, beside those: some MiB.
+const MAX_PER_SECOND: f64 = 2.0;
 const POST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Events live for an hour in the API server.
 const REPEATED_AFTER: Duration = Duration::from_secs(10 * 60);

@@ -81,3 +81,18 @@ async fn so_many_events_wait_and_further_ones_are_dropped() {
     }
     assert_eq!(events.proxy_missing(&unmeshed("beyond")), Err(Dropped));
 }
+
+#[test]
+fn events_without_end_are_left_out_and_that_is_said_once() {
+    let begun = Instant::now();
+    let mut budget = Budget::full(begun);
+    let posted = |budget: &mut Budget, now: Instant| {
+        let all = std::iter::repeat_with(|| budget.has(now).then(|| budget.spend()));
+        all.take(5000).flatten().count()
+    };
+    assert_eq!(posted(&mut budget, begun), 1000);
+    assert!(budget.is_news(begun) && !budget.is_news(begun + Duration::from_secs(1)));
+    assert_eq!(posted(&mut budget, begun + Duration::from_secs(10)), 20);
+    assert_eq!(posted(&mut budget, begun + Duration::from_secs(86_400)), 1000, "no more than at first");
+    assert!(budget.is_news(begun + REPEATED_AFTER));
+}
