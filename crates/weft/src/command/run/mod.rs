@@ -39,8 +39,8 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     if args.detach && !args.detached {
         return detach::start(home, args);
     }
-    if let Some(path) = &args.output {
-        output::redirect(path)?;
+    let output = args.output.as_deref().map(output::redirect).transpose()?;
+    if output.is_some() {
         signals = signals.with_output();
     }
     let user = args.user.as_deref().map(RunAs::find).transpose().map_err(Failure::new)?;
