@@ -11,7 +11,7 @@ use crate::hint::{self, Settings};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureError {
     /// The caller has more than one thread; only a process of one may fork and go on.
-    #[error("expected a process of one thread, found {0}")]
+    #[error("expected a process of one thread, found {}", threads(*.0))]
     Threads(usize),
     /// There is nothing to run.
     #[error("expected a program to run, found an empty command line")]
@@ -40,9 +40,15 @@ impl CaptureError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Failed(failure) => failure.hint(),
+            Self::Threads(0) => Some("as root, `mount -t proc proc /proc`".to_owned()),
             _ => None,
         }
     }
+}
+
+/// How many threads were found; none where nobody can count them.
+fn threads(count: usize) -> String {
+    if count == 0 { "none: /proc isn't mounted here".to_owned() } else { count.to_string() }
 }
 
 /// A step that the kernel refused.
