@@ -9,7 +9,7 @@ use nix::errno::Errno;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureError {
     /// The caller has more than one thread; only a process of one may fork and go on.
-    #[error("expected a process of one thread, found {0}")]
+    #[error("expected a process of one thread, found {}", threads(*.0))]
     Threads(usize),
     /// There is nothing to run.
     #[error("expected a program to run, found an empty command line")]
@@ -31,6 +31,11 @@ pub enum CaptureError {
     /// One of the processes between launcher and program was killed.
     #[error("the process that should {0} was killed")]
     Killed(Step),
+}
+
+/// How many threads were found; none where nobody can count them.
+fn threads(count: usize) -> String {
+    if count == 0 { "none: /proc isn't mounted here".to_owned() } else { count.to_string() }
 }
 
 /// A step that the kernel refused.

@@ -44,6 +44,7 @@ impl CaptureError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Failed(failure) => failure.hint(),
+            Self::Threads(0) => Some("as root, `mount -t proc proc /proc`".to_owned()),
             _ => None,
         }
     }
@@ -69,6 +70,7 @@ fn hint(failure: &Failure, host: &Settings) -> Option<String> {
             Some("the kernel was built without user namespaces (CONFIG_USER_NS): run weft as root".into())
         }
         (Step::MapIds, Errno::EPERM) if host.rootlike => Some(ROOT_WITHOUT_POWER.into()),
+        (Step::UserNamespace, Errno::EPERM) => Some(forbidden(errno, host).unwrap_or(CHROOT).into()),
         _ => limit.map(|limit| raised(limit, host)).or_else(|| forbidden(errno, host).map(str::to_owned)),
     }
 }
@@ -121,6 +123,9 @@ const COVERED_PROC: &str = "parts of /proc are covered, as in a container: start
 const CONTAINER: &str = "a seccomp filter forbids it, as in a container: start that container with \
      `--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined`, \
      in Kubernetes with `seccompProfile: {type: Unconfined}` and `procMount: Unmasked`";
+/// The kernel says the same to whoever has entered a folder by chroot(2), and tells nobody that this is why.
+const CHROOT: &str = "no setting that Weft knows forbids it, but in a chroot the kernel does: enter that folder by pivot_root instead, as \
+     bwrap, systemd-nspawn and container engines do";
 const ROOT_WITHOUT_POWER: &str = "root without the capability SETFCAP can't map itself, as in a container that drops it: \
      start that container as another user, `--user 1000`, or with `--cap-add SETFCAP`";
 
@@ -157,6 +162,7 @@ mod tests {
         check(Step::Proc, Errno::EPERM, none, "systempaths=unconfined");
         check(Step::Rules, Errno::ENOENT, none, "nft_tproxy");
         check(Step::UserNamespace, Errno::EINVAL, none, "CONFIG_USER_NS");
+        check(Step::UserNamespace, Errno::EPERM, none, "in a chroot");
         check(Step::Fork, Errno::EMFILE, none, "ulimit -n");
         assert_eq!(hint(&Failure::new(Step::Network, Errno::EPERM, ""), &none), None);
     }

@@ -102,6 +102,8 @@ fn stream(family: Family) -> io::Result<OwnedFd> {
         Family::V6 => Domain::IPV6,
     };
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    // As the listeners' connections: urgent bytes of the program are read in their place.
+    socket.set_out_of_band_inline(true)?;
     stand_for_any(&socket, family)?;
     Ok(socket.into())
 }

@@ -105,6 +105,8 @@ pub(crate) fn datagrams(own: &[IpAddr]) -> Result<Vec<DatagramSockets>, Failure>
 
 fn outbound(loopback: IpAddr) -> std::io::Result<OwnedFd> {
     let socket = transparent(loopback, Type::STREAM, Protocol::TCP)?;
+    // Accepted ones inherit it. TLS has no urgent bytes: read in their place they aren't lost.
+    socket.set_out_of_band_inline(true)?;
     socket.bind(&SocketAddr::new(loopback, OUTBOUND_PORT).into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -2,7 +2,7 @@
 //! the mesh goes through the tunnel of an endpoint; a call to the outside passes plainly; an address
 //! of the mesh that nobody has never leaves.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,9 +156,21 @@ async fn tell(data: &Rc<Data>, account: &mut Account, client: &mut Side, called:
 
 async fn open_outside(data: &Data, destination: SocketAddr) -> Opened {
     count(&data.metrics.process.passthrough);
-    let destination = data.host_target(destination).unwrap_or(destination);
-    let socket = tunnel::dial::tcp(destination, OUTSIDE_CONNECT).await?;
+    let socket = match data.host_target(destination) {
+        Some(target) => dial_host(target).await?,
+        None => tunnel::dial::tcp(destination, OUTSIDE_CONNECT).await?,
+    };
     Ok((Side::plain(socket), None))
+}
+
+/// Where nobody listens on the host's 127.0.0.1 it may be on its ::1: a server on `localhost` chooses one of them.
+async fn dial_host(target: SocketAddr) -> Result<TcpStream, Failure> {
+    let dialled = tunnel::dial::tcp(target, OUTSIDE_CONNECT).await;
+    if dialled.is_ok() {
+        return dialled;
+    }
+    let other = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), target.port());
+    tunnel::dial::tcp(other, OUTSIDE_CONNECT).await.or(dialled)
 }
 
 /// Connects to an endpoint. In a box that is made only when it is first asked for: most clients turn

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-use socket2::{SockAddr, Socket};
+use socket2::{SockAddr, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpSocket, TcpStream, UnixDatagram};
 use tokio::sync::Mutex;
@@ -178,9 +178,27 @@ impl Maker {
         self.exchange(request).await
     }
 
+    /// Answers bear no number: one that a dead proxy had asked for before this one, or a caller that went away while it
+    /// waited, may come first. Sockets of another kind than was asked for tell, and are dropped.
     async fn exchange(&self, request: Request) -> io::Result<Vec<OwnedFd>> {
         self.channel.send(&request.encode()).await?;
-        self.channel.async_io(Interest::READABLE, || receive(&self.channel)).await
+        loop {
+            let made = self.channel.async_io(Interest::READABLE, || receive(&self.channel)).await?;
+            if made.iter().all(|socket| answers(request, socket)) {
+                return Ok(made);
+            }
+        }
+    }
+}
+
+/// Whether it is what the request asks for.
+fn answers(request: Request, socket: &OwnedFd) -> bool {
+    let socket = SockRef::from(socket);
+    let is_stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
+    let own = socket.local_addr().ok().and_then(|own| own.as_socket());
+    match request {
+        Request::Streams(asked, _) => is_stream && own.is_some_and(|own| family(own) == asked),
+        Request::DnsReply(asked) => !is_stream && own == Some(asked),
     }
 }
 
@@ -221,9 +239,23 @@ mod tests {
     use std::io::IoSlice;
 
     use nix::sys::socket::{AddressFamily, ControlMessage, SockFlag, SockType, recv, sendmsg, socketpair};
+    use socket2::Domain;
     use tokio::task::LocalSet;
 
     use super::*;
+
+    fn channel() -> (OwnedFd, OwnedFd) {
+        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
+        pair.unwrap()
+    }
+
+    fn give(channel: &OwnedFd, family: Family, count: u8) {
+        let domain = if family == Family::V4 { Domain::IPV4 } else { Domain::IPV6 };
+        let socket = Socket::new(domain, Type::STREAM, None).unwrap();
+        let rights = vec![socket.as_raw_fd(); count.into()];
+        let (iov, rights) = ([IoSlice::new(&[ANSWER])], [ControlMessage::ScmRights(&rights)]);
+        sendmsg::<()>(channel.as_raw_fd(), &iov, &rights, MsgFlags::empty(), None).unwrap();
+    }
 
     /// Answers requests with as many sockets as are asked for. Ends with all that were asked.
     fn answer(channel: &OwnedFd) -> Vec<Request> {
@@ -233,18 +265,14 @@ mod tests {
             let length = recv(channel.as_raw_fd(), &mut packet, MsgFlags::empty()).unwrap();
             let Ok(request) = Request::decode(&packet[..length]) else { return asked };
             asked.push(request);
-            let Request::Streams(_, count) = request else { panic!("{request:?}") };
-            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-            let rights = vec![socket.as_raw_fd(); count.into()];
-            let (iov, rights) = ([IoSlice::new(&[ANSWER])], [ControlMessage::ScmRights(&rights)]);
-            sendmsg::<()>(channel.as_raw_fd(), &iov, &rights, MsgFlags::empty(), None).unwrap();
+            let Request::Streams(family, count) = request else { panic!("{request:?}") };
+            give(channel, family, count);
         }
     }
 
     #[tokio::test]
     async fn sockets_are_asked_for_in_batches_before_none_is_left() {
-        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
-        let (ours, theirs) = pair.unwrap();
+        let (ours, theirs) = channel();
         let answering = std::thread::spawn(move || answer(&theirs));
         let using = async {
             let maker = Rc::new(Maker::new(ours, BTreeSet::new()).unwrap());
@@ -260,5 +288,23 @@ mod tests {
         };
         LocalSet::new().run_until(using).await;
         assert_eq!(answering.join().unwrap(), [Request::Streams(Family::V4, 16); 2]);
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_proxy_had_asked_for_is_no_answer() {
+        let (ours, theirs) = channel();
+        give(&theirs, Family::V4, 16);
+        let answering = std::thread::spawn(move || answer(&theirs));
+        let using = async {
+            let maker = Rc::new(Maker::new(ours, BTreeSet::new()).unwrap());
+            for asked in [Family::V6, Family::V4, Family::V6] {
+                let socket = Socket::from(maker.stream(asked).await.unwrap());
+                let own = socket.local_addr().unwrap().as_socket().unwrap();
+                assert_eq!(family(own), asked);
+            }
+        };
+        LocalSet::new().run_until(using).await;
+        let asked = [Request::Streams(Family::V6, 16), Request::Streams(Family::V4, 16)];
+        assert_eq!(answering.join().unwrap(), asked);
     }
 }

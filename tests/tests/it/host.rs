@@ -7,8 +7,8 @@ use weft_tests::mesh::{Mesh, told};
 use weft_tests::{User, can_run};
 
 /// A server on the host's loopback that says who it is; its port.
-fn serve() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+fn serve(loopback: &str) -> u16 {
+    let listener = TcpListener::bind((loopback, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
@@ -31,10 +31,13 @@ fn mesh() -> Option<Mesh> {
 #[test]
 fn the_hosts_loopback_has_a_name() {
     let Some(mesh) = mesh() else { return };
-    let port = serve();
-    let url = format!("http://host.weft.internal:{port}/");
-    let output = mesh.run(&["caller", "--", "curl", "-sS", "-m", "30", &url]).unwrap();
-    assert_eq!(output.stdout, b"host", "{}", told(&output));
+    let ports = ["::1", "127.0.0.1"].map(serve);
+    for port in ports {
+        let url = format!("http://host.weft.internal:{port}/");
+        let output = mesh.run(&["caller", "--", "curl", "-sS", "-m", "30", &url]).unwrap();
+        assert_eq!(output.stdout, b"host", "{port} of {ports:?}: {}", told(&output));
+    }
+    let port = ports[1];
     let own = format!("http://127.0.0.1:{port}/");
     let refused = mesh.run(&["caller", "--", "curl", "-sS", "-m", "30", &own]).unwrap();
     assert_eq!(refused.status.code(), Some(7), "{}", told(&refused));
@@ -43,7 +46,7 @@ fn the_hosts_loopback_has_a_name() {
 #[test]
 fn a_forwarded_port_is_the_hosts_for_the_program_and_for_nobody_else() {
     let Some(mut mesh) = mesh() else { return };
-    let port = serve();
+    let port = serve("127.0.0.1");
     let forward = port.to_string();
     for host in ["127.0.0.1", "localhost", "[::1]"] {
         let url = format!("http://{host}:{port}/");

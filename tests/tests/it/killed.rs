@@ -133,3 +133,19 @@ fn programs_go_on_while_the_control_plane_is_dead() {
     mesh.weft_until(&ASK, |output| output.status.success()).unwrap();
     assert_eq!(family(before.launcher), Some(before));
 }
+
+#[test]
+fn a_program_outlives_its_proxy_while_the_control_plane_is_dead() {
+    let Some(mut mesh) = mesh() else { return };
+    let before = serve(&mut mesh);
+    mesh.kill_control_plane().unwrap();
+    kill(before.proxy, Signal::SIGKILL).unwrap();
+    until("another proxy", || family(before.launcher).filter(|now| now.proxy != before.proxy));
+    // It has no certificate yet, and the launcher doesn't wait for that.
+    let visit = mesh.weft().args(["exec", "web", "--", "true"]).output().unwrap();
+    assert!(visit.status.success(), "{}", told(&visit));
+    mesh.up(&["--metrics-address", "none"]).unwrap();
+    mesh.weft_until(&ASK, |output| output.status.success()).unwrap();
+    let now = until("a whole family", || family(before.launcher));
+    assert_eq!(Family { proxy: before.proxy, ..now }, before, "nobody else was started anew");
+}

@@ -22,4 +22,5 @@ mod supervised;
 mod terminal;
 mod tidy;
 mod udp;
+mod urgent;
 mod wire;

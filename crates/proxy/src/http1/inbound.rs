@@ -13,6 +13,7 @@ use super::asking::Asking;
 use super::exchange::{Callee, Done, Exchange, Fault, Next, Progress, Reached};
 use super::message::{Parsers, Taken, build};
 use super::outbound::count_bytes;
+use super::programs::Bond;
 use super::target::Normal;
 use crate::access::Judged;
 use crate::connection::broken;
@@ -40,6 +41,8 @@ pub(crate) struct Caller {
     message: Vec<u8>,
     /// The head that was judged, to be judged again.
     judged: Vec<u8>,
+    /// What the program may remember of the connection on which it gets the request.
+    bond: Bond,
 }
 
 /// What becomes of a caller's connection.
@@ -88,7 +91,7 @@ impl Caller {
     pub(crate) fn new(party: Rc<Party>, own: &str) -> Self {
         let identity = party.principal.as_ref().map(|peer| format!("By={own};URI={peer}"));
         let (parsers, message, judged) = (Parsers::default(), Vec::new(), Vec::new());
-        Self { party, identity, flow: None, parsers, message, judged }
+        Self { party, identity, flow: None, parsers, message, judged, bond: Bond::None }
     }
 
     /// Serves one request, whose head follows in `client`. `ends` are the calling program's address
@@ -184,6 +187,7 @@ impl Caller {
         let mut request = asking.begin(line(&head, target.text(), id));
         let fields = target.fields(&head);
         let verdict = request.judge(&asking.inbound, &asking.facts, target.call(&head, &fields)).verdict;
+        self.bond = Bond::of(&head.fields);
         self.judged.clear();
         self.judged.extend_from_slice(head.bytes);
         let mut own: [(&str, &[u8]); 2] = Default::default();
@@ -297,6 +301,7 @@ impl Caller {
         let closes = taken.persistence == Persistence::Close || done.persistence == Persistence::Close;
         if done.server == Next::Message
             && !closes
+            && self.bond == Bond::None
             && program.bytes().is_empty()
             && let Stream::Plain(socket) = program.stream
         {

@@ -13,6 +13,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use weft_http::head::Fields;
 
 use crate::limits::{IDLE_PROGRAMS, PROGRAM_IDLE};
 
@@ -59,6 +60,27 @@ impl Programs {
         });
         self.count.set(left);
         left > 0
+    }
+}
+
+/// What a program remembers of a connection, beyond its exchanges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bond {
+    /// Nothing, as HTTP has it.
+    None,
+    /// Whose it is: two schemes authenticate the connection and not the request (RFC 4559, 6). Another user's request
+    /// on it would be served as this one's.
+    User,
+}
+
+impl Bond {
+    /// What a request with these fields makes of its connection.
+    pub(super) fn of(fields: &Fields<'_>) -> Self {
+        let binds = |value: &[u8]| {
+            let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+            [&b"negotiate"[..], b"ntlm"].iter().any(|name| scheme.eq_ignore_ascii_case(name))
+        };
+        if fields.values("authorization").any(binds) { Self::User } else { Self::None }
     }
 }
 

@@ -67,6 +67,50 @@ fn an_answer_in_two_writes_is_not_held_up() {
 }
 
 #[test]
+fn a_connection_that_a_user_has_authenticated_is_used_for_no_other() {
+    let (listener, port) = program();
+    let (web, _api) = Mesh::new().pair(port);
+    for scheme in ["Negotiate YII=", "ntlm TlRM"] {
+        let (mut alice, mut other) = (web.connect(), web.connect());
+        write!(alice, "GET /alice HTTP/1.1\r\nHost: a\r\nAuthorization: {scheme}\r\n\r\n").unwrap();
+        let mut callee = asked(&listener);
+        let first = callee.peer_addr().unwrap();
+        assert!(head_of(&mut callee).contains(scheme));
+        callee.write_all(b"HTTP/1.1 204 Fine\r\n\r\n").unwrap();
+        head_of(&mut alice);
+        other.write_all(b"GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut callee = asked_again(&listener, Some(callee));
+        assert_ne!(callee.peer_addr().unwrap(), first, "{scheme}");
+        head_of(&mut callee);
+        callee.write_all(b"HTTP/1.1 204 Fine\r\nConnection: close\r\n\r\n").unwrap();
+        head_of(&mut other);
+    }
+}
+
+#[test]
+fn a_body_that_waits_for_its_heads_acknowledgement_comes_at_once() {
+    let (listener, port) = program();
+    let (web, _api) = Mesh::new().http_pair(port);
+    let mut caller = web.connect();
+    let mut kept = None;
+    let times = (0..30).map(|n| {
+        write!(caller, "GET /{n} HTTP/1.1\r\nHost: api\r\n\r\n").unwrap();
+        let mut callee = asked_again(&listener, kept.take());
+        head_of(&mut callee);
+        let began = Instant::now();
+        callee.write_all(b"HTTP/1.1 200 Fine\r\nContent-Length: 2\r\n\r\n").unwrap();
+        callee.write_all(b"ok").unwrap();
+        head_of(&mut caller);
+        assert_eq!(exactly(&mut caller, 2), b"ok");
+        kept = Some(callee);
+        began.elapsed()
+    });
+    // On a new connection the kernel acknowledges at once, later it lets 40 ms pass, each time.
+    let fastest = times.skip(20).min().unwrap();
+    assert!(fastest < Duration::from_millis(30), "{fastest:?}");
+}
+
+#[test]
 fn a_request_without_an_id_gets_one_and_a_forged_identity_is_taken_out() {
     let (listener, port) = program();
     let (web, api) = Mesh::new().pair(port);

@@ -54,10 +54,11 @@ async fn wait_until_ready(home: &Home, child: &mut Child, log: &Path) -> Result<
         }
         if let Some(status) = child.try_wait().context("wait for weft run")? {
             print::progress(None);
-            let text = fs::read_to_string(log).unwrap_or_default();
-            let last = text.lines().last().unwrap_or("it said nothing").to_owned();
-            return Err(Failure::new(format!("it ended before it could be called ({status}): {}", print::tame(&last)))
-                .hint(format!("its whole output: {}", log.display())));
+            let text = fs::read(log).unwrap_or_default();
+            let (last, hint) = last_words(&String::from_utf8_lossy(&text));
+            let hint = hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
+            return Err(Failure::new(format!("it ended before it could be called ({status}): {last}"))
+                .hint(format!("{hint}its whole output: {}", log.display())));
         }
         if began.elapsed() > SHOW_AFTER {
             let seconds = began.elapsed().as_secs();
@@ -67,6 +68,35 @@ async fn wait_until_ready(home: &Home, child: &mut Child, log: &Path) -> Result<
     }
 }
 
+/// What an output ends with, and the hint behind it where that is Weft's own.
+fn last_words(text: &str) -> (String, Option<String>) {
+    let mut lines = text.lines().rev();
+    let last = lines.next().unwrap_or("it said nothing");
+    let hint = last.strip_prefix("hint: ");
+    let reason = hint.and_then(|_| lines.next()).and_then(|line| line.strip_prefix("error: "));
+    match reason {
+        Some(reason) => (print::tame(reason), hint.map(print::tame)),
+        None => (print::tame(last), None),
+    }
+}
+
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Waiting that is over sooner needs no words.
 const SHOW_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_told_and_not_only_what_to_do() {
+        let check = |text: &str, reason: &str, hint: Option<&str>| {
+            assert_eq!(last_words(text), (reason.to_owned(), hint.map(str::to_owned)));
+        };
+        check("it began\nerror: no network\nhint: try another\n", "no network", Some("try another"));
+        check("hint: of the program's own", "hint: of the program's own", None);
+        check("it began\nhint: of the program's own", "hint: of the program's own", None);
+        check("error: cannot run it", "error: cannot run it", None);
+        check("", "it said nothing", None);
+    }
+}

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use weft_capture::{InheritedSignals, Plan, Program, ResolvConf, RunAs, Sandbox};
 use weft_mesh::record::PortProtocol;
 use weft_wire::bootstrap::{Bootstrap, ControlAddress, InheritedSockets, Names, Redirection};
@@ -38,8 +39,8 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
     if args.detach && !args.detached {
         return detach::start(home, args);
     }
-    if let Some(path) = &args.output {
-        output::redirect(path)?;
+    let output = args.output.as_deref().map(output::redirect).transpose()?;
+    if output.is_some() {
         signals = signals.with_output();
     }
     let user = args.user.as_deref().map(RunAs::find).transpose().map_err(Failure::new)?;
@@ -75,7 +76,9 @@ pub(crate) fn run(home: &Home, args: &RunArgs) -> Result<ExitCode, Failure> {
         if readiness.is_none() {
             registration.tell(Readiness::Ready).await?;
         }
-        let beside = Beside { registration, proxy, plan: &plan, sockets: &sockets, door: &door, readiness };
+        let (proxy_since, proxy_due) = (Instant::now(), None);
+        let (plan, sockets, door) = (&plan, &sockets, &door);
+        let beside = Beside { registration, proxy, proxy_since, proxy_due, plan, sockets, door, readiness };
         supervise(program, beside).await
     })
 }

@@ -41,6 +41,25 @@ pub(super) struct Sockets {
 /// # Errors
 /// When it can't be found or started, or isn't ready in time; the log's last line is told.
 pub(super) fn start(plan: &Plan, sockets: &Sockets) -> Result<Child, Failure> {
+    let (mut child, ready) = spawn(plan, sockets)?;
+    match wait_until_ready(ready) {
+        Awaited::Ready => Ok(child),
+        not => Err(not_ready(&mut child, plan, not)),
+    }
+}
+
+/// Starts another one for a program that runs. It serves as soon as it can: without a control plane that is
+/// when one has come back, and the program goes on until then.
+///
+/// # Errors
+/// When it can't be found or started.
+pub(super) fn replace(plan: &Plan, sockets: &Sockets) -> Result<Child, Failure> {
+    spawn(plan, sockets).map(|(child, _)| child)
+}
+
+/// Starts it, with a pipe that tells when it is ready.
+fn spawn(plan: &Plan, sockets: &Sockets) -> Result<(Child, OwnedFd), Failure> {
+    let mut command = Command::new(find()?);
     let (ready, ready_writer) = nix::unistd::pipe().context("make a pipe")?;
     let (document, document_writer) = nix::unistd::pipe().context("make a pipe")?;
     let mut bootstrap = plan.bootstrap.clone();
@@ -57,21 +76,16 @@ pub(super) fn start(plan: &Plan, sockets: &Sockets) -> Result<Child, Failure> {
         .chain([&sockets.maker, &ready_writer, &document])
         .map(AsFd::as_fd)
         .collect();
-    set_inherited(&inherited, FdFlag::empty())?;
-    let mut command = Command::new(find()?);
     command.arg("--bootstrap-fd").arg(document.as_raw_fd().to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
     // What a terminal sends is for the program: while it ends in good order, it still needs its proxy.
     command.process_group(0);
     weft_capture::end_with_parent(&mut command);
+    // Nothing may fail in between: what runs beside the program would inherit them, too.
+    set_inherited(&inherited, FdFlag::empty())?;
     let child = command.spawn().context("start weft-proxy");
     set_inherited(&inherited, FdFlag::FD_CLOEXEC)?;
-    let mut child = child?;
-    drop((ready_writer, document));
-    match wait_until_ready(ready) {
-        true => Ok(child),
-        false => Err(not_ready(&mut child, plan)),
-    }
+    Ok((child?, ready))
 }
 
 impl Sockets {
@@ -124,8 +138,19 @@ fn set_inherited(descriptors: &[BorrowedFd<'_>], flag: FdFlag) -> Result<(), Fai
     Ok(())
 }
 
+/// What came of waiting for a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// It serves.
+    Ready,
+    /// It ended instead.
+    Ended,
+    /// Nothing, in all the time that it has.
+    Nothing,
+}
+
 /// The proxy writes one byte; when it dies the pipe just ends.
-fn wait_until_ready(ready: OwnedFd) -> bool {
+fn wait_until_ready(ready: OwnedFd) -> Awaited {
     let mut wait = [PollFd::new(ready.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(READY_TIMEOUT).unwrap_or(PollTimeout::MAX);
     let signalled = loop {
@@ -134,17 +159,29 @@ fn wait_until_ready(ready: OwnedFd) -> bool {
             other => break other,
         }
     };
-    signalled.is_ok_and(|count| count > 0) && File::from(ready).read_exact(&mut [0]).is_ok()
+    match signalled {
+        Ok(0) => Awaited::Nothing,
+        Ok(_) if File::from(ready).read_exact(&mut [0]).is_ok() => Awaited::Ready,
+        Ok(_) | Err(_) => Awaited::Ended,
+    }
 }
 
-fn not_ready(child: &mut Child, plan: &Plan) -> Failure {
+fn not_ready(child: &mut Child, plan: &Plan, awaited: Awaited) -> Failure {
     // It may be dead already; then there is nothing to end.
     let _ = child.kill();
     let _ = child.wait();
     let log = std::fs::read_to_string(&plan.log).unwrap_or_default();
     let last = log.lines().last().unwrap_or("it said nothing").to_owned();
-    Failure::new(format!("weft-proxy was not ready within {} s: {last}", READY_TIMEOUT.as_secs()))
-        .hint(format!("its whole log: {}", plan.log.display()))
+    let log = plan.log.display();
+    match awaited {
+        // What it waits for comes from the control plane, whose log says what keeps that.
+        Awaited::Nothing => {
+            let control = plan.log.with_file_name("control.log");
+            Failure::new(format!("weft-proxy was not ready within {} s: {last}", READY_TIMEOUT.as_secs()))
+                .hint(format!("its whole log: {log}; the control plane's: {}", control.display()))
+        }
+        _ => Failure::new(format!("weft-proxy could not start: {last}")).hint(format!("its whole log: {log}")),
+    }
 }
 
 /// A certificate and the first records take milliseconds; a machine under load takes longer.

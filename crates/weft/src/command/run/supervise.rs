@@ -22,6 +22,10 @@ pub(super) struct Beside<'a> {
     pub(super) registration: Registration,
     /// Its proxy.
     pub(super) proxy: Child,
+    /// When that was started.
+    pub(super) proxy_since: Instant,
+    /// When another one is started, for one that died.
+    pub(super) proxy_due: Option<Instant>,
     /// How another proxy is started.
     pub(super) plan: &'a proxy::Plan,
     /// What a proxy serves.
@@ -35,7 +39,7 @@ pub(super) struct Beside<'a> {
 /// Starts the program and stays until it has ended.
 ///
 /// # Errors
-/// When the program can't be started, or its proxy can't be replaced.
+/// When the program can't be started.
 pub(super) async fn supervise(program: HeldProgram, mut beside: Beside<'_>) -> Result<ExitCode, Failure> {
     let stay = match Foreground::start(program)? {
         Start::Running(foreground) => stay(foreground, &mut beside).await.map(End::As),
@@ -59,12 +63,16 @@ enum End {
 
 async fn stay(mut program: Foreground, beside: &mut Beside<'_>) -> Result<Ended, Failure> {
     let mut kill_at = None;
+    // Before the program was started nobody listened for it.
+    beside.note_dead_proxy();
     loop {
+        let proxy_due = beside.proxy_due;
         tokio::select! {
             happening = program.next() => match happening? {
                 Happening::Ended(ended) => return Ok(ended),
-                Happening::Child => beside.replace_dead_proxy()?,
+                Happening::Child => beside.note_dead_proxy(),
             },
+            () = sleep_until(proxy_due.unwrap_or_else(Instant::now)), if proxy_due.is_some() => beside.replace_proxy(),
             () = beside.door.open_to_all() => {}
             () = beside.registration.stop_asked(), if kill_at.is_none() => {
                 kill_at = Some(Instant::now() + KILL_AFTER);
@@ -92,14 +100,30 @@ impl Beside<'_> {
         let _ = self.registration.tell(readiness).await;
     }
 
-    fn replace_dead_proxy(&mut self) -> Result<(), Failure> {
-        if let Ok(Some(status)) = self.proxy.try_wait() {
+    fn note_dead_proxy(&mut self) {
+        if self.proxy_due.is_none()
+            && let Ok(Some(status)) = self.proxy.try_wait()
+        {
             print::note(&format!("weft: the proxy died ({status}); starting another"));
-            self.proxy = proxy::start(self.plan, self.sockets)?;
+            self.proxy_due = Some(self.proxy_since + REPLACE_PAUSE);
         }
-        Ok(())
+    }
+
+    /// What keeps a proxy from starting passes, or is mended: the program doesn't end for it.
+    fn replace_proxy(&mut self) {
+        self.proxy_since = Instant::now();
+        self.proxy_due = None;
+        match proxy::replace(self.plan, self.sockets) {
+            Ok(proxy) => self.proxy = proxy,
+            Err(failure) => {
+                print::note(&format!("weft: no other proxy could be started: {}; trying again", failure.message));
+                self.proxy_due = Some(self.proxy_since + REPLACE_PAUSE);
+            }
+        }
     }
 }
 
+/// One that dies at once isn't started more often.
+const REPLACE_PAUSE: Duration = Duration::from_secs(1);
 /// A program that is asked to end gets this long.
 const KILL_AFTER: Duration = Duration::from_secs(10);
