@@ -45,7 +45,7 @@ pub(crate) struct ExplainArgs {
     /// The caller's address.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) from_ip: IpAddr,
-    /// Whom: NAMESPACE/NAME (the label app) or NAMESPACE/KEY=VALUE,…; in a cluster po/NAME, deploy/NAME
+    /// Whom: NAMESPACE/NAME (a service, or the label app) or NAMESPACE/KEY=VALUE,…; in a cluster po/NAME, deploy/NAME
     /// or svc/NAME too.
     #[arg(long, value_name = "NS/NAME", value_parser = callee)]
     pub(crate) to: Callee,

@@ -19,7 +19,7 @@ pub(super) fn run(arguments: &Arguments, args: &ExplainArgs) -> Result<ExitCode,
     let Found { caller, inbounds, problems } = match &args.folder {
         Some(folder) => {
             let policies = Policies::read(folder, None, &args.trust_domain)?;
-            let inbounds = vec![policies.inbound(target(args)?)?];
+            let inbounds = vec![policies.inbound_of(target(args)?)?];
             Found { caller: caller(args, &args.trust_domain)?, inbounds, problems: policies.problems }
         }
         None => match Mesh::choose(arguments)? {
