@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -68,9 +68,10 @@ pub(super) fn start(plan: &Plan, sockets: &Sockets) -> Result<Child, Failure> {
     set_inherited(&inherited, FdFlag::FD_CLOEXEC)?;
     let mut child = child?;
     drop((ready_writer, document));
+    let began = Instant::now();
     match wait_until_ready(ready) {
         true => Ok(child),
-        false => Err(not_ready(&mut child, plan)),
+        false => Err(not_ready(&mut child, plan, began.elapsed())),
     }
 }
 
@@ -107,7 +108,10 @@ fn write_document(writer: OwnedFd, bootstrap: &Bootstrap) -> Result<(), Failure>
 }
 
 /// `weft-proxy` stands beside `weft`.
-fn find() -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// When it doesn't.
+pub(crate) fn find() -> Result<PathBuf, Failure> {
     let weft = std::env::current_exe().context("find weft's own folder")?;
     let proxy = weft.with_file_name("weft-proxy");
     if proxy.is_file() {
@@ -137,14 +141,17 @@ fn wait_until_ready(ready: OwnedFd) -> bool {
     signalled.is_ok_and(|count| count > 0) && File::from(ready).read_exact(&mut [0]).is_ok()
 }
 
-fn not_ready(child: &mut Child, plan: &Plan) -> Failure {
+fn not_ready(child: &mut Child, plan: &Plan, waited: Duration) -> Failure {
     // It may be dead already; then there is nothing to end.
     let _ = child.kill();
     let _ = child.wait();
     let log = std::fs::read_to_string(&plan.log).unwrap_or_default();
     let last = log.lines().last().unwrap_or("it said nothing").to_owned();
-    Failure::new(format!("weft-proxy was not ready within {} s: {last}", READY_TIMEOUT.as_secs()))
-        .hint(format!("its whole log: {}", plan.log.display()))
+    let what = match waited < READY_TIMEOUT {
+        true => "ended before it was ready".to_owned(),
+        false => format!("was not ready within {} s", READY_TIMEOUT.as_secs()),
+    };
+    Failure::new(format!("weft-proxy {what}: {last}")).hint(format!("its whole log: {}", plan.log.display()))
 }
 
 /// A certificate and the first records take milliseconds; a machine under load takes longer.
