@@ -163,7 +163,7 @@ fn a_default_inbound_policy_is_one_more_policy() {
 }
 
 #[test]
-fn targets_are_found_by_app_service_replica_owner_and_labels() {
+fn targets_are_found_by_app_replica_owner_and_labels() {
     let mut mesh = mesh();
     let owner = Some(Owner { kind: "Deployment".to_owned(), name: "frontend".to_owned() });
     for pod in ["web-1", "web-2"] {
