@@ -24,6 +24,6 @@ def serve(answer):
                 print(f"{self.client_address[0]} {format % args}")
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    # localhost by default: without a mesh around it, nobody else should call.
-    address = (os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8080")))
+    # localhost by default: without a mesh around it, nobody else should call. PORT and HOST are often other things.
+    address = (os.environ.get("SHOP_HOST", "127.0.0.1"), int(os.environ.get("SHOP_PORT", "8080")))
     http.server.ThreadingHTTPServer(address, Handler).serve_forever()

@@ -59,7 +59,8 @@ impl InheritedSignals {
         Self { closed: self.closed & 1, ..self }
     }
 
-    fn ignores(&self, signal: i32) -> bool {
+    /// Whether a signal is ignored, as `nohup` has it of SIGHUP.
+    pub fn ignores(&self, signal: i32) -> bool {
         self.ignored & (1 << (signal - 1)) != 0
     }
 

@@ -9,6 +9,7 @@
 mod scan;
 mod watch;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem;
@@ -27,6 +28,8 @@ pub struct Manifests {
     /// The resources, by file and in the file's order. For what can't be read a broken one of each
     /// kind stands.
     pub resources: Vec<Resource>,
+    /// The programs that would run.
+    pub workloads: Vec<Workload>,
     /// What is wrong with files, by file.
     pub problems: Vec<Problem>,
 }
@@ -40,7 +43,7 @@ impl Manifests {
         listable(root)?;
         let mut folder = Folder::default();
         folder.update(Scan::of(root, except, &mut |_| {}), Instant::now());
-        Ok(Self { resources: folder.resources(), problems: folder.problems() })
+        Ok(Self { resources: folder.resources(), workloads: folder.workloads(), problems: folder.problems() })
     }
 }
 
@@ -188,7 +191,25 @@ impl Folder {
 
     /// What is wrong with files, by file.
     pub(crate) fn problems(&self) -> Vec<Problem> {
-        self.files.values().flat_map(|file| file.problems.iter().cloned()).collect()
+        let mut problems: Vec<Problem> = self.files.values().flat_map(|file| file.problems.iter().cloned()).collect();
+        problems.extend(self.doubles());
+        problems.sort_by(|a, b| a.file.cmp(&b.file));
+        problems
+    }
+
+    /// Programs of a name that an earlier one has already.
+    fn doubles(&self) -> Vec<Problem> {
+        let mut first: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+        let mut doubles = Vec::new();
+        for workload in self.files.values().flat_map(|file| &file.workloads) {
+            match first.entry((workload.namespace.as_str(), workload.name.as_str())) {
+                Entry::Vacant(place) => {
+                    place.insert(&workload.file);
+                }
+                Entry::Occupied(place) => doubles.push(double(workload, place.get())),
+            }
+        }
+        doubles
     }
 }
 
@@ -210,8 +231,10 @@ impl File {
         }
         let mut new = Self::new(name, content);
         if new.standing == Standing::NeverGood {
-            // What can't be read stops no program.
-            new.workloads = mem::take(&mut self.workloads);
+            // What can't be read stops no program, and keeps none that can be from being edited.
+            let is_gone = |old: &Workload| !new.workloads.iter().any(|new| is_same(old, new));
+            let kept: Vec<Workload> = mem::take(&mut self.workloads).into_iter().filter(is_gone).collect();
+            new.workloads.extend(kept);
         }
         match (self.standing, new.standing) {
             // Where no policy stood, nothing good is kept from what may be one.
@@ -221,6 +244,28 @@ impl File {
             }
             _ => *self = new,
         }
+    }
+}
+
+fn is_same(one: &Workload, other: &Workload) -> bool {
+    one.namespace == other.namespace && one.name == other.name
+}
+
+/// That a program isn't run, as one of its name stands in `first` already.
+fn double(workload: &Workload, first: &str) -> Problem {
+    let Workload { file, namespace, name, .. } = workload;
+    Problem {
+        severity: Severity::Error,
+        file: file.clone(),
+        line: 0,
+        column: 0,
+        field: Some("metadata.name".to_owned()),
+        resource: Some(ResourceRef {
+            kind: "Workload".to_owned(),
+            namespace: Some(namespace.clone()),
+            name: Some(name.clone()),
+        }),
+        message: format!("expected each workload once, found one of this name in {first} already, which is run"),
     }
 }
 

@@ -1,8 +1,10 @@
 //! One machine's control plane, from its start to its end: opens what it needs, runs one task for
 //! each concern, and ends them all.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
+use std::mem;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -262,6 +264,8 @@ async fn end_on(shared: &Shared, shutdown: impl Future<Output = ()>) {
 }
 
 async fn follow(shared: Shared, mut source: Source, wanted: Option<watch::Sender<Vec<Workload>>>) {
+    let problems = || -> BTreeSet<String> { shared.with(|mesh| mesh.problems()).into_iter().collect() };
+    let mut told = problems();
     loop {
         tokio::select! {
             () = source.hinted() => {}
@@ -276,13 +280,15 @@ async fn follow(shared: Shared, mut source: Source, wanted: Option<watch::Sender
         };
         source = returned;
         if changed {
-            let (resources, problems) = (source.folder().resources(), source.folder().problems());
+            let (resources, found) = (source.folder().resources(), source.folder().problems());
             info!(folder = %source.root().display(), resources = resources.len(), "the folder has changed");
-            shared.with(|mesh| mesh.replace_policies(resources, problems));
+            shared.with(|mesh| mesh.replace_policies(resources, found));
             if let Some(wanted) = &wanted {
                 wanted.send_replace(source.folder().workloads());
             }
-            shared.with(|mesh| mesh.problems()).iter().for_each(|problem| warn!("{problem}"));
+            // With a thousand policies an edit must not say again what is wrong with all others.
+            let before = mem::replace(&mut told, problems());
+            told.difference(&before).for_each(|problem| warn!("{problem}"));
         }
     }
 }

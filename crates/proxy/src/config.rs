@@ -8,11 +8,13 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use nix::sys::resource::{Resource, getrlimit};
 use weft_mesh::record::Trust;
 use weft_mesh::{SpiffeId, WorkloadId};
 use weft_wire::bootstrap::{self, Bootstrap, Names, Published, Redirection};
 
 use crate::checks::Checks;
+use crate::limits::{FILES_PER_CALLER, INBOUND_CONNECTIONS};
 use crate::{fds, udp};
 
 /// The data thread's configuration. Its sockets are non-blocking and not yet watched.
@@ -37,6 +39,8 @@ pub struct Config {
     pub udp: Vec<udp::Sockets>,
     /// How names are resolved.
     pub names: Option<Names>,
+    /// How many connections callers may have at once.
+    pub callers: usize,
     /// Where the program is.
     pub program: Program,
     /// What is asked of the program for others, at the port of metrics.
@@ -158,6 +162,7 @@ pub fn from_bootstrap(bootstrap: Bootstrap) -> Result<(Config, ControlConfig), C
             .collect::<Result<_, ConfigError>>()?,
         names: Some(bootstrap.names),
         captured: Vec::new(),
+        callers: room_for_callers(),
         program: Program::Inside(take(sockets.maker)?, bootstrap.forward.into_iter().collect()),
         checks: Checks::default(),
         ready: Some(take(sockets.ready)?),
@@ -174,6 +179,18 @@ pub fn from_bootstrap(bootstrap: Bootstrap) -> Result<(Config, ControlConfig), C
 pub fn read_bootstrap(number: i32) -> Result<Bootstrap, ConfigError> {
     let file = File::from(fds::own(number).map_err(|e| ConfigError::Socket("bootstrap", e))?);
     Ok(serde_json::from_reader(io::BufReader::new(file))?)
+}
+
+/// How many connections callers may have: no more than there are files for, so that nobody who floods keeps others out
+/// who may still connect.
+pub(crate) fn room_for_callers() -> usize {
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    callers_of(usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// As many callers as there are files for.
+fn callers_of(files: usize) -> usize {
+    (files / FILES_PER_CALLER).clamp(1, INBOUND_CONNECTIONS)
 }
 
 /// A listener on the host.
@@ -193,3 +210,13 @@ pub(crate) const INBOUND_PORT: u16 = 15006;
 pub(crate) const MESH_PORT: u16 = 15008;
 /// The port of metrics and readiness.
 pub(crate) const ADMIN_PORT: u16 = 15020;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_are_as_many_as_there_are_files_for() {
+        assert_eq!([0, 1_024, 20_000, usize::MAX].map(callers_of), [1, 341, 6_666, INBOUND_CONNECTIONS]);
+    }
+}

@@ -32,6 +32,8 @@ pub(crate) struct Data {
     pub workload: WorkloadId,
     /// Its own addresses.
     pub addresses: Vec<IpAddr>,
+    /// Where it is called on the host's loopback, and calls others there from: each counts its callers by address.
+    pub loopback: Option<IpAddr>,
     /// How names are resolved; `None`: DNS isn't answered.
     pub names: Option<Names>,
     /// What is known of the mesh.

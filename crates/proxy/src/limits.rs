@@ -100,6 +100,9 @@ pub const OUTBOUND_CONNECTIONS: usize = 16_384;
 /// Connections of callers that are served at once, streams of lanes among them. One address has at most
 /// half of them.
 pub const INBOUND_CONNECTIONS: usize = 20_000;
+/// Of the files that the proxy may open, one in so many is a caller's connection: another one is the program's end of
+/// it, and the rest are for what the program calls itself.
+pub const FILES_PER_CALLER: usize = 3;
 /// Handshakes of callers at once: what one thread can finish within [`TLS_ACCEPT`] is far more, what
 /// a flood may hold of memory is this many sessions. One address has at most half of them.
 pub const INBOUND_HANDSHAKES: usize = 1_000;

@@ -16,7 +16,9 @@ use weft_proxy::{control, limits, pod, report};
 
 fn main() -> ExitCode {
     raise_open_files();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter()).init();
+    // A log that can't be written, as on a full disk, is no reason to panic: it would say so there.
+    let log = tracing_subscriber::fmt().log_internal_errors(false).with_writer(std::io::stderr);
+    log.with_env_filter(filter()).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {

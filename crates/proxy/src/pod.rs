@@ -15,7 +15,7 @@ use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use crate::checks::{Checks, Probe, Scrape};
 use crate::config::{
     ADMIN_PORT, Config, ConfigError, ControlAddress, ControlConfig, INBOUND_PORT, MESH_PORT, NetworkControl,
-    OUTBOUND_PORT, OriginalDestination, OutboundListener, Program,
+    OUTBOUND_PORT, OriginalDestination, OutboundListener, Program, room_for_callers,
 };
 
 /// What the environment says.
@@ -66,6 +66,7 @@ pub fn config(pod: Pod) -> Result<(Config, ControlConfig), ConfigError> {
         dns: Vec::new(),
         udp: Vec::new(),
         names: None,
+        callers: room_for_callers(),
         program: Program::Pod,
         checks: pod.checks,
         ready: None,

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use crate::access::AccessLog;
@@ -19,7 +20,7 @@ use crate::detect::Known;
 use crate::flow::Flows;
 use crate::http1::Programs;
 use crate::http2::Connections;
-use crate::limits::{DRAIN_WAIT, INBOUND_CONNECTIONS, INBOUND_HANDSHAKES, OUTBOUND_CONNECTIONS, SWEEP};
+use crate::limits::{DRAIN_WAIT, INBOUND_HANDSHAKES, OUTBOUND_CONNECTIONS, SWEEP};
 use crate::metrics::Metrics;
 use crate::records::{Order, Records, Update};
 use crate::report::{self, Reporter};
@@ -61,12 +62,12 @@ pub async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     let (report, asks) = Reporter::new(channels.signals);
     let data = start(config, channels.orders, (access.clone(), report))?;
     spawn_local(report::answer(data.clone(), asks));
-    spawn_local(follow(data.clone(), channels.updates));
+    let followed = spawn_local(follow(data.clone(), channels.updates));
     spawn_local(sweep(data.clone()));
     if let Some(ready) = ready {
         spawn_local(tell_ready(data.clone(), ready.into()));
     }
-    until_stopped(terminate, &channels.stop).await;
+    until_stopped(terminate, &channels.stop, followed).await;
     data.drain.begin();
     data.pool.clear();
     data.h2_calls.clear();
@@ -78,6 +79,11 @@ pub async fn serve(mut config: Config, channels: Channels) -> io::Result<()> {
     data.report.finish(&data);
     access.finish();
     Ok(())
+}
+
+/// The address of a listener that only this host reaches.
+fn own_loopback(listener: &std::net::TcpListener) -> Option<IpAddr> {
+    listener.local_addr().ok().map(|at| at.ip()).filter(IpAddr::is_loopback)
 }
 
 fn start(
@@ -93,6 +99,7 @@ fn start(
     let data = Rc::new(Data {
         workload: config.workload,
         addresses: config.addresses,
+        loopback: config.mesh.iter().find_map(own_loopback),
         names: config.names,
         records: Records::new(orders),
         pool: Pool::default(),
@@ -109,8 +116,8 @@ fn start(
         drain: Rc::default(),
         sweep: Notify::new(),
         outbound_permits: Arc::new(Semaphore::new(OUTBOUND_CONNECTIONS)),
-        inbound_permits: Arc::new(Semaphore::new(INBOUND_CONNECTIONS)),
-        inbound_crowd: Rc::new(Crowd::new(INBOUND_CONNECTIONS)),
+        inbound_permits: Arc::new(Semaphore::new(config.callers)),
+        inbound_crowd: Rc::new(Crowd::new(config.callers)),
         handshakes: Turns::new(INBOUND_HANDSHAKES),
         own: RefCell::default(),
     });
@@ -147,14 +154,16 @@ fn watched(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-async fn until_stopped(mut terminate: Signal, stop: &Notify) {
+async fn until_stopped(mut terminate: Signal, stop: &Notify, followed: JoinHandle<()>) {
     tokio::select! {
         _ = terminate.recv() => {}
         () = stop.notified() => {}
+        // What is known would stay in force for ever: who starts another proxy has one that is told.
+        _ = followed => tracing::error!("nobody tells of policies and certificates any more; the proxy ends"),
     }
 }
 
-/// Takes updates as they come. When the sender ends, what is known stays.
+/// Takes updates as they come, until the sender has ended.
 async fn follow(data: Rc<Data>, mut updates: mpsc::Receiver<Update>) {
     while let Some(update) = updates.recv().await {
         data.apply(update);
@@ -184,4 +193,35 @@ async fn tell_ready(data: Rc<Data>, pipe: std::fs::File) {
     data.records.ready().await;
     // A launcher that has gone takes the proxy with it by other means.
     let _gone = (&pipe).write_all(b"r");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::Checks;
+
+    #[test]
+    fn it_ends_when_nobody_can_tell_it_anything_any_more() {
+        let config = Config {
+            workload: "default/web".parse().unwrap(),
+            addresses: Vec::new(),
+            outbound: Vec::new(),
+            mesh: Vec::new(),
+            admin: None,
+            published: Vec::new(),
+            captured: Vec::new(),
+            dns: Vec::new(),
+            udp: Vec::new(),
+            names: None,
+            callers: 1,
+            program: Program::Host([].into()),
+            checks: Checks::default(),
+            ready: None,
+            access: None,
+        };
+        let (orders, _asked) = mpsc::unbounded_channel();
+        let (_, updates) = mpsc::channel(1);
+        let (_reports, signals) = report::channel();
+        run(config, Channels { updates, orders, signals, stop: Arc::default() }).unwrap();
+    }
 }

@@ -18,7 +18,11 @@ fn the_demo_holds_its_claims() {
     }
     for user in User::all() {
         let installation = Installation::new(user).unwrap();
-        let output = installation.weft().args(["demo", "--once"]).output().unwrap();
+        let mut demo = installation.weft();
+        // As where the way out is a proxy's: the demo's own network has no way out.
+        demo.args(["demo", "--once"]).env("http_proxy", "http://192.0.2.1:3128").env("ALL_PROXY", "socks5://192.0.2.1");
+        demo.env("HOST", "x86_64-conda-linux-gnu").env("PORT", "3000");
+        let output = demo.output().unwrap();
         let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{user:?}: {told}\n{errors}");
         assert!(told.contains(" claims held, 0 failed"), "{user:?}: {told}");
@@ -50,6 +54,20 @@ fn the_live_demo_closes_the_shop_and_leaves_nothing() {
     until("(payments/payments-policy at policies.yaml:12)");
     kill(Pid::from_raw(demo.id().cast_signed()), Signal::SIGINT).unwrap();
     assert!(demo.wait().unwrap().success(), "{}", seen());
+    nothing_is_left(&installation);
+}
+
+#[test]
+fn a_live_demo_whose_reader_has_gone_ends() {
+    if !can_run() {
+        return;
+    }
+    let installation = Installation::new(User::all().pop().unwrap()).unwrap();
+    let mut demo = installation.weft();
+    let mut demo = demo.arg("demo").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let first = BufReader::new(demo.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(first.starts_with("Starting examples/shop"), "{first}");
+    assert!(demo.wait().unwrap().success());
     nothing_is_left(&installation);
 }
 

@@ -1,7 +1,7 @@
 //! What goes on while things change: edits of the folder, also while the control plane is away; and
 //! what is left when a launcher dies.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
@@ -42,10 +42,31 @@ fn an_edited_file_takes_effect_and_a_broken_one_opens_nothing() {
         assert!(std::time::Instant::now() < deadline, "{}", log());
         std::thread::yield_now();
     }
+    // What is wrong is told once, and not again with each edit of another file.
+    let (said, changes) = (log().matches("ruels").count(), log().matches("the folder has changed").count());
+    mesh.write("other.yaml", &policy("caller").replace("name: web", "name: other, namespace: other")).unwrap();
+    while log().matches("the folder has changed").count() == changes {
+        assert!(std::time::Instant::now() < deadline, "{}", log());
+        std::thread::yield_now();
+    }
     let still = mesh.run(ASK).unwrap();
     assert!(!still.status.success(), "{}", told(&still));
+    assert_eq!(log().matches("ruels").count(), said, "{}", log());
     mesh.write("policy.yaml", &policy("caller")).unwrap();
     mesh.run_until(ASK, |output| output.status.success()).unwrap();
+}
+
+#[test]
+fn what_the_control_plane_says_in_the_background_is_bounded() {
+    let Some(mesh) = mesh() else { return };
+    let path = mesh.home().join(".local/state/weft/logs/control.log");
+    let mut log = std::fs::File::options().append(true).open(&path).unwrap();
+    log.write_all(&vec![b'x'; 9 << 20]).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while std::fs::metadata(&path).unwrap().len() > 8 << 20 {
+        assert!(std::time::Instant::now() < deadline, "it isn't cut");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

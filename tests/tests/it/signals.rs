@@ -78,6 +78,11 @@ fn services_and_edges_tell_what_happened() {
         assert_eq!(web["host"], "web.default.svc.cluster.local", "{stat:#}");
         assert_eq!((web["mtls_share"].as_f64(), web["denied"].as_u64()), (Some(1.0), Some(1)), "{stat:#}");
         assert!(web["bytes"]["sent"].as_u64() > Some(100), "{stat:#}");
+        for (line, list) in [("stat", "services"), ("edges", "edges")] {
+            let of = |namespace: &str| json(&mesh, &format!("{line} -n {namespace} --window 10m"))[list].clone();
+            assert!(of("default").as_array().is_some_and(|all| !all.is_empty()), "{line} -n default");
+            assert_eq!(of("other"), Value::Array(Vec::new()), "{line} -n other");
+        }
         let route = |name: &str| {
             let routes = web["routes"].as_array().unwrap();
             routes.iter().find(|route| route["route"] == name).unwrap_or_else(|| panic!("no {name}: {stat:#}"))

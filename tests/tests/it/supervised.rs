@@ -1,8 +1,8 @@
 //! A folder that names programs: they are started, kept running, replaced when their text changes, and ended.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
@@ -54,6 +54,36 @@ fn ready(rows: &[Value], name: &str) -> usize {
 
 fn pids(rows: &[Value]) -> Vec<u64> {
     rows.iter().filter_map(|row| row["pid"].as_u64()).collect()
+}
+
+/// Started by hand, with its log on a full disk; then its terminal is closed.
+#[test]
+fn a_control_plane_outlives_its_log_and_ends_its_programs_with_its_terminal() {
+    if !can_run() {
+        return;
+    }
+    let installation = Installation::new(User::all().pop().unwrap()).unwrap();
+    let folder = installation.home().join("manifests");
+    fs::create_dir(&folder).unwrap();
+    let sleeper = "apiVersion: weft.io/v1alpha1\nkind: Workload\nmetadata: {name: sleeper}\n\
+                   spec: {command: [sleep, \"1000\"]}\n";
+    fs::write(folder.join("sleeper.yaml"), sleeper).unwrap();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let mut up = installation.weft();
+    up.args(["up", "--metrics-address", "none", "-f"]).arg(&folder);
+    let mut up = up.stdin(Stdio::null()).stdout(Stdio::null()).stderr(full()).spawn().unwrap();
+    let rows = || {
+        let output = installation.weft().args(["ps", "-o", "json"]).output().unwrap();
+        serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap_or_default()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while ready(&rows(), "sleeper") == 0 {
+        assert!(Instant::now() < deadline && up.try_wait().unwrap().is_none(), "{:?}", rows());
+    }
+    let launchers = pids(&rows());
+    kill(Pid::from_raw(up.id().cast_signed()), Signal::SIGHUP).unwrap();
+    assert!(up.wait().unwrap().success());
+    assert!(launchers.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()), "{launchers:?}");
 }
 
 const CALL: &[&str] = &["caller", "--", "curl", "-sS", "-m", "30", "http://web:8080/"];

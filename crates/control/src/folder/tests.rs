@@ -259,6 +259,39 @@ fn a_new_file_that_cannot_be_read_closes_beside_the_known_ones() {
     assert_eq!(folder.resources().iter().filter(|resource| resource.defect().is_some()).count(), 2);
 }
 
+const WEB: &str = "apiVersion: weft.io/v1alpha1\nkind: Workload\nmetadata: {name: web}\nspec: {command: [web]}\n---\n";
+
+fn commands(folder: &Folder) -> Vec<(String, String)> {
+    folder.workloads().into_iter().map(|workload| (workload.name, workload.command.join(" "))).collect()
+}
+
+#[test]
+fn a_program_that_is_not_understood_keeps_no_other_from_being_edited() {
+    let (mut folder, now) = (Folder::default(), Instant::now());
+    let api = WEB.replace("web", "api");
+    folder.update(files(&[("a.yaml", &format!("{WEB}{api}"))]), now);
+    let broken = api.replace("command", "commands");
+    let shop = WEB.replace("web", "shop");
+    let edited = WEB.replace("[web]", "[web, --fast]");
+    folder.update(files(&[("a.yaml", &format!("{edited}{broken}{shop}"))]), now);
+    let pair = |name: &str, command: &str| (name.to_owned(), command.to_owned());
+    assert_eq!(commands(&folder), [pair("web", "web --fast"), pair("shop", "shop"), pair("api", "api")]);
+}
+
+#[test]
+fn a_program_of_a_name_that_is_taken_is_told() {
+    let (mut folder, now) = (Folder::default(), Instant::now());
+    let other = WEB.replace("[web]", "[other]");
+    folder.update(files(&[("a.yaml", WEB), ("b.yaml", &other)]), now);
+    assert_eq!(commands(&folder), [("web".to_owned(), "web".to_owned())]);
+    let told: Vec<String> = folder.problems().iter().map(ToString::to_string).collect();
+    let said = "b.yaml: metadata.name: expected each workload once, found one of this name in a.yaml already, which \
+                is run (Workload default/web)";
+    assert_eq!(told, [said]);
+    folder.update(files(&[("b.yaml", &other)]), now);
+    assert_eq!((commands(&folder), folder.problems()), (vec![("web".to_owned(), "other".to_owned())], Vec::new()));
+}
+
 fn scan(root: &Path) -> Scan {
     Scan::of(root, None, &mut |_| {})
 }

@@ -1,5 +1,5 @@
 //! Whose inbound records somebody asks about: `<namespace>/<name>`, where the name is the label
-//! `app`, a replica's own or its owner's, or `<namespace>/k=v,…`.
+//! `app`, its service's, a replica's own or its owner's, or `<namespace>/k=v,…`.
 
 use weft_compile::Workload;
 use weft_mesh::record::Inbound;
@@ -48,6 +48,7 @@ impl Mesh {
 fn is_called(workload: &Workload, name: &str) -> bool {
     has_label(workload, "app", name)
         || workload.id.name() == name
+        || workload.service == name
         || workload.owner.as_ref().is_some_and(|owner| owner.name == name)
 }
 

@@ -168,12 +168,18 @@ fn targets_are_found_by_app_replica_owner_and_labels() {
     let owner = Some(Owner { kind: "Deployment".to_owned(), name: "frontend".to_owned() });
     for pod in ["web-1", "web-2"] {
         let labels = [("app".to_owned(), "web".to_owned())].into();
-        mesh.put_workload(Workload { owner: owner.clone(), labels, ..workload("shop", pod) });
+        mesh.put_workload(Workload {
+            owner: owner.clone(),
+            labels,
+            service: "shop-web".to_owned(),
+            ..workload("shop", pod)
+        });
     }
     let found = |target: &str| mesh.inbounds(target).map(|records| records.len());
     assert_eq!(found("shop/web"), Ok(2));
     assert_eq!(found("shop/web-2"), Ok(1));
     assert_eq!(found("shop/frontend"), Ok(2));
+    assert_eq!(found("shop/shop-web"), Ok(2));
     assert_eq!(found("shop/app=web"), Ok(2));
     assert!(matches!(found("shop/app=web,tier=x"), Err(TargetError::Nobody(_))));
     assert!(matches!(found("other/web"), Err(TargetError::Nobody(_))));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -34,9 +34,13 @@ impl Launcher {
         let output = OpenOptions::new().create(true).append(true).mode(0o600).open(&log)?;
         let mut command = Command::new(&self.program);
         command.args(arguments(owner, workload, (&self.state_dir, &log)));
-        command.envs(&workload.env).current_dir(self.folder(workload)).process_group(0);
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        command.spawn()
+        let folder = self.folder(workload);
+        command.envs(&workload.env).current_dir(&folder).process_group(0);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
+        command.spawn().inspect_err(|error| {
+            // Whoever looks why it doesn't run looks there first.
+            let _ = writeln!(&output, "error: expected to run it in {}, found: {error}", folder.display());
+        })
     }
 
     fn folder(&self, workload: &Workload) -> PathBuf {

@@ -168,9 +168,11 @@ impl Supervisor {
     }
 }
 
-/// What tells one text of a workload from another. How many replicas there are says nothing of each.
+/// What tells one text of a workload from another. How many replicas there are says nothing of each, nor does the name
+/// of its file; where that stands does.
 fn revision(workload: &Workload) -> u64 {
-    let text = format!("{:?}", Workload { replicas: 1, ..workload.clone() });
+    let folder = workload.file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let text = format!("{:?}", Workload { replicas: 1, file: folder.to_owned(), ..workload.clone() });
     // The cast keeps the lower half.
     fnv1a(text.as_bytes()) as u64
 }
@@ -194,3 +196,18 @@ fn send(pid: u32, signal: Signal) {
 const NOBODY: u32 = 0;
 /// As shells have it.
 const NOT_RUN: i32 = 127;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_be_renamed_and_replicas_added() {
+        let text = "apiVersion: weft.io/v1alpha1\nkind: Workload\nmetadata: {name: web}\nspec: {command: [web]}\n";
+        let of = |file: &str, text: &str| revision(&weft_resources::parse(file, text.as_bytes()).workloads[0]);
+        let more = text.replace("spec: {", "spec: {replicas: 3, ");
+        assert_eq!((of("b.yaml", text), of("a.yaml", &more)), (of("a.yaml", text), of("a.yaml", text)));
+        assert_ne!(of("sub/a.yaml", text), of("a.yaml", text), "it works in its file's folder");
+        assert_ne!(of("a.yaml", &text.replace("[web]", "[web, -v]")), of("a.yaml", text));
+    }
+}

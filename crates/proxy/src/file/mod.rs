@@ -151,6 +151,7 @@ fn listeners(
         udp: Vec::new(),
         names: None,
         captured: Vec::new(),
+        callers: config::room_for_callers(),
         program: Program::Host(programs),
         checks: Checks::default(),
         ready: None,

@@ -150,7 +150,7 @@ impl Way {
     }
 
     async fn dial(&self, data: &Rc<Data>) -> Result<Connection, Failure> {
-        let dialled = dial::mesh(self.at, self.config.clone()).await;
+        let dialled = dial::mesh((data.loopback, self.at), self.config.clone()).await;
         let counted = match &dialled {
             Ok(_) => &data.metrics.process.handshakes_client,
             Err(_) => &data.metrics.process.handshakes_failed,

@@ -1,12 +1,14 @@
 //! New connections: TCP, and the mutual TLS of the mesh over it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use weft_identity::Reason;
 
 use crate::limits::TUNNEL_CONNECT;
@@ -18,11 +20,40 @@ use crate::why::{Cause, Failure};
 /// # Errors
 /// [`Cause::Connect`] with the system's words.
 pub(crate) async fn tcp(to: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
-    let connected = match tokio::time::timeout(limit, TcpStream::connect(to)).await {
+    connected(TcpStream::connect(to), to, limit).await
+}
+
+async fn connected(
+    connecting: impl Future<Output = io::Result<TcpStream>>,
+    to: SocketAddr,
+    limit: Duration,
+) -> Result<TcpStream, Failure> {
+    let connected = match tokio::time::timeout(limit, connecting).await {
         Ok(connected) => connected.and_then(|socket| socket.set_nodelay(true).map(|()| socket)),
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()))),
     };
     connected.map_err(|e| Failure::outbound(Cause::Connect, format!("connecting to {to}: {e}")))
+}
+
+/// Connects to another proxy at `to`, on the host's loopback from the caller's own address there: on one machine it is
+/// what the other counts its callers by.
+///
+/// # Errors
+/// [`Cause::Connect`] with the system's words.
+async fn proxy(from: Option<IpAddr>, to: SocketAddr) -> Result<TcpStream, Failure> {
+    let of_family = |from: &IpAddr| to.ip().is_loopback() && from.is_ipv4() == to.is_ipv4();
+    match from.filter(of_family) {
+        Some(from) => connected(connect_from(from, to), to, TUNNEL_CONNECT).await,
+        None => tcp(to, TUNNEL_CONNECT).await,
+    }
+}
+
+async fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // The port is chosen when it connects; where that can't be had, it is one less for all destinations.
+    let _chosen_now = setsockopt(&socket, IpBindAddressNoPort, &true);
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(to).await
 }
 
 /// Connects to another proxy, and verifies that it is who it should be. The protocol is still to be
@@ -30,8 +61,11 @@ pub(crate) async fn tcp(to: SocketAddr, limit: Duration) -> Result<TcpStream, Fa
 ///
 /// # Errors
 /// [`Cause::Connect`], [`Cause::Tls`], [`Cause::Identity`].
-pub(crate) async fn mesh(to: SocketAddr, config: Arc<ClientConfig>) -> Result<Box<TlsStream>, Failure> {
-    let socket = tcp(to, TUNNEL_CONNECT).await?;
+pub(crate) async fn mesh(
+    (from, to): (Option<IpAddr>, SocketAddr),
+    config: Arc<ClientConfig>,
+) -> Result<Box<TlsStream>, Failure> {
+    let socket = proxy(from, to).await?;
     // In a box, so that nobody who might dial holds the room for a handshake.
     match tokio::time::timeout(TUNNEL_CONNECT, Box::pin(TlsStream::connect(socket, config))).await {
         Ok(Ok(tunnel)) => Ok(Box::new(tunnel)),

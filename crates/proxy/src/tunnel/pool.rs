@@ -170,7 +170,7 @@ impl Warm {
 
     /// A new connection, and what the peer made of it.
     pub(super) async fn dial(&self, data: &Data) -> Result<Dialled, Failure> {
-        let dialled = dial::mesh(self.peer.address, self.config.clone()).await;
+        let dialled = dial::mesh((data.loopback, self.peer.address), self.config.clone()).await;
         let counted = match &dialled {
             Ok(_) => &data.metrics.process.handshakes_client,
             Err(_) => &data.metrics.process.handshakes_failed,

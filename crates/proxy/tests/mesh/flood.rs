@@ -325,6 +325,16 @@ fn further_ones_wait() {
     web.wait_metrics(|page| outbound_of(page) < 100);
 }
 
+#[test]
+fn a_proxy_calls_from_its_own_address_and_so_has_a_half_of_its_own() {
+    let (mesh, callee) = (Mesh::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+    mesh.registry.put(service("api", &[(CALLEE, Tunnel::Mesh(callee.local_addr().unwrap()))]));
+    let at = SocketAddr::new(flooder_ip(), 0);
+    let web = mesh.proxy_at("web", CALLER, SocketAddr::new(SERVICE, 80), at);
+    let _caller = web.connect();
+    assert_eq!(callee.accept().unwrap().1.ip(), web.mesh.ip());
+}
+
 /// A process that has connections and says nothing on them.
 struct Flooder {
     process: Child,

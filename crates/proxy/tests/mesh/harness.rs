@@ -16,6 +16,7 @@ use weft_mesh::record::{
 use weft_mesh::{SpiffeId, TrustDomain, WorkloadId};
 use weft_proxy::checks::Checks;
 use weft_proxy::config::{Config, OriginalDestination, OutboundListener, Program};
+use weft_proxy::limits::INBOUND_CONNECTIONS;
 use weft_proxy::records::{Order, Update};
 use weft_proxy::serve::{self, Channels};
 use weft_wire::bootstrap::Names;
@@ -208,6 +209,7 @@ impl Proxy {
                 upstream: vec![upstream()],
             }),
             captured: Vec::new(),
+            callers: INBOUND_CONNECTIONS,
             program: Program::Host(BTreeMap::new()),
             checks: Checks::default(),
             ready: None,

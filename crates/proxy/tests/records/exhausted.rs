@@ -49,6 +49,26 @@ fn a_proxy_without_descriptors_left_goes_on_with_what_it_has_and_accepts_again()
 }
 
 #[test]
+fn what_cant_be_logged_for_want_of_room_ends_nothing() {
+    const DESCRIPTORS: u32 = 64;
+    let rig = Rig::new();
+    echoes(&rig);
+    std::os::unix::fs::symlink("/dev/full", rig.folder.path().join("client.json.log")).unwrap();
+    let _server = rig.proxy("server.json", &rig.server());
+    let _client = rig.proxy_of(DESCRIPTORS, ("client.json", &rig.client()));
+    let connect = || TcpStream::connect(rig.at(DOOR)).unwrap();
+    let mut first = connect();
+    echo(&mut first).unwrap();
+    // That accepting fails would be told.
+    let flood: Vec<TcpStream> = (0..2 * DESCRIPTORS).map(|_| connect()).collect();
+    for _ in 0..10 {
+        echo(&mut first).unwrap();
+    }
+    drop(flood);
+    wait(|| echo(&mut connect()).is_ok());
+}
+
+#[test]
 fn a_log_that_nobody_reads_holds_up_no_call_and_what_it_loses_is_counted() {
     let rig = Rig::new();
     echoes(&rig);

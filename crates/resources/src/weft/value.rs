@@ -6,8 +6,8 @@ use crate::yaml::Value;
 /// A list of at least one text.
 pub(super) fn words(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<Vec<String>> {
     let items = spot.items(notes)?;
-    if items.is_empty() {
-        notes.expected(spot, "a program and its arguments");
+    if items.is_empty() || items.iter().any(|item| item.node.text().is_some_and(|text| text.contains('\0'))) {
+        notes.expected(spot, "a program and its arguments, without NUL");
     }
     items.iter().map(|item| item.text(notes).map(str::to_owned)).collect()
 }

@@ -83,7 +83,7 @@ pub(crate) fn read(meta: Meta, root: &Fields<'_>, spec: Option<&Spot<'_>>, notes
             name: label(&meta.name?, root, notes)?,
             file: meta.file,
             labels,
-            service_account: text("serviceAccount", notes),
+            service_account: fields.field("serviceAccount").and_then(|spot| account(&spot, notes)),
             user: text("user", notes),
             command: command(&fields, spec?, notes)?,
             working_dir: text("workingDir", notes),
@@ -109,9 +109,25 @@ fn label(name: &str, root: &Fields<'_>, notes: &mut Notes<'_>) -> Option<String>
     None
 }
 
+/// A part of an identity: what may stand between two slashes of a SPIFFE ID.
+fn account(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<String> {
+    let may_stand = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let account = spot.filled(notes)?;
+    if account.bytes().all(may_stand) && account.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Some(account.to_owned());
+    }
+    notes.expected(spot, "a letter or digit, and then letters, digits, '.', '-' and '_'");
+    None
+}
+
 fn labels(meta: &Spot<'_>, notes: &mut Notes<'_>) -> BTreeMap<String, String> {
     let Some(entries) = meta.entries(notes).and_then(|fields| fields.field("labels")) else { return BTreeMap::new() };
-    texts(&entries, notes)
+    let labels = texts(&entries, notes);
+    for key in labels.keys().filter(|key| key.is_empty() || key.contains('=')) {
+        let found = crate::problem::quoted(key);
+        notes.error(entries.node.at, &entries.path, format!("expected a label's key, found {found}"));
+    }
+    labels
 }
 
 fn texts(spot: &Spot<'_>, notes: &mut Notes<'_>) -> BTreeMap<String, String> {
@@ -160,6 +176,10 @@ fn ports(fields: &Fields<'_>, notes: &mut Notes<'_>) -> Vec<WorkloadPort> {
         let at = items.get(n).map_or(spot.node.at, |item| item.node.at);
         notes.error(at, &spot.path, format!("expected each port once, found {} twice", port.port));
     }
+    let published: Vec<SocketAddr> = ports.iter().filter_map(|port| port.publish).collect();
+    for (_, at) in published.iter().enumerate().filter(|(n, at)| published[..*n].contains(at)) {
+        notes.error(spot.node.at, &spot.path, format!("expected each port of the host once, found {at} twice"));
+    }
     ports
 }
 
@@ -178,7 +198,7 @@ fn port(item: &Spot<'_>, notes: &mut Notes<'_>) -> Option<WorkloadPort> {
         notes.expected(item, "a mapping with a port");
         return None;
     };
-    let name = fields.field("name").and_then(|spot| spot.filled(notes)).map(str::to_owned);
+    let name = fields.field("name").and_then(|spot| port_name(&spot, notes));
     let app_protocol = fields.field("appProtocol").and_then(|spot| match spot.text(notes) {
         Some(text) if APP_PROTOCOLS.contains(&text) => Some(text.to_owned()),
         _ => {
@@ -188,6 +208,14 @@ fn port(item: &Spot<'_>, notes: &mut Notes<'_>) -> Option<WorkloadPort> {
     });
     let publish = fields.field("publish").and_then(|spot| published(&spot, notes));
     Some(WorkloadPort { name, port: number(&port, notes)?, app_protocol, publish })
+}
+
+fn port_name(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<String> {
+    let name = spot.text(notes)?;
+    if !is_label(name) {
+        notes.expected(spot, "a name of a-z, 0-9 and '-', at most 63 characters");
+    }
+    Some(name.to_owned())
 }
 
 /// `HOSTPORT` or `ADDR:HOSTPORT`.

@@ -46,7 +46,7 @@ pub(crate) struct ExplainArgs {
     /// 127.0.0.1 elsewhere].
     #[arg(long, value_name = "IP")]
     pub(crate) from_ip: Option<IpAddr>,
-    /// Whom: NAMESPACE/NAME (the label app) or NAMESPACE/KEY=VALUE,…; in a cluster po/NAME, deploy/NAME
+    /// Whom: NAMESPACE/NAME (a service, or the label app) or NAMESPACE/KEY=VALUE,…; in a cluster po/NAME, deploy/NAME
     /// or svc/NAME too.
     #[arg(long, value_name = "NS/NAME", value_parser = callee)]
     pub(crate) to: Callee,

@@ -91,12 +91,19 @@ pub(crate) fn nearest_kind(word: &str) -> Option<&'static str> {
 /// In which namespaces to look.
 #[derive(Debug, Args)]
 pub(crate) struct ScopeArgs {
-    /// The namespace of the resources [default: the kubeconfig's].
+    /// The namespace of the resources [default: the kubeconfig's; of one machine: all].
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,
     /// Resources of all namespaces.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub(crate) all_namespaces: bool,
+}
+
+impl ScopeArgs {
+    /// Whether a namespace is looked in, where none is the usual one.
+    pub(crate) fn holds(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|only| only == namespace)
+    }
 }
 
 /// How tables of resources are printed.

@@ -28,7 +28,9 @@ pub(crate) fn run(mesh: &Mesh, args: &EdgesArgs) -> Result<ExitCode, Failure> {
         answer.map(tonic::Response::into_inner).map_err(|status| client::refused("read the edges", &status))
     })?;
     let covered_seconds = answer.covered_seconds;
-    let edges = answer.edges.into_iter().map(|edge| Row::of(edge, covered_seconds)).collect();
+    let rows = answer.edges.into_iter().map(|edge| Row::of(edge, covered_seconds));
+    let edges = rows.filter(|row| [&row.source, &row.destination].iter().any(|app| args.scope.holds(&app.namespace)));
+    let edges = edges.collect();
     let report = Report { window_seconds, covered_seconds, edges };
     match args.output {
         TableFormat::Json => print::json(&report),

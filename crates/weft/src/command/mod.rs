@@ -99,7 +99,14 @@ fn start_log(usual: &str) {
     let quiet = "h2=warn,tonic=warn,hyper=warn,hyper_util=warn,tower=warn,kube_client=error,kube_runtime=error";
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{usual},{quiet}")));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // A log that can't be written, as on a full disk, is no reason to panic: it would say so there.
+    let log = tracing_subscriber::fmt().log_internal_errors(false).with_writer(std::io::stderr);
+    log.with_env_filter(filter).with_target(false).init();
+}
+
+/// Whether a line about a file is more than a note.
+fn matters(problem: &str) -> bool {
+    problem.split_once(": ").is_none_or(|(_, rest)| !rest.starts_with("info: "))
 }
 
 /// Seconds since the Unix epoch.

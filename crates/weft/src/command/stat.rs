@@ -6,7 +6,7 @@ mod resources;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use weft_wire::proto::weft::v1::{StatRequest, StatResponse, StatRow, Traffic};
+use weft_wire::proto::weft::v1::{ServiceName, StatRequest, StatResponse, StatRow, Traffic};
 
 use crate::args::{StatArgs, TableFormat, nearest_kind};
 use crate::failure::Failure;
@@ -26,13 +26,23 @@ pub(crate) fn run(mesh: &Mesh, args: &StatArgs) -> Result<ExitCode, Failure> {
         let answer = mesh.stat(StatRequest { window_seconds, ..StatRequest::default() }).await;
         answer.map(tonic::Response::into_inner).map_err(|status| client::refused("read the signals", &status))
     })?;
-    let report = Report::of(answer, window_seconds, args.what.first().map(String::as_str));
+    let report = Report::of(answer, window_seconds, |name| {
+        args.scope.holds(&name.namespace) && args.what.first().is_none_or(|only| is_called(name, only))
+    });
     match args.output {
         TableFormat::Json => print::json(&report),
         TableFormat::Table | TableFormat::Wide if report.services.is_empty() => return none(mesh, &args.what),
         TableFormat::Table | TableFormat::Wide => report.print(),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `only` is NAME or NAMESPACE/NAME.
+fn is_called(name: &ServiceName, only: &str) -> bool {
+    match only.split_once('/') {
+        Some((namespace, service)) => namespace == name.namespace && service == name.name,
+        None => only == name.name,
+    }
 }
 
 /// Nothing to show: the mesh is young, or the word is wrong.
@@ -108,18 +118,14 @@ struct Bytes {
 }
 
 impl Report {
-    /// `only` is NAME or NAMESPACE/NAME.
-    fn of(answer: StatResponse, window_seconds: u32, only: Option<&str>) -> Self {
+    /// Of the services that are meant.
+    fn of(answer: StatResponse, window_seconds: u32, is_meant: impl Fn(&ServiceName) -> bool) -> Self {
         let covered_seconds = answer.covered_seconds;
         let mut services: Vec<Service> = Vec::new();
         for StatRow { service, route, traffic, .. } in answer.rows {
             let name = service.unwrap_or_default();
             let signals = Signals::of(&traffic.unwrap_or_default(), covered_seconds);
-            let is_meant = |only: &str| match only.split_once('/') {
-                Some((namespace, service)) => namespace == name.namespace && service == name.name,
-                None => only == name.name,
-            };
-            if !only.is_none_or(is_meant) {
+            if !is_meant(&name) {
                 continue;
             }
             match services.last_mut() {

@@ -55,7 +55,10 @@ pub(super) async fn filter(mesh: &Mesh, args: &FilterArgs) -> Result<TapFilter, 
         Some(resources) => Some(resources.message(&mesh.namespace(args.scope.namespace.as_deref()).await?)),
         None => None,
     };
-    let workload = args.what.first().filter(|_| resource.is_none()).cloned().unwrap_or_default();
+    let workload = match resource {
+        Some(_) => String::new(),
+        None => workload(args.what.first(), args.scope.namespace.as_deref())?,
+    };
     Ok(TapFilter {
         workload,
         resource,
@@ -64,6 +67,16 @@ pub(super) async fn filter(mesh: &Mesh, args: &FilterArgs) -> Result<TapFilter, 
         status: given(&args.status),
         identity: given(&args.identity),
     })
+}
+
+/// NAME or NAMESPACE/NAME of the workload that is meant; empty: all.
+fn workload(name: Option<&String>, namespace: Option<&str>) -> Result<String, Failure> {
+    match (name, namespace) {
+        (None, None) => Ok(String::new()),
+        (None, Some(_)) => Err(Failure::new("expected a workload's name or a KIND beside --namespace, found none")),
+        (Some(name), Some(namespace)) if !name.contains('/') => Ok(format!("{namespace}/{name}")),
+        (Some(name), _) => Ok(name.clone()),
+    }
 }
 
 /// `12:03:04.567 in  web-x > payments  GET /charge 200  1.2ms  mtls spiffe://…`
@@ -192,3 +205,17 @@ pub(super) fn ended(mesh: &Mesh) -> Failure {
 
 /// A new controller takes its place.
 const AGAIN: &str = "another one takes its place, as in an update: tap again; else see how the mesh is: weft check";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_says_which_workload_of_a_name() {
+        let meant = |name: Option<&str>, namespace| workload(name.map(str::to_owned).as_ref(), namespace).ok();
+        assert_eq!(meant(Some("web"), Some("shop")).as_deref(), Some("shop/web"));
+        assert_eq!(meant(Some("a/web"), Some("shop")).as_deref(), Some("a/web"));
+        assert_eq!(meant(Some("web"), None).as_deref(), Some("web"));
+        assert_eq!((meant(None, None).as_deref(), meant(None, Some("shop"))), (Some(""), None));
+    }
+}

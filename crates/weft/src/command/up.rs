@@ -1,19 +1,23 @@
 //! `weft up`: the control plane, in the foreground or in the background.
 
 use std::fs::{self, DirBuilder, File};
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use libc::SIGHUP;
 use tokio::signal::unix::{SignalKind, signal};
+use weft_capture::InheritedSignals;
 use weft_wire::proto::weft::v1::{StatusRequest, StatusResponse};
 
 use crate::args::UpArgs;
 use crate::client;
+use crate::command::run::output;
 use crate::failure::{Context, Failure};
 use crate::home::Home;
 use crate::print;
@@ -37,6 +41,11 @@ fn no_folder(home: &Home, error: &io::Error) -> Failure {
     ))
 }
 
+/// What a control plane in the background says.
+fn log(home: &Home) -> PathBuf {
+    home.logs().join("control.log")
+}
+
 /// Removes the sockets of launchers that were killed.
 fn sweep(home: &Home) {
     let sockets = fs::read_dir(home.launcher_sockets()).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -49,6 +58,7 @@ fn sweep(home: &Home) {
 }
 
 fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
+    let hangs_up = !InheritedSignals::of_this_process().ignores(SIGHUP);
     super::start_log("info");
     sweep(home);
     let folder = args.folder.as_deref().map(fs::canonicalize).transpose().context("find the folder")?;
@@ -59,11 +69,16 @@ fn foreground(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
     config.metrics = args.metrics_address.0;
     config.launcher = Some(std::env::current_exe().context("find weft itself")?);
     crate::runtime::of_this_thread()?.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
-        let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;
+        let catch = |kind| signal(kind).context("wait for signals");
+        let [mut interrupt, mut terminate] = [catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?];
+        // A terminal that is closed ends it and its programs as Ctrl-C does, unless `nohup` says otherwise.
+        let mut hangup = if hangs_up { Some(catch(SignalKind::hangup())?) } else { None };
         let asked = async move {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            let hung_up = async { if let Some(hangup) = &mut hangup { hangup.recv().await } else { pending().await } };
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hung_up => {} }
         };
+        // Where `--detach` has it write.
+        output::bound(vec![log(home)]);
         weft_control::serve(config, asked).await.context("control plane")
     })?;
     Ok(ExitCode::SUCCESS)
@@ -77,11 +92,12 @@ fn detached(home: &Home, args: &UpArgs) -> Result<ExitCode, Failure> {
             Failure::new(format!("a mesh runs here already (pid {})", running.pid)).hint("end it with: weft down")
         );
     }
-    let log = home.logs().join("control.log");
+    let log = log(home);
     let mut child = spawn(home, args, &log)?;
     let status = runtime.block_on(wait_until_ready(home, &mut child, &log))?;
     print::line(&format!("mesh {} is up (pid {})", status.trust_domain, status.pid));
-    for problem in &status.problems {
+    // Notes are in its log.
+    for problem in status.problems.iter().filter(|problem| super::matters(problem)) {
         print::note(problem);
     }
     match status.metrics_address.as_deref() {

@@ -48,7 +48,11 @@ fn called(running: Vec<Workload>, name: &WorkloadName) -> Option<Workload> {
     };
     let meant = running.into_iter().filter(|workload| id_and_pid(workload).0 == id || is_service(workload));
     // A replica's own name is another's service only where somebody chose it to be.
-    meant.min_by_key(|workload| (id_and_pid(workload).0 != id, workload.state() != WorkloadState::Ready))
+    // One whose launcher hasn't come back since the control plane began may be gone.
+    let rank = |workload: &Workload| {
+        (workload.state() != WorkloadState::Ready, workload.state() == WorkloadState::Unconfirmed)
+    };
+    meant.min_by_key(|workload| (id_and_pid(workload).0 != id, rank(workload)))
 }
 
 #[cfg(test)]
@@ -73,6 +77,9 @@ mod tests {
         };
         check("web", "shop", Some("shop/web-2"));
         check("web-1", "shop", Some("shop/web-1"));
+        let left = [workload("web-1", WorkloadState::Unconfirmed), workload("web-2", WorkloadState::Starting)];
+        let web = WorkloadName { name: "web".to_owned(), namespace: "shop".to_owned() };
+        assert_eq!(called(left.to_vec(), &web).as_ref().map(|found| id_and_pid(found).0), Some("shop/web-2"));
         check("web", "default", None);
         check("web-3", "shop", None);
     }

@@ -46,6 +46,25 @@ fn an_id_may_carry_its_scheme_and_a_target_its_labels() {
     "#);
 }
 
+/// As it would run: what is selected by its labels governs it under its name.
+#[test]
+fn a_program_of_the_folder_has_its_own_labels() {
+    let program = "apiVersion: weft.io/v1alpha1\nkind: Workload\n\
+                   metadata: {name: till, namespace: payments, labels: {app: payments-api}}\nspec: {command: [till]}\n";
+    let room = istio().file("policies/till.yaml", program);
+    assert_snapshot!(room.run(&format!("authz explain -f policies {CHECKOUT} --to payments/till --port 8080")), @r#"
+    exit 0
+    allow payments/payments-policy rule 0 at payments.yaml:12
+          allowed: ALLOW rule 0 matches (payments/payments-policy at payments.yaml:12)
+    "#);
+    let stranger = "--from cluster.local/ns/default/sa/stranger";
+    assert_snapshot!(room.run(&format!("authz explain -f policies {stranger} --to payments/till --port 8080")), @r#"
+    exit 0
+    deny  no rule
+          denied: no ALLOW rule of 1 policy matches (payments/payments-policy at payments.yaml:1)
+    "#);
+}
+
 #[test]
 fn a_stranger_is_denied_by_no_rule() {
     let line =

@@ -20,7 +20,7 @@ pub(super) fn run(arguments: &Arguments, args: &ExplainArgs) -> Result<ExitCode,
     let Found { caller, address, inbounds, problems } = match &args.folder {
         Some(folder) => {
             let policies = Policies::read(folder, None, &args.trust_domain)?;
-            let inbounds = vec![policies.inbound(target(args)?)?];
+            let inbounds = vec![policies.inbound_of(target(args)?)?];
             Found { caller: caller(args, &args.trust_domain)?, address: None, inbounds, problems: policies.problems }
         }
         None => match Mesh::choose(arguments)? {

@@ -5,6 +5,7 @@ use weft_wire::proto::weft::v1::{GetInboundRequest, StatusRequest};
 
 use crate::args::Target;
 use crate::client;
+use crate::command::matters;
 use crate::failure::{Context, Failure};
 use crate::home::Home;
 
@@ -28,11 +29,6 @@ pub(super) fn inbounds(home: &Home, target: &Target) -> Result<(Vec<Inbound>, Ve
     }
     let read = |record| Inbound::try_from(record).context("read the workload's record");
     Ok((records.into_iter().map(read).collect::<Result<_, _>>()?, problems))
-}
-
-/// Whether a line about a file is more than a note, as [`super::policies`] has it for a folder.
-fn matters(problem: &str) -> bool {
-    problem.split_once(": ").is_none_or(|(_, rest)| !rest.starts_with("info: "))
 }
 
 const STARTED: &str = "start one with weft up -f DIR -d, or ask a folder with -f DIR";

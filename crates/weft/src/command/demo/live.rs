@@ -1,12 +1,13 @@
 //! The demo as people watch it: the shop under load, at first open to everybody, then closed by two manifests, with
 //! its signals, until Ctrl-C.
 
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::ops::ControlFlow;
+use std::process::{Child, ExitCode, Stdio};
 use std::time::Duration;
 
 use super::interrupt;
 use super::stage::{Stage, finish, wait_for};
-use super::{POLICIES, SHOP, WEB, logged, start_mesh, text, visit};
+use super::{CURL, POLICIES, SHOP, WEB, logged, program, start_mesh, text, visit};
 use crate::failure::{Context, Failure};
 use crate::print;
 
@@ -24,8 +25,8 @@ pub(super) fn play() -> Result<ExitCode, Failure> {
             stage.write(POLICIES.0, POLICIES.1)?;
         }
         for second in 0.. {
-            show(&stage, act)?;
-            if interrupt::comes_within(TICK) {
+            // A reader that has gone has seen enough.
+            if show(&stage, act)?.is_break() || interrupt::comes_within(TICK) {
                 print::line("\nEnding the shop and its mesh.");
                 return Ok(ExitCode::SUCCESS);
             }
@@ -55,7 +56,7 @@ fn are_ready(stage: &Stage) -> bool {
 }
 
 /// One look: what is in force, the signals, and what the stranger gets.
-fn show(stage: &Stage, act: Act) -> Result<(), Failure> {
+fn show(stage: &Stage, act: Act) -> Result<ControlFlow<()>, Failure> {
     let stat = finish(stage.weft().args(["--local", "stat", "--window", "10s"]))?;
     let said = finish(stage.weft().args(["logs", "stranger", "--tail", "1"]))?;
     let (is_terminal, table) = (print::is_terminal(), text(&stat.stdout));
@@ -78,11 +79,11 @@ fn show(stage: &Stage, act: Act) -> Result<(), Failure> {
     lines.extend([String::new(), "Ctrl-C ends it and leaves nothing behind.".to_owned()]);
     let text = lines.join("\n");
     if is_terminal {
-        print::screen(&text)
-    } else {
-        print::line(&text)
+        print::screen(&text);
+        return Ok(ControlFlow::Continue(()));
     }
-    Ok(())
+    let written = print::stream_line(&text);
+    Ok(if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
 }
 
 /// A table of `weft stat`; where it is too wide, without the columns from CONN/S to SENT.
@@ -108,8 +109,8 @@ struct Load(Child);
 
 impl Load {
     fn start() -> Result<Self, Failure> {
-        let script = format!("while true; do curl -sS -m 5 -o /dev/null {WEB}; done");
-        let mut shell = Command::new("sh");
+        let script = format!("while true; do {} -o /dev/null {WEB}; done", CURL.join(" "));
+        let mut shell = program("sh");
         shell.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         weft_capture::end_with_parent(&mut shell);
         Ok(Self(shell.spawn().context("start the load")?))

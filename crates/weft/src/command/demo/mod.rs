@@ -9,6 +9,7 @@ mod once;
 mod sniff;
 mod stage;
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Output};
 
@@ -20,6 +21,7 @@ use stage::{Stage, finish, wait_for};
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     need("python3")?;
     need("curl")?;
+    super::run::find_proxy()?;
     weft_capture::enter_private_network().context("make a private network for the demo")?;
     interrupt::watch()?;
     let (played, interrupted) = match args.once {
@@ -29,10 +31,26 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     if interrupt::came() { Ok(interrupted) } else { played }
 }
 
-fn need(program: &str) -> Result<(), Failure> {
-    let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-    let missing = || Failure::new(format!("the demo runs {program}, which is not here"));
+fn need(name: &str) -> Result<(), Failure> {
+    let found = program(name).arg("--version").output().is_ok_and(|output| output.status.success());
+    let missing = || Failure::new(format!("the demo runs {name}, which is not here"));
     if found { Ok(()) } else { Err(missing().hint("on Debian: apt-get install python3 curl")) }
+}
+
+/// A program of the demo. In its private network no proxy is reached that the user's environment names.
+fn program(name: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(name);
+    for name in PROXIES {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// As everybody's curl asks, whatever the user's `~/.curlrc` says.
+fn curl(url: &str) -> Command {
+    let mut curl = program(CURL[0]);
+    curl.args(&CURL[1..]).arg(url);
+    curl
 }
 
 /// Starts the mesh with the folder's programs.
@@ -50,7 +68,7 @@ fn start_mesh(stage: &mut Stage) -> Result<(), Failure> {
 
 /// Asks for the shop's page, from outside of the mesh.
 fn visit() -> Option<Output> {
-    finish(Command::new("curl").args(["-sS", "-m", "5", WEB])).ok()
+    finish(&mut curl(WEB)).ok()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -78,9 +96,12 @@ const SHOP: &[(&str, &str)] = &[
 const POLICIES: (&str, &str) = ("shop/policies.yaml", include_str!("../../../../../examples/shop/policies.yaml"));
 /// As a shell tells of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
+const CURL: [&str; 5] = ["curl", "-q", "-sS", "-m", "5"];
+const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 const FOLDER: &str = "shop";
 /// Where the shop's page and its payments are published.
 const WEB: &str = "http://127.0.0.1:18080/";
 const PAYMENTS: &str = "http://127.0.0.1:18081/charge";
+const PUBLISHED: &str = "127.0.0.1:18081";
 /// All that a denied caller is told.
 const DENIED: &str = "RBAC: access denied";

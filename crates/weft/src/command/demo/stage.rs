@@ -50,8 +50,9 @@ impl Stage {
 
     /// `weft` with the stage's own state folder, ready to be given a verb.
     pub(super) fn weft(&self) -> Command {
-        let mut command = Command::new(&self.weft);
-        command.arg("--state-dir").arg(self.path("state"));
+        let mut command = super::program(&self.weft);
+        // The user's own working folder may be gone.
+        command.arg("--state-dir").arg(self.path("state")).current_dir(self.folder.path());
         command.stdin(Stdio::null());
         command
     }
@@ -71,7 +72,10 @@ impl Stage {
         let ended =
             self.programs.iter_mut().any(|(known, program)| known == name && !matches!(program.try_wait(), Ok(None)));
         let said = fs::read_to_string(self.path(&format!("{name}.out"))).unwrap_or_default();
-        let last = said.lines().last().unwrap_or("it said nothing");
+        let mut lines = said.lines().rev();
+        // A hint may follow.
+        let error = lines.clone().find(|line| line.starts_with("error: "));
+        let last = error.or_else(|| lines.next()).unwrap_or("it said nothing");
         ended.then(|| Failure::new(format!("weft {name} ended: {}", last.strip_prefix("error: ").unwrap_or(last))))
     }
 

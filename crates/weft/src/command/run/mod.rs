@@ -29,6 +29,7 @@ use crate::print;
 pub(crate) use door::Card;
 use door::Door;
 use proxy::Sockets;
+pub(crate) use proxy::find as find_proxy;
 use readiness::{Asked, Check};
 use register::{Readiness, Registration};
 use supervise::{Beside, supervise};

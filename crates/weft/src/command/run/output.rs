@@ -27,7 +27,7 @@ pub(super) fn redirect(path: &Path) -> Result<Option<Flock<File>>, Failure> {
 }
 
 /// Keeps these files within their bound, in the background. What one held before is in a file with `.1` after its name.
-pub(super) fn bound(paths: Vec<PathBuf>) {
+pub(crate) fn bound(paths: Vec<PathBuf>) {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;

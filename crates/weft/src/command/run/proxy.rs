@@ -121,7 +121,10 @@ fn write_document(writer: OwnedFd, bootstrap: &Bootstrap) -> Result<(), Failure>
 }
 
 /// `weft-proxy` stands beside `weft`.
-fn find() -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// When it doesn't.
+pub(crate) fn find() -> Result<PathBuf, Failure> {
     let weft = std::env::current_exe().context("find weft's own folder")?;
     let proxy = weft.with_file_name("weft-proxy");
     if proxy.is_file() {
