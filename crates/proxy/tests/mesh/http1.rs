@@ -93,21 +93,24 @@ fn a_body_that_waits_for_its_heads_acknowledgement_comes_at_once() {
     let (web, _api) = Mesh::new().http_pair(port);
     let mut caller = web.connect();
     let mut kept = None;
-    let times = (0..30).map(|n| {
-        write!(caller, "GET /{n} HTTP/1.1\r\nHost: api\r\n\r\n").unwrap();
-        let mut callee = asked_again(&listener, kept.take());
-        head_of(&mut callee);
-        let began = Instant::now();
-        callee.write_all(b"HTTP/1.1 200 Fine\r\nContent-Length: 2\r\n\r\n").unwrap();
-        callee.write_all(b"ok").unwrap();
-        head_of(&mut caller);
-        assert_eq!(exactly(&mut caller, 2), b"ok");
-        kept = Some(callee);
-        began.elapsed()
-    });
-    // On a new connection the kernel acknowledges at once, later it lets 40 ms pass, each time.
-    let fastest = times.skip(20).min().unwrap();
-    assert!(fastest < Duration::from_millis(30), "{fastest:?}");
+    let mut times: Vec<Duration> = (0..20)
+        .map(|_| {
+            caller.write_all(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n").unwrap();
+            let mut callee = asked_again(&listener, kept.take());
+            let mut request = [0; 1024];
+            assert!(callee.read(&mut request).unwrap() > 50);
+            let began = Instant::now();
+            callee.write_all(b"HTTP/1.1 200 Fine\r\nContent-Length: 2\r\n\r\n").unwrap();
+            callee.write_all(b"ok").unwrap();
+            head_of(&mut caller);
+            assert_eq!(exactly(&mut caller, 2), b"ok");
+            kept = Some(callee);
+            began.elapsed()
+        })
+        .collect();
+    // On a new connection the kernel may acknowledge at once; later it lets 40 ms pass.
+    times.sort();
+    assert!(times[10] < Duration::from_millis(30), "{times:?}");
 }
 
 #[test]
