@@ -5,7 +5,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use weft_http::body::BodyReader;
@@ -17,7 +16,6 @@ use super::transfer::{BodyFault, poll_body};
 use crate::drain::Drain;
 use crate::request::Request;
 use crate::side::{PLAIN, Side, poll_read};
-use crate::stream::Stream;
 use crate::tunnel::Used;
 use crate::tunnel::dial::refusal;
 use crate::why::{Cause, Failure, Hop as Where};
@@ -68,6 +66,7 @@ pub(super) struct Progress {
     /// When the answer's head had come.
     pub answered: Option<Instant>,
     persistence: Option<Persistence>,
+    acknowledged: bool,
 }
 
 /// How far the client's end has got, when it ends its half before it has its answer.
@@ -144,9 +143,7 @@ impl Exchange<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Fault>> {
         let sent = self.poll_request(cx)?;
         if self.poll_answer(cx)?.is_pending() {
-            if matches!(self.progress.answer, Answer::Body(..)) || !self.server.bytes().is_empty() {
-                self.server.stream.acknowledge();
-            }
+            self.acknowledge();
             return Poll::Pending;
         }
         match self.progress.answer {
@@ -286,22 +283,24 @@ impl Exchange<'_> {
 
     fn pass_parsed(&mut self, cx: &mut Context<'_>, bytes: &[u8], parser: &mut HeadParser) -> Result<usize, Fault> {
         let (asked, draining) = (self.asked.persistence, self.drain.is_some_and(Drain::is_draining));
-        let mut came_alone = false;
         let passed = match parser.response(bytes, self.asked) {
             Ok(None) => return Ok(0),
             Err(error) => Err(Stop::Bad(error.to_string())),
-            Ok(Some(head)) => {
-                came_alone = head.bytes.len() == bytes.len();
-                let hop = if draining || closes_alone(asked, head.persistence) { Hop::Close } else { Hop::Keep };
-                let (client, request, callee) = (&mut *self.client, self.request, self.callee);
-                pass(cx, &head, bytes, &mut Passing { client, request, asked: self.asked, callee, hop })
-            }
+            Ok(Some(head)) => pass(
+                cx,
+                &head,
+                bytes,
+                &mut Passing {
+                    client: self.client,
+                    request: self.request,
+                    asked: self.asked,
+                    callee: self.callee,
+                    hop: if draining || closes_alone(asked, head.persistence) { Hop::Close } else { Hop::Keep },
+                },
+            ),
         };
         match passed {
             Ok(Passage { used, persistence, answer }) => {
-                if came_alone && matches!(answer, Answer::Body(..)) {
-                    self.hasten_body();
-                }
                 if !matches!(answer, Answer::Awaited) {
                     self.progress.answered = Some(Instant::now());
                     self.progress.persistence = Some(persistence);
@@ -315,12 +314,12 @@ impl Exchange<'_> {
         }
     }
 
-    /// A program that writes head and body apart, and hasn't set TCP_NODELAY, sends the body once the head is
-    /// acknowledged: on a connection that is used again the kernel would wait 40 ms with that.
-    fn hasten_body(&self) {
-        if let (Callee::Program(_), Stream::Plain(program)) = (self.callee, &self.server.stream) {
-            // Without it the answer is late, and right.
-            let _ = SockRef::from(program).set_tcp_quickack(true);
+    /// Once for each answer whose rest is awaited: from then on the system acknowledges what is read.
+    fn acknowledge(&mut self) {
+        let awaits_rest = matches!(self.progress.answer, Answer::Body(..)) || !self.server.bytes().is_empty();
+        if awaits_rest && !self.progress.acknowledged {
+            self.progress.acknowledged = true;
+            self.server.stream.acknowledge();
         }
     }
 

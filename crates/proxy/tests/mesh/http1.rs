@@ -40,7 +40,7 @@ fn heads_keep_their_bytes_and_connections_are_used_again() {
 /// Python's `http.server` does so, and so do many that never heard of Nagle. One that has takes as long, or the
 /// other waits for a timer of the system's.
 #[test]
-fn an_answer_in_two_writes_is_not_held_up() {
+fn an_answer_in_many_writes_is_not_held_up() {
     let (listener, port) = program();
     let (web, _api) = Mesh::new().http_pair(port);
     let mut caller = web.connect();
@@ -54,9 +54,11 @@ fn an_answer_in_two_writes_is_not_held_up() {
         callee.set_nodelay(is_fast).unwrap();
         let begin = Instant::now();
         callee.write_all(b"HTTP/1.1 200 Fine\r\nContent-Length: 2\r\n\r\n").unwrap();
-        callee.write_all(b"ok").unwrap();
+        callee.write_all(b"o").unwrap();
         head_of(&mut caller);
-        exactly(&mut caller, 2);
+        exactly(&mut caller, 1);
+        callee.write_all(b"k").unwrap();
+        exactly(&mut caller, 1);
         // The first ones are acknowledged at once in any case; the machine may be busy at any of them.
         if turn >= 20 {
             let least = &mut least[usize::from(is_fast)];
@@ -85,32 +87,6 @@ fn a_connection_that_a_user_has_authenticated_is_used_for_no_other() {
         callee.write_all(b"HTTP/1.1 204 Fine\r\nConnection: close\r\n\r\n").unwrap();
         head_of(&mut other);
     }
-}
-
-#[test]
-fn a_body_that_waits_for_its_heads_acknowledgement_comes_at_once() {
-    let (listener, port) = program();
-    let (web, _api) = Mesh::new().http_pair(port);
-    let mut caller = web.connect();
-    let mut kept = None;
-    let mut times: Vec<Duration> = (0..20)
-        .map(|_| {
-            caller.write_all(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n").unwrap();
-            let mut callee = asked_again(&listener, kept.take());
-            let mut request = [0; 1024];
-            assert!(callee.read(&mut request).unwrap() > 50);
-            let began = Instant::now();
-            callee.write_all(b"HTTP/1.1 200 Fine\r\nContent-Length: 2\r\n\r\n").unwrap();
-            callee.write_all(b"ok").unwrap();
-            head_of(&mut caller);
-            assert_eq!(exactly(&mut caller, 2), b"ok");
-            kept = Some(callee);
-            began.elapsed()
-        })
-        .collect();
-    // On a new connection the kernel may acknowledge at once; later it lets 40 ms pass.
-    times.sort();
-    assert!(times[10] < Duration::from_millis(30), "{times:?}");
 }
 
 #[test]
