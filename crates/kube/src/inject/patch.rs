@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::config::Config;
 use super::operation::{Operation, escape};
 use super::probes::{self, Rewritten};
+use super::quantity::Resources;
 use super::scrape::{self, Scrape};
 use super::settings::{Keep, Settings};
 use super::sidecar;
@@ -45,12 +46,21 @@ pub fn patch(pod: &Value, settings: &Settings, config: &Config) -> Patch {
         }
         Scrape::None => None,
     };
+    let config = &within_pod(pod, config);
     let mut operations = probes.operations;
     let proxy = sidecar::proxy(settings, config, &probes.handlers, endpoint);
     operations.extend(prepend(pod, "initContainers", [sidecar::init(settings, config), proxy]));
     operations.extend(prepend(pod, "volumes", [sidecar::volume()]));
     operations.extend(marks(pod, settings, config, endpoint));
     Patch { operations, remarks }
+}
+
+/// The configuration without resources of the proxy's own where the pod has some as a whole, which its containers may
+/// take all of. Its proxy shares them then.
+fn within_pod(pod: &Value, config: &Config) -> Config {
+    let has_own = pod["spec"]["resources"].as_object().is_some_and(|own| !own.is_empty());
+    let none = || Resources { requests: BTreeMap::new(), limits: BTreeMap::new() };
+    Config { resources: if has_own { none() } else { config.resources.clone() }, ..config.clone() }
 }
 
 /// The settings with a user for the proxy that no container runs as: what that user sends passes the

@@ -119,6 +119,16 @@ fn both_containers_have_the_resources_that_a_quota_may_ask_for() {
     }
 }
 
+/// The API server refuses a pod whose containers together ask for more than the pod.
+#[test]
+fn where_the_pod_has_resources_as_a_whole_the_proxy_shares_them() {
+    let own = json!({"requests": {"cpu": "100m"}});
+    let pod = json!({"metadata": {}, "spec": {"containers": [{"name": "web", "resources": own}], "resources": own}});
+    let proxys = |annotations| injected(&pod, annotations)["spec"]["initContainers"][1]["resources"].clone();
+    assert_eq!(proxys(&[]), json!({"requests": {}}));
+    assert_eq!(proxys(&[("config.linkerd.io/proxy-cpu-request", "1m")]), json!({"requests": {"cpu": "1m"}}));
+}
+
 /// A name alone makes no proxy: the API server refuses two containers of one.
 #[test]
 fn a_pod_with_a_container_of_our_init_containers_name_is_not_taken_for_injected() {
