@@ -22,6 +22,7 @@ use crate::limits::{ENDPOINT_TRIES, OUTSIDE_CONNECT};
 use crate::metrics::{Gauged, Labels, Party, Reporter, ServiceName, count};
 use crate::service::{Service, Target, Underway};
 use crate::side::Side;
+use crate::sockets::SocketSource;
 use crate::tunnel::Asked;
 use crate::why::{Cause, Failure, Hop};
 use crate::{accept, dns, http1, http2, original, range, tunnel};
@@ -83,7 +84,7 @@ async fn begin(
             return None;
         }
     };
-    if destination.port() == dns::PORT && data.names.is_some() {
+    if destination.port() == dns::PORT && data.names.is_some() && !is_given(data, destination.ip()).await {
         return Some(Box::pin(dns::serve_stream(data, socket, destination)));
     }
     let labels = labels(data, outside_name(destination.ip()), Party::unknown(), "tcp");
@@ -110,6 +111,13 @@ async fn begin(
             None
         }
     }
+}
+
+/// Whether a workload or service of this machine has an address that only the mesh gives out: no name server has.
+async fn is_given(data: &Data, ip: IpAddr) -> bool {
+    !matches!(data.sockets, SocketSource::Pod)
+        && range::is_mesh(ip)
+        && matches!(data.records.by_address(ip).await, Ok(Some(_)))
 }
 
 /// Who has the address; `None`: somebody outside of the mesh.

@@ -35,6 +35,15 @@ for family in socket.AF_INET, socket.AF_INET6:
 print(*{server for server, _ in said})
 print(all(caller in own for _, caller in said), len(own))
 "#;
+/// Greets whoever connects to the port of name servers.
+const NAMES: &str = r#"
+import socket
+server = socket.create_server(("", 53))
+while True:
+    connection, _ = server.accept()
+    connection.sendall(b"no name server")
+    connection.close()
+"#;
 /// Pings each argument once, and says what came of it.
 const PING: &str = r#"
 for ip; do
@@ -131,4 +140,15 @@ fn workloads_of_one_name_share_its_calls_and_one_that_dies_gets_none() {
         let place = answering(&mesh);
         assert!(!place.contains(dead), "{place:?}");
     }
+}
+
+#[test]
+fn a_workload_serves_the_port_of_name_servers_too() {
+    let Some(mesh) = mesh() else { return };
+    let run = ["run", "--detach", "--ready-port", "53", "names", "--", "python3", "-c", NAMES];
+    let output = mesh.weft().args(run).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    let ask = "import socket; print(socket.create_connection(('names', 53)).makefile().read())";
+    let output = mesh.run(&["caller", "--", "python3", "-c", ask]).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "no name server\n", "{}", told(&output));
 }
