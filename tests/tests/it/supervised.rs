@@ -69,9 +69,12 @@ fn a_control_plane_outlives_its_log_and_ends_its_programs_with_its_terminal() {
                    spec: {command: [sleep, \"1000\"]}\n";
     fs::write(folder.join("sleeper.yaml"), sleeper).unwrap();
     let full = || File::options().write(true).open("/dev/full").unwrap();
-    let mut up = installation.weft();
+    // Who started the tests may ignore the signal, as nohup does.
+    let mut up = Command::new("env");
+    up.arg("--default-signal=HUP").arg(installation.weft().get_program());
     up.args(["up", "--metrics-address", "none", "-f"]).arg(&folder);
-    let mut up = up.stdin(Stdio::null()).stdout(Stdio::null()).stderr(full()).spawn().unwrap();
+    let up = installation.as_user(&mut up).stdin(Stdio::null()).stdout(Stdio::null()).stderr(full());
+    let mut up = up.spawn().unwrap();
     let rows = || {
         let output = installation.weft().args(["ps", "-o", "json"]).output().unwrap();
         serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap_or_default()
