@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use weft_tests::mesh::{Mesh, PATIENCE, told};
-use weft_tests::{User, can_run};
+use weft_tests::{User, can_run, skipped};
 
 /// A workload's processes, by their pids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,4 +148,20 @@ fn a_program_outlives_its_proxy_while_the_control_plane_is_dead() {
     mesh.weft_until(&ASK, |output| output.status.success()).unwrap();
     let now = until("a whole family", || family(before.launcher));
     assert_eq!(Family { proxy: before.proxy, ..now }, before, "nobody else was started anew");
+}
+
+/// Such as `LD_PRELOAD`.
+#[test]
+fn a_programs_environment_is_not_its_proxys() {
+    let Some(mut mesh) = mesh() else { return };
+    let family = serve(&mut mesh);
+    let names_a_home = |pid| {
+        let environment = fs::read(format!("/proc/{pid}/environ"))?;
+        std::io::Result::Ok(environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(b"HOME=")))
+    };
+    match [family.program, family.proxy].map(names_a_home) {
+        [Ok(programs), Ok(proxys)] => assert_eq!([programs, proxys], [true, false]),
+        // A proxy can't be looked into but by root.
+        _ => skipped("the environment of a proxy can't be read: run the tests as root"),
+    }
 }

@@ -78,6 +78,8 @@ fn spawn(plan: &Plan, sockets: &Sockets) -> Result<(Child, OwnedFd), Failure> {
         .collect();
     command.arg("--bootstrap-fd").arg(document.as_raw_fd().to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
+    // What the environment says, LD_PRELOAD among it, is for the program.
+    command.env_clear().envs(std::env::var_os(LOG_FILTER).map(|filter| (LOG_FILTER, filter)));
     // What a terminal sends is for the program: while it ends in good order, it still needs its proxy.
     command.process_group(0);
     weft_capture::end_with_parent(&mut command);
@@ -187,5 +189,7 @@ fn not_ready(child: &mut Child, plan: &Plan, awaited: Awaited) -> Failure {
     }
 }
 
+/// What a proxy logs.
+const LOG_FILTER: &str = "WEFT_LOG";
 /// A certificate and the first records take milliseconds; a machine under load takes longer.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
