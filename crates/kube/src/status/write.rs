@@ -43,6 +43,10 @@ pub(crate) async fn run(client: Client, watched: Watched, shared: Shared, health
         let Some(now) = now().filter(|_| is_news) else { continue };
         changes.mark_unchanged();
         let untold = watched.look(|cluster| shared.with(|mesh| untold(cluster, mesh, &current, &now)));
+        if untold.is_empty() {
+            // Nothing is left that couldn't be written: it may have gone.
+            writer.health.mended(STATUS);
+        }
         for (key, conditions) in untold {
             writer.write(key, conditions).await;
         }
@@ -88,6 +92,8 @@ impl Writer {
             Ok(()) => {
                 self.health.mended(STATUS);
             }
+            // It has gone meanwhile, or its definition, of which the watch tells.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {
                 let reason = failed("write the status of policies", &error).to_string();
                 if self.health.broken(STATUS, reason.clone()) {
@@ -117,7 +123,7 @@ impl Writer {
             let params = PatchParams::apply(CONTROLLER).force();
             match api.patch_status(&name.name, &params, &Patch::Apply(&body)).await {
                 Ok(_) => return Ok(()),
-                // Gone meanwhile, or not served in this version.
+                // Perhaps it isn't served in this version.
                 Err(kube::Error::Api(status)) if status.code == 404 => last = Some(kube::Error::Api(status)),
                 Err(error) => return Err(error),
             }
