@@ -23,6 +23,19 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     ready && pod.metadata.deletion_timestamp.is_none()
 }
 
+/// Whether its proxy serves.
+pub(crate) fn proxy_is_ready(pod: &Pod) -> bool {
+    let statuses = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+    statuses.into_iter().any(|status| status.name == PROXY_CONTAINER && status.ready)
+}
+
+/// What its proxy was given in a variable.
+pub(crate) fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
+    let mut containers = pod.spec.as_ref()?.init_containers.as_ref()?.iter();
+    let proxy = containers.find(|container| container.name == PROXY_CONTAINER)?;
+    proxy.env.as_ref()?.iter().find(|env| env.name == variable)?.value.as_deref()
+}
+
 /// Why a pod isn't ready, in its own words.
 pub(crate) fn what_hinders(pod: &Pod) -> String {
     let Some(status) = &pod.status else { return "it has no status yet".to_owned() };

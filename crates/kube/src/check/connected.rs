@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::control_plane::name;
-use super::data_plane::{proxy_environment, proxy_is_ready};
 use super::observed::Observed;
 use super::report::{Finding, Problem};
 use crate::names::CONTROLLER;
+use crate::pods::{proxy_environment, proxy_is_ready};
 use crate::words::few;
 
 /// Pods whose proxies look elsewhere for the control plane than it is, and those that it hasn't heard of.

@@ -14,8 +14,7 @@ use super::report::{Finding, Problem, Report};
 use crate::inject::{
     Candidate, NamespaceMarks, PROXY_VERSION, SECURITY_KEY, is_meshed as is_in_mesh, refusing_level, version_of,
 };
-use crate::names::PROXY_CONTAINER;
-use crate::pods::{is_meshed, is_running};
+use crate::pods::{is_meshed, is_running, proxy_environment, proxy_is_ready};
 use crate::words::few;
 
 /// The pods of the mesh; in the scope of proxies, also whether these serve.
@@ -173,17 +172,6 @@ fn warns(wrong: Vec<String>, hint: &str) -> Finding {
 fn full_name(metadata: &ObjectMeta) -> String {
     let name = metadata.name.as_deref().unwrap_or_default();
     metadata.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
-}
-
-pub(super) fn proxy_is_ready(pod: &Pod) -> bool {
-    let statuses = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
-    statuses.into_iter().any(|status| status.name == PROXY_CONTAINER && status.ready)
-}
-
-pub(super) fn proxy_environment<'a>(pod: &'a Pod, variable: &str) -> Option<&'a str> {
-    let mut containers = pod.spec.as_ref()?.init_containers.as_ref()?.iter();
-    let proxy = containers.find(|container| container.name == PROXY_CONTAINER)?;
-    proxy.env.as_ref()?.iter().find(|env| env.name == variable)?.value.as_deref()
 }
 
 /// The only setting of Linkerd's that is a label: it keeps its webhooks out of a namespace.

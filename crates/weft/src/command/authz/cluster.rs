@@ -6,7 +6,7 @@ use weft_kube::explain::{Pods, View};
 use weft_mesh::SpiffeId;
 use weft_mesh::record::Inbound;
 
-use super::explain::usual_port;
+use super::question::usual_port;
 use crate::access::{Access, told};
 use crate::args::{Callee, Caller, ExplainArgs, Resources, Target};
 use crate::failure::{Context, Failure};

@@ -8,7 +8,7 @@ use weft_mesh::{SpiffeId, TrustDomain};
 
 use super::cluster::{self, Found};
 use super::policies::Policies;
-use super::question::{Answer, Question, Request, answer};
+use super::question::{Answer, Question, Request, answer, usual_port};
 use super::{report, running};
 use crate::args::{Arguments, Callee, Caller, ExplainArgs, Format, Resources, Target};
 use crate::failure::{Context, Failure};
@@ -86,15 +86,6 @@ fn question(args: &ExplainArgs, (caller, source_ip): (Option<SpiffeId>, IpAddr),
     }
 }
 
-/// The only port that the workloads declare; where they declare none or several, HTTP's.
-pub(super) fn usual_port(inbounds: &[Inbound]) -> u16 {
-    let mut declared = inbounds.iter().flat_map(|inbound| &inbound.ports).map(|port| port.port);
-    match declared.next() {
-        Some(first) if declared.all(|port| port == first) => first,
-        _ => HTTP_PORT,
-    }
-}
-
 /// The answer that holds for each of the workloads.
 fn common(target: &Callee, inbounds: &[Inbound], question: &Question) -> Result<Answer, Failure> {
     let mut answers: Vec<Answer> = inbounds.iter().map(|inbound| answer(inbound, question)).collect();
@@ -113,5 +104,3 @@ fn common(target: &Callee, inbounds: &[Inbound], question: &Question) -> Result<
     }
     Ok(answers.remove(0))
 }
-
-const HTTP_PORT: u16 = 80;

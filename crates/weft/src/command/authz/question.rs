@@ -214,5 +214,15 @@ impl Headers for Fields<'_> {
     }
 }
 
+/// The only port that the workloads declare; where they declare none or several, HTTP's.
+pub(super) fn usual_port(inbounds: &[Inbound]) -> u16 {
+    let mut declared = inbounds.iter().flat_map(|inbound| &inbound.ports).map(|port| port.port);
+    match declared.next() {
+        Some(first) if declared.all(|port| port == first) => first,
+        _ => HTTP_PORT,
+    }
+}
+
 const CONNECTION_ONLY: &str = "asked about the connection alone; --method or --path asks about a request";
 const NAMELESS: &str = "asked about a connection without a server name; --sni asks about TLS that names one";
+const HTTP_PORT: u16 = 80;
