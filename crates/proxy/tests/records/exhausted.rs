@@ -26,17 +26,26 @@ fn echoes(rig: &Rig) {
     });
 }
 
+const DESCRIPTORS: u32 = 64;
+
+fn connect(rig: &Rig) -> TcpStream {
+    TcpStream::connect(rig.at(DOOR)).unwrap()
+}
+
+/// A call that goes on, and more connections than the caller's proxy has descriptors for, which it would tell. The
+/// pair of proxies lasts as long as what comes first.
+fn flooded(rig: &Rig) -> (impl Sized + use<>, TcpStream, Vec<TcpStream>) {
+    echoes(rig);
+    let pair = (rig.proxy("server.json", &rig.server()), rig.proxy_of(DESCRIPTORS, ("client.json", &rig.client())));
+    let mut first = connect(rig);
+    echo(&mut first).unwrap();
+    (pair, first, (0..2 * DESCRIPTORS).map(|_| connect(rig)).collect())
+}
+
 #[test]
 fn a_proxy_without_descriptors_left_goes_on_with_what_it_has_and_accepts_again() {
-    const DESCRIPTORS: u32 = 64;
     let rig = Rig::new();
-    echoes(&rig);
-    let _server = rig.proxy("server.json", &rig.server());
-    let _client = rig.proxy_of(DESCRIPTORS, ("client.json", &rig.client()));
-    let connect = || TcpStream::connect(rig.at(DOOR)).unwrap();
-    let mut first = connect();
-    echo(&mut first).unwrap();
-    let flood: Vec<TcpStream> = (0..2 * DESCRIPTORS).map(|_| connect()).collect();
+    let (_pair, mut first, flood) = flooded(&rig);
     let said = || std::fs::read_to_string(rig.folder.path().join("client.json.log")).unwrap();
     wait(|| said().contains("accepting failed"));
     for _ in 0..10 {
@@ -44,28 +53,20 @@ fn a_proxy_without_descriptors_left_goes_on_with_what_it_has_and_accepts_again()
     }
     assert_eq!(said().matches("accepting failed").count(), 1, "one line tells it: {}", said());
     drop(flood);
-    wait(|| echo(&mut connect()).is_ok());
+    wait(|| echo(&mut connect(&rig)).is_ok());
     echo(&mut first).unwrap();
 }
 
 #[test]
 fn what_cant_be_logged_for_want_of_room_ends_nothing() {
-    const DESCRIPTORS: u32 = 64;
     let rig = Rig::new();
-    echoes(&rig);
     std::os::unix::fs::symlink("/dev/full", rig.folder.path().join("client.json.log")).unwrap();
-    let _server = rig.proxy("server.json", &rig.server());
-    let _client = rig.proxy_of(DESCRIPTORS, ("client.json", &rig.client()));
-    let connect = || TcpStream::connect(rig.at(DOOR)).unwrap();
-    let mut first = connect();
-    echo(&mut first).unwrap();
-    // That accepting fails would be told.
-    let flood: Vec<TcpStream> = (0..2 * DESCRIPTORS).map(|_| connect()).collect();
+    let (_pair, mut first, flood) = flooded(&rig);
     for _ in 0..10 {
         echo(&mut first).unwrap();
     }
     drop(flood);
-    wait(|| echo(&mut connect()).is_ok());
+    wait(|| echo(&mut connect(&rig)).is_ok());
 }
 
 #[test]
