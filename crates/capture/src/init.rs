@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, execvpe, getpgid, pipe2};
+use nix::unistd::{Pid, execvpe, getpgid, pipe2, setpgid};
 
 use crate::blueprint::{Blueprint, Processes};
 use crate::channel::Channel;
@@ -166,7 +166,7 @@ fn supervise(launcher: &Channel, program: Pid, mut witness: Witness) -> Result<(
             // The kernel signals the members of a group before their leader, whose word this may be.
             hear(&signals, &mut witness)?;
             match launcher.try_receive() {
-                Ok(Some(packet)) => pass_on(&packet.message, program, &mut witness),
+                Ok(Some(packet)) => pass_on(&packet.message, program, &signals, &mut witness)?,
                 Err(Errno::EAGAIN) => {}
                 Ok(None) | Err(_) => return Ok(()),
             }
@@ -185,15 +185,27 @@ fn hear(signals: &SignalFd, witness: &mut Witness) -> Result<(), Errno> {
     Ok(())
 }
 
-fn pass_on(message: &Message, program: Pid, witness: &mut Witness) {
-    let Message::Signal(signal, value) = message else { return };
+fn pass_on(message: &Message, program: Pid, signals: &SignalFd, witness: &mut Witness) -> Result<(), Errno> {
+    let Message::Signal(signal, value) = message else { return Ok(()) };
     let is_in_our_group = getpgid(Some(program)) == getpgid(None);
     // It isn't reaped yet, so the number is still its own; a signal that doesn't exist is the sender's fault.
     let _ = match value {
         Some(value) => sys::queue(program, *signal, *value),
-        None if witness.saw(*signal, Instant::now()) && is_in_our_group => Ok(()),
+        None if witness.saw(*signal, Instant::now()) && is_in_our_group => return Ok(()),
         None => sys::kill(program, *signal),
     };
+    if *signal == libc::SIGCONT {
+        await_group_signals(program);
+        hear(signals, witness)?;
+    }
+    witness.sent(*signal);
+    Ok(())
+}
+
+/// Comes back when a signal to a process group that was on its way has come to all of the group. The kernel holds its
+/// list of tasks meanwhile, and setpgid(2) waits for that before it refuses what it is asked: the program was executed.
+fn await_group_signals(program: Pid) {
+    let _ = setpgid(program, program);
 }
 
 /// Reaps all that have ended; the program's status when it is among them. Tells when it has stopped.

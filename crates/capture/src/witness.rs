@@ -42,13 +42,27 @@ impl Witness {
     pub(crate) fn saw(&mut self, signal: i32, now: Instant) -> bool {
         if signal == libc::SIGCONT {
             // The kernel has taken back those that the launcher hadn't read yet.
-            self.seen.retain(|signal, _| ![libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(signal));
+            self.forget_stops();
         }
         let Some(seen) = self.seen.remove(&signal).filter(|seen| seen.counts(now)) else { return false };
         if seen.count > 1 {
             self.seen.insert(signal, Seen { count: seen.count - 1, ..seen });
         }
         true
+    }
+
+    /// PID 1 has sent the program a signal. SIGCONT takes back a stop that the program got by itself just before, and a
+    /// stop takes back SIGCONT: then the launcher's word of what was taken back counts.
+    pub(crate) fn sent(&mut self, signal: i32) {
+        if signal == libc::SIGCONT {
+            self.forget_stops();
+        } else if STOPS.contains(&signal) {
+            self.seen.remove(&libc::SIGCONT);
+        }
+    }
+
+    fn forget_stops(&mut self) {
+        self.seen.retain(|signal, _| !STOPS.contains(signal));
     }
 }
 
@@ -57,6 +71,9 @@ impl Seen {
         self.until.is_none_or(|until| now <= until)
     }
 }
+
+/// Those of signal(7) that stop by default, and that SIGCONT takes back.
+const STOPS: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
 /// A launcher that runs passes a signal on sooner.
 const MOMENT: Duration = Duration::from_secs(2);
@@ -95,6 +112,17 @@ mod tests {
         }
         let asked = [libc::SIGCONT, libc::SIGTSTP, libc::SIGTERM];
         assert_eq!(asked.map(|signal| witness.saw(signal, now)), [true, false, true]);
+    }
+
+    #[test]
+    fn what_pid_1_took_back_is_the_launchers_to_tell() {
+        let now = Instant::now();
+        let mut witness = Witness::new(Processes::Own);
+        for (by_itself, by_pid_1) in [(libc::SIGTSTP, libc::SIGCONT), (libc::SIGCONT, libc::SIGTTIN)] {
+            witness.note(by_itself, 0, now);
+            witness.sent(by_pid_1);
+            assert!(!witness.saw(by_itself, now));
+        }
     }
 
     #[test]
