@@ -33,6 +33,7 @@ mod http2;
 mod inbound;
 mod lane;
 pub mod limits;
+mod linger;
 mod live;
 pub mod metrics;
 mod original;

@@ -120,6 +120,8 @@ pub const IDLE_PROGRAMS: usize = 1_024;
 pub const PROGRAM_IDLE: Duration = Duration::from_millis(1_500);
 /// How long an answer of Weft's own, or the last one of a connection, may take to be read.
 pub const LINGER: Duration = Duration::from_secs(1);
+/// How long the last words of a connection of HTTP/2 or HBONE may take: a slow peer still grants windows meanwhile.
+pub const H2_LINGER: Duration = Duration::from_secs(10);
 /// What is taken from a client meanwhile.
 pub const LINGER_BYTES: usize = 1 << 20;
 /// Ports of one service of which it is remembered what was spoken there.

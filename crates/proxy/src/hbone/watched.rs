@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::limits::H2_LINGER;
+use crate::linger::Linger;
 use crate::tls_stream::TlsStream;
 
 /// Why TLS ended, if it did.
@@ -22,13 +24,14 @@ pub(super) struct Watched {
     tunnel: Box<TlsStream>,
     ending: Ending,
     heard: Heard,
+    end: Option<Linger>,
 }
 
 impl Watched {
     /// Watches `tunnel`.
     pub(super) fn new(tunnel: Box<TlsStream>) -> (Self, Ending, Heard) {
         let (ending, heard) = (Ending::default(), Heard::default());
-        (Self { tunnel, ending: ending.clone(), heard: heard.clone() }, ending, heard)
+        (Self { tunnel, ending: ending.clone(), heard: heard.clone(), end: None }, ending, heard)
     }
 
     /// A peer that refuses says so and closes; writing may find out before reading does. So what
@@ -76,6 +79,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tunnel).poll_shutdown(cx)
+        let Self { tunnel, end, .. } = &mut *self;
+        end.get_or_insert_with(|| Linger::new(H2_LINGER)).poll(cx, tunnel).map(Ok)
     }
 }

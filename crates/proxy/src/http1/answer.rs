@@ -1,13 +1,15 @@
 //! Answers that Weft makes itself, and the end of a connection after one. None is anonymous: each
 //! says why, and but for a denial also who and where.
 
+use std::future::poll_fn;
 use std::io;
 
 use tokio::io::AsyncWriteExt;
 use weft_http::error_response::ErrorResponse;
 use weft_http::head::{AskedMethod, HeadError, Persistence};
 
-use crate::limits::{LINGER, LINGER_BYTES};
+use crate::limits::LINGER;
+use crate::linger::Linger;
 use crate::request::{REQUEST_ID, Request, UNPROCESSED};
 use crate::side::Side;
 use crate::why::{Cause, Failure};
@@ -71,22 +73,8 @@ async fn send(to: &mut Side, method: AskedMethod, answer: ErrorResponse<'_>, req
 /// Ends a connection after its last message: what the peer still sends is taken for a while, lest
 /// the kernel resets the connection and the peer never reads the answer.
 pub(crate) async fn linger(mut side: Side) {
-    side.take();
-    let taking = async {
-        if side.shutdown().await.is_err() {
-            return;
-        }
-        let mut taken = 0;
-        while let Ok(length @ 1..) = side.fill().await {
-            taken += length;
-            side.take();
-            if taken > LINGER_BYTES {
-                return;
-            }
-        }
-    };
-    // The answer was sent; whoever still sends is cut off.
-    let _late = tokio::time::timeout(LINGER, taking).await;
+    let mut end = Linger::new(LINGER);
+    poll_fn(|cx| end.poll(cx, &mut side)).await;
 }
 
 /// Whether nothing reached the program, and another endpoint may do better.

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::limits::PLAIN_BYTES;
+use crate::limits::{H2_LINGER, PLAIN_BYTES};
+use crate::linger::Linger;
 use crate::side::Side;
 
 /// The end that `h2` reads and writes. Its flush does nothing: see [`Outlet::poll_send`].
@@ -24,11 +25,12 @@ struct Inner {
     out: Vec<u8>,
     sent: usize,
     broken: Cell<Option<io::Error>>,
+    end: Option<Linger>,
 }
 
 /// Wraps `side`, to which `first` is to be written first.
 pub(super) fn batched(side: Side, first: Vec<u8>) -> (Batched, Outlet) {
-    let inner = Inner { side, out: first, sent: 0, broken: Cell::new(None) };
+    let inner = Inner { side, out: first, sent: 0, broken: Cell::new(None), end: None };
     let inner = Rc::new(RefCell::new(inner));
     (Batched(inner.clone()), Outlet(inner))
 }
@@ -109,8 +111,8 @@ impl AsyncWrite for Batched {
         let mut inner = self.0.borrow_mut();
         // A peer that has gone can't be told why; the reason itself is known above.
         let _gone = ready!(inner.poll_send(cx));
-        let _gone = ready!(Pin::new(&mut inner.side).poll_shutdown(cx));
-        Poll::Ready(Ok(()))
+        let Inner { side, end, .. } = &mut *inner;
+        end.get_or_insert_with(|| Linger::new(H2_LINGER)).poll(cx, side).map(Ok)
     }
 }
 

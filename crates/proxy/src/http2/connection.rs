@@ -330,7 +330,8 @@ fn unanswered(error: &h2::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
     use tokio::task::{LocalSet, spawn_local};
 
     use super::*;
@@ -355,5 +356,61 @@ mod tests {
             }
         };
         LocalSet::new().run_until(asking).await;
+    }
+
+    /// The last response of a connection, to a client that reads slowly and speaks meanwhile, after the drain has begun.
+    #[tokio::test]
+    async fn the_last_response_of_a_drain_arrives_whole() {
+        const CONTENT: usize = 1 << 20;
+        let serving_and_reading = async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let reader = TcpSocket::new_v4().unwrap();
+            reader.set_recv_buffer_size(16 << 10).unwrap();
+            let reader = reader.connect(listener.local_addr().unwrap()).await.unwrap().into_std().unwrap();
+            let mut raw = TcpStream::from_std(reader.try_clone().unwrap()).unwrap();
+            let side = Side::plain(listener.accept().await.unwrap().0);
+            let (drain, go) = (Rc::new(Drain::default()), Rc::new(tokio::sync::Notify::new()));
+            let (draining, gone) = (drain.clone(), go.clone());
+            spawn_local(async move {
+                let serve = |(_request, mut respond): Opened| {
+                    let go = gone.clone();
+                    async move {
+                        let mut send = respond.send_response(http::Response::new(()), false).unwrap();
+                        go.notified().await;
+                        send.send_data(vec![0; CONTENT].into(), true).unwrap();
+                        Served::Ended
+                    }
+                };
+                Accepted::new(side, Peer::Proxy).await.unwrap().each(&draining, serve).await.unwrap();
+            });
+            let mut builder = client::Builder::new();
+            builder.initial_window_size(2 * CONTENT as u32).initial_connection_window_size(2 * CONTENT as u32);
+            let handshake = builder.handshake::<_, Bytes>(TcpStream::from_std(reader).unwrap());
+            let (mut requests, mut connection) = handshake.await.unwrap();
+            let response = requests.send_request(Request::new(()), true).unwrap().0;
+            let _open = tokio::select! {
+                _ended = &mut connection => panic!("the connection has ended"),
+                response = response => response.unwrap(),
+            };
+            drain.begin();
+            poll_fn(|cx| {
+                assert!(Pin::new(&mut connection).poll(cx).is_pending());
+                let is_told = matches!(requests.poll_ready(cx), Poll::Ready(Err(_)));
+                if is_told { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            go.notify_one();
+            let (mut got, mut bytes) = (0, [0; 1024]);
+            loop {
+                // RFC 9113, 6.7: a PING, and what it says.
+                raw.write_all(b"\0\0\x08\x06\0\0\0\0\0whatever").await.unwrap();
+                match raw.read(&mut bytes).await.unwrap() {
+                    0 => break,
+                    more => got += more,
+                }
+            }
+            assert!(got > CONTENT, "{got}");
+        };
+        LocalSet::new().run_until(serving_and_reading).await;
     }
 }
