@@ -1,8 +1,7 @@
-//! An authority and leaves with SPIFFE IDs, as PEM files in the test's own folder.
-
-use std::path::{Path, PathBuf};
+//! An authority and leaves with SPIFFE IDs, as PEM files in a folder that ends with the authority.
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
+use tempfile::TempDir;
 use weft_hbone_peer::tls::Files;
 
 pub(crate) const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/client";
@@ -11,17 +10,16 @@ pub(crate) const FOREIGN: &str = "spiffe://other.example/ns/default/sa/client";
 
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    folder: PathBuf,
+    folder: TempDir,
 }
 
 impl Authority {
     pub(crate) fn new(test: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::Builder::new().prefix(test).tempdir().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        std::fs::write(folder.join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(folder.path().join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
         Self { issuer: Issuer::new(params, key), folder }
     }
 
@@ -32,9 +30,9 @@ impl Authority {
         params.subject_alt_names = ids.iter().map(|id| SanType::URI((*id).try_into().unwrap())).collect();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let cert = params.signed_by(&key, &self.issuer).unwrap();
-        let path = |end: &str| self.folder.join(format!("{name}.{end}"));
+        let path = |end: &str| self.folder.path().join(format!("{name}.{end}"));
         std::fs::write(path("crt"), cert.pem()).unwrap();
         std::fs::write(path("key"), key.serialize_pem()).unwrap();
-        Files { cert: path("crt"), key: path("key"), ca: self.folder.join("ca.crt") }
+        Files { cert: path("crt"), key: path("key"), ca: self.folder.path().join("ca.crt") }
     }
 }

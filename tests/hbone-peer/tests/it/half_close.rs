@@ -5,12 +5,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use weft_hbone_peer::client::Tunnel;
 use weft_hbone_peer::server::{Rules, pipe_tcp};
 
 use crate::setup::{Server, program, tcp_pair, to};
 
-/// A caller's socket, the program's, and the server, with a tunnel in between.
-async fn tunnelled(test: &str) -> (TcpStream, TcpStream, Server) {
+/// A caller's socket, the program's, and the server, with a tunnel in between: it must outlive what is still on its way.
+async fn tunnelled(test: &str) -> (TcpStream, TcpStream, Server, Tunnel) {
     let (listener, address) = program().await;
     let server = Server::start(test, Rules::default()).await;
     let tunnel = server.tunnel().await;
@@ -21,10 +22,10 @@ async fn tunnelled(test: &str) -> (TcpStream, TcpStream, Server) {
     let halves = opened.halves.take().unwrap();
     tokio::spawn(async move {
         pipe_tcp(near, halves).await;
-        drop((opened, tunnel));
+        drop(opened);
     });
     let (program, _) = listener.accept().await.unwrap();
-    (caller, program, server)
+    (caller, program, server, tunnel)
 }
 
 async fn rest(stream: &mut TcpStream) -> Vec<u8> {
@@ -42,7 +43,7 @@ const BOUND: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_caller_that_has_finished_still_hears() {
-    let (mut caller, mut program, mut server) = tunnelled("half-close-caller").await;
+    let (mut caller, mut program, mut server, _tunnel) = tunnelled("half-close-caller").await;
     caller.write_all(b"question").await.unwrap();
     caller.shutdown().await.unwrap();
     assert_eq!(rest(&mut program).await, b"question");
@@ -56,7 +57,7 @@ async fn a_caller_that_has_finished_still_hears() {
 
 #[tokio::test]
 async fn a_program_that_has_finished_still_hears() {
-    let (mut caller, mut program, mut server) = tunnelled("half-close-program").await;
+    let (mut caller, mut program, mut server, _tunnel) = tunnelled("half-close-program").await;
     program.write_all(b"greeting").await.unwrap();
     program.shutdown().await.unwrap();
     assert_eq!(rest(&mut caller).await, b"greeting");
@@ -68,7 +69,7 @@ async fn a_program_that_has_finished_still_hears() {
 
 #[tokio::test]
 async fn a_program_s_reset_reaches_the_caller_as_a_reset() {
-    let (mut caller, mut program, mut server) = tunnelled("reset-program").await;
+    let (mut caller, mut program, mut server, _tunnel) = tunnelled("reset-program").await;
     caller.write_all(b"question").await.unwrap();
     program.read_exact(&mut [0; 8]).await.unwrap();
     program.set_zero_linger().unwrap();
@@ -80,7 +81,7 @@ async fn a_program_s_reset_reaches_the_caller_as_a_reset() {
 
 #[tokio::test]
 async fn a_caller_s_reset_reaches_the_program_as_a_reset() {
-    let (mut caller, mut program, mut server) = tunnelled("reset-caller").await;
+    let (mut caller, mut program, mut server, _tunnel) = tunnelled("reset-caller").await;
     caller.write_all(b"question").await.unwrap();
     program.read_exact(&mut [0; 8]).await.unwrap();
     caller.set_zero_linger().unwrap();
@@ -92,7 +93,7 @@ async fn a_caller_s_reset_reaches_the_program_as_a_reset() {
 
 #[tokio::test]
 async fn more_than_all_windows_passes_both_ways_at_once() {
-    let (caller, program, _server) = tunnelled("windows").await;
+    let (caller, program, _server, _tunnel) = tunnelled("windows").await;
     let size = 24 << 20;
     let pattern: Vec<u8> = (0..size).map(|i: u32| (i % 251) as u8).collect();
     let both = |stream: TcpStream, pattern: Vec<u8>| async move {
