@@ -64,6 +64,7 @@ impl Cluster {
         // pod's own, and the controller, which listens on all, answers there.
         let network = NetworkControl {
             address: (pod.address(), CONTROL_PORT).into(),
+            name: None,
             identity: SpiffeId::new(&domain, "weft", "weft-controller").map_err(name_of)?,
             trust: Trust { domain: domain.clone(), anchors: anchors.to_vec(), ..Trust::default() },
             token_file,

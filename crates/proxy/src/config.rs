@@ -107,6 +107,8 @@ pub enum ControlAddress {
 pub struct NetworkControl {
     /// Where it answers.
     pub address: SocketAddr,
+    /// `NAME:PORT`, which is looked up when it doesn't answer there: a Service that is made again has another address.
+    pub name: Option<String>,
     /// Who must answer there.
     pub identity: SpiffeId,
     /// Whom to trust until its own record of trust comes.

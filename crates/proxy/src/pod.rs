@@ -137,6 +137,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<'_, F> {
         let scrape = self.json::<Scrape>("WEFT_SCRAPE");
         let network = NetworkControl {
             address: address?,
+            name: (self.variable)("WEFT_CONTROL_NAME").filter(|name| !name.is_empty()),
             identity: control?,
             trust: Trust { domain: domain?, anchors: anchors?, ..Trust::default() },
             token_file: token_file?,

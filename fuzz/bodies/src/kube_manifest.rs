@@ -43,7 +43,7 @@ fn config() -> Config {
         cluster_domain: "cluster.local".to_owned(),
         proxy_image: "localhost/weft/proxy:0.1.0".to_owned(),
         image_pull_policy: "IfNotPresent".to_owned(),
-        control_address: "10.0.0.9:15012".to_owned(),
+        control_address: ([10, 0, 0, 9], 15012).into(),
         trust_anchors: "PEM".to_owned(),
         resources: Resources::default(),
         log: "info".to_owned(),

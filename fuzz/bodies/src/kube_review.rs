@@ -42,7 +42,7 @@ fn config() -> Config {
         cluster_domain: "cluster.local".to_owned(),
         proxy_image: "localhost/weft/proxy:1".to_owned(),
         image_pull_policy: "IfNotPresent".to_owned(),
-        control_address: "10.0.0.1:15012".to_owned(),
+        control_address: ([10, 0, 0, 1], 15012).into(),
         trust_anchors: String::new(),
         resources: Resources::default(),
         log: "info".to_owned(),

@@ -34,6 +34,35 @@ fn nothing_is_lost_while_the_controller_starts_again() {
     load.finish();
 }
 
+#[test]
+fn a_controllers_service_that_is_made_again_is_found() {
+    let Some(mesh) = Meshed::alone() else { return };
+    let namespace = served(&mesh, "moved");
+    let name = namespace.name();
+    let address = mesh.shell("kubectl get service -n weft weft-controller -o jsonpath={.spec.clusterIP}");
+    mesh.shell("kubectl delete service -n weft weft-controller");
+    // Its address is another's now.
+    mesh.shell(&format!("kubectl create service clusterip -n {name} taken --tcp=15012 --clusterip={address}"));
+    mesh.shell("weft install | kubectl apply -f -");
+    // Connections that stand outlive their Service: it is the next controller that must be found.
+    mesh.shell("kubectl rollout restart -n weft deployment/weft-controller");
+    mesh.shell("kubectl rollout status -n weft deployment/weft-controller --timeout=120s");
+    namespace.apply(DENY);
+    mesh.shell(&format!("kubectl wait -n {name} authorizationpolicy/closed --for=condition=Enforced --timeout=120s"));
+    mesh.shell(&format!("weft check --proxy -n {name} --wait 60s"));
+}
+
+/// For the pods that `served` makes.
+const DENY: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: closed}
+spec:
+  selector: {matchLabels: {app: web}}
+  action: DENY
+  rules: [{}]
+";
+
 /// As long as a node's lease lasts, and longer.
 const AWAY: Duration = Duration::from_secs(60);
 

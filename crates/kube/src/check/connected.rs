@@ -15,13 +15,15 @@ use crate::words::few;
 /// Pods whose proxies look elsewhere for the control plane than it is, and those that it hasn't heard of.
 pub(super) fn connected(seen: &Observed, meshed: &[&Pod]) -> Finding {
     let serving: Vec<&Pod> = meshed.iter().copied().filter(|pod| is_staying(pod)).collect();
-    let lost: Vec<String> = serving.iter().filter(|pod| looks_elsewhere(seen, pod)).map(|pod| name(pod)).collect();
+    let unheard = seen.unheard.as_deref().unwrap_or_default();
+    let is_silent = |pod: &Pod| unheard.contains(&name(pod));
+    let is_lost = |pod: &Pod| looks_elsewhere(seen, pod) && (is_silent(pod) || !asks_the_cluster(pod));
+    let lost: Vec<String> = serving.iter().filter(|pod| is_lost(pod)).map(|pod| name(pod)).collect();
     if !lost.is_empty() {
         let error = format!("the Service {CONTROLLER} has another address than {} were given", few(&lost));
         return Finding::Fails(Problem::new(error, "restart them: kubectl rollout restart -n NAMESPACE deploy"));
     }
-    let unheard = seen.unheard.as_deref().unwrap_or_default();
-    let silent: Vec<String> = serving.iter().map(|pod| name(pod)).filter(|pod| unheard.contains(pod)).collect();
+    let silent: Vec<String> = serving.into_iter().filter(|pod| is_silent(pod)).map(name).collect();
     if silent.is_empty() {
         return Finding::Fine;
     }
@@ -34,7 +36,13 @@ fn is_staying(pod: &Pod) -> bool {
     proxy_is_ready(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 
-/// A Service that is made again gets an address anew, and proxies know no other than their first.
+/// Whether the proxy can look the control plane up, in the cluster's DNS.
+fn asks_the_cluster(pod: &Pod) -> bool {
+    let policy = pod.spec.as_ref().and_then(|spec| spec.dns_policy.as_deref());
+    !matches!(policy, Some("Default" | "None"))
+}
+
+/// A Service that is made again gets an address anew.
 fn looks_elsewhere(seen: &Observed, pod: &Pod) -> bool {
     let is_service =
         |object: &serde_json::Value| object["kind"] == "Service" && object["metadata"]["name"] == CONTROLLER;

@@ -117,7 +117,7 @@ impl Webhooks {
             cluster_domain: config.cluster_domain.clone(),
             proxy_image: config.proxies.image.clone(),
             image_pull_policy: config.proxies.image_pull_policy.clone(),
-            control_address: SocketAddr::new(address, PROXIES_PORT).to_string(),
+            control_address: SocketAddr::new(address, PROXIES_PORT),
             trust_anchors: bundle(authority.anchors()),
             resources: config.proxies.resources.clone(),
             log: config.proxies.log.clone(),

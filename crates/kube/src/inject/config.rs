@@ -1,5 +1,7 @@
 //! What is the same for every proxy of a cluster.
 
+use std::net::SocketAddr;
+
 use super::quantity::Resources;
 use crate::names::CONTROLLER;
 
@@ -17,7 +19,7 @@ pub struct Config {
     /// `IfNotPresent`, `Always` or `Never`.
     pub image_pull_policy: String,
     /// Where proxies reach the control plane: `ADDRESS:15012`.
-    pub control_address: String,
+    pub control_address: SocketAddr,
     /// The certificates by which proxies know the control plane, PEM.
     pub trust_anchors: String,
     /// What a proxy gets unless annotations say otherwise.
@@ -30,6 +32,11 @@ impl Config {
     /// The control plane's identity.
     pub fn control_identity(&self) -> String {
         format!("spiffe://{}/ns/{}/sa/{CONTROLLER}", self.trust_domain, self.namespace)
+    }
+
+    /// Where they look for it when it no longer answers there: absolute, so that no search domain of a pod is tried.
+    pub fn control_name(&self) -> String {
+        format!("{CONTROLLER}.{}.svc.{}.:{}", self.namespace, self.cluster_domain, self.control_address.port())
     }
 
     /// The tag of the proxy's image, as far as it has one.

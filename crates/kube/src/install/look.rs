@@ -95,7 +95,7 @@ pub async fn proxies(client: &Client, namespace: &str) -> Result<inject::Config,
         cluster_domain: values.cluster_domain,
         proxy_image: values.images.proxy,
         image_pull_policy: values.images.pull_policy.as_str().to_owned(),
-        control_address: SocketAddr::new(address, PROXIES_PORT).to_string(),
+        control_address: SocketAddr::new(address, PROXIES_PORT),
         trust_anchors: bundle(anchors),
         resources: inject::Resources::parse(&values.proxy.resources.to_json().to_string())
             .map_err(|why| lacks(&why))?,

@@ -157,7 +157,7 @@ fn config() -> Config {
         cluster_domain: "cluster.local".into(),
         proxy_image: "localhost/weft/proxy:0.1.0".into(),
         image_pull_policy: "IfNotPresent".into(),
-        control_address: "10.0.0.9:15012".into(),
+        control_address: "10.0.0.9:15012".parse().unwrap(),
         trust_anchors: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".into(),
         resources: crate::inject::Resources::default(),
         log: "info".into(),

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -41,12 +41,13 @@ pub(crate) struct Network {
 #[derive(Clone)]
 struct Server {
     address: SocketAddr,
+    name: Option<String>,
     identity: SpiffeId,
 }
 
 impl Network {
     pub(super) fn new(control: &NetworkControl, workload: &WorkloadId) -> Self {
-        let to = Server { address: control.address, identity: control.identity.clone() };
+        let to = Server { address: control.address, name: control.name.clone(), identity: control.identity.clone() };
         let (trust, credential) = (watch::Sender::new(control.trust.clone()), watch::Sender::new(None));
         let shown = Shown::Newest(credential.subscribe(), trust.subscribe());
         let channel = RefCell::new(channel(Connector { to: to.clone(), shown }));
@@ -139,19 +140,40 @@ impl Connector {
                 tls.client_config(std::slice::from_ref(&self.to.identity), ALPN)
             }
         };
-        let connecting = async {
-            let socket = TcpStream::connect(self.to.address).await?;
-            socket.set_nodelay(true)?;
-            TlsConnector::from(config).connect(server_name(), socket).await
+        let failed = match shake_hands(self.to.address, config.clone()).await {
+            Ok(connected) => return Ok(TokioIo::new(connected)),
+            Err(failed) => failed,
         };
-        match timeout(CONTROL_CONNECT, connecting).await {
-            Ok(connected) => connected.map(TokioIo::new),
-            Err(_) => {
-                let detail = format!("no TLS with {} within {} s", self.to.address, CONTROL_CONNECT.as_secs());
-                Err(io::Error::new(io::ErrorKind::TimedOut, detail))
+        for address in self.to.others().await {
+            if let Ok(connected) = shake_hands(address, config.clone()).await {
+                return Ok(TokioIo::new(connected));
             }
         }
+        Err(failed)
     }
+}
+
+impl Server {
+    /// Where else it may answer, by its name.
+    async fn others(&self) -> Vec<SocketAddr> {
+        let Some(name) = &self.name else { return Vec::new() };
+        match timeout(CONTROL_CONNECT, lookup_host(name)).await {
+            Ok(Ok(found)) => found.filter(|address| *address != self.address).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+async fn shake_hands(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let connecting = async {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        TlsConnector::from(config).connect(server_name(), socket).await
+    };
+    timeout(CONTROL_CONNECT, connecting).await.unwrap_or_else(|_| {
+        let detail = format!("no TLS with {address} within {} s", CONTROL_CONNECT.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, detail))
+    })
 }
 
 impl Service<Uri> for Connector {

@@ -84,7 +84,7 @@ fn in_cluster(address: SocketAddr) -> (ControlConfig, Authority, tempfile::TempD
     let authority =
         Authority::generate(&TrustDomain::default(), SystemTime::now(), AuthorityLifetimes::default()).unwrap();
     let trust = Trust { anchors: authority.anchors(), ..Trust::default() };
-    let control = NetworkControl { address, identity: id("control"), trust, token_file };
+    let control = NetworkControl { address, name: None, identity: id("control"), trust, token_file };
     (config(ControlAddress::Network(control)), authority, folder)
 }
 
@@ -156,6 +156,20 @@ async fn a_control_plane_that_does_not_shake_hands_is_given_up() {
             let asked = spawn_local(async move { ask(&config).await });
             clock.ends(CONTROL_CONNECT, || asked.is_finished()).await;
             asked.await.unwrap().unwrap_err();
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_control_plane_with_another_address_is_found_by_its_name() {
+    LocalSet::new()
+        .run_until(async {
+            let (mut config, heard, _folder) = over_network().await;
+            let ControlAddress::Network(control) = &mut config.address else { unreachable!("it is over the network") };
+            control.name = Some(format!("localhost:{}", control.address.port()));
+            control.address = (Ipv4Addr::new(127, 0, 0, 9), control.address.port()).into();
+            spawn_local(async move { ask(&config).await });
+            eventually(|| count(&heard, HEADERS) == 1).await;
         })
         .await;
 }

@@ -61,21 +61,24 @@ fn proxies_that_are_cut_off_are_told_though_they_are_ready() {
     silent(&mut seen);
     assert!(conclude(&seen, &asked(Scope::Proxies)).only_waits(), "it may be on its way");
 
-    let at = |address: &str| {
+    let at = |address: &str, policy: &str, change: fn(&mut Observed)| {
         after(|seen| {
+            change(seen);
             let mut pod = meshed("shop", "p", json!({}));
             pod["spec"]["initContainers"][0]["env"][0] = json!({"name": "WEFT_CONTROL_ADDRESS", "value": address});
+            pod["spec"]["dnsPolicy"] = json!(policy);
             seen.pods = Ok(vec![read(pod)]);
             let (_, service) = seen.objects.iter_mut().find(|(expected, _)| expected["kind"] == "Service").unwrap();
             service.as_mut().unwrap()["spec"]["clusterIPs"] = json!(["10.96.0.7", "fd00::7"]);
         })
     };
-    assert_eq!(at("10.96.0.7:15012"), Vec::<String>::new());
-    assert_eq!(at("[fd00::7]:15012"), Vec::<String>::new());
-    assert_eq!(
-        at("10.96.0.8:15012"),
-        [format!("{line} the Service weft-controller has another address than shop/p were given")]
-    );
+    let unexplained = [format!("{line} the control plane hears nothing of the proxies of shop/p")];
+    assert_eq!(at("10.96.0.7:15012", "ClusterFirst", silent), unexplained);
+    assert_eq!(at("[fd00::7]:15012", "ClusterFirst", silent), unexplained);
+    let lost = [format!("{line} the Service weft-controller has another address than shop/p were given")];
+    assert_eq!(at("10.96.0.8:15012", "ClusterFirst", silent), lost);
+    assert_eq!(at("10.96.0.8:15012", "ClusterFirst", |_| {}), Vec::<String>::new(), "it found the other");
+    assert_eq!(at("10.96.0.8:15012", "Default", |_| {}), lost, "it can't find another once it is cut off");
 }
 
 #[test]

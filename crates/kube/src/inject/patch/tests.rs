@@ -9,7 +9,7 @@ fn config() -> Config {
         cluster_domain: "cluster.local".into(),
         proxy_image: "localhost/weft/proxy:0.1.0".into(),
         image_pull_policy: "IfNotPresent".into(),
-        control_address: "10.0.0.9:15012".into(),
+        control_address: "10.0.0.9:15012".parse().unwrap(),
         trust_anchors: "PEM $(A)".into(),
         resources: Resources::default(),
         log: "info".into(),

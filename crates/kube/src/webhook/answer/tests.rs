@@ -21,7 +21,7 @@ pub(in super::super) fn config() -> Config {
         cluster_domain: "cluster.local".into(),
         proxy_image: "proxy:1".into(),
         image_pull_policy: "IfNotPresent".into(),
-        control_address: "10.0.0.9:15012".into(),
+        control_address: "10.0.0.9:15012".parse().unwrap(),
         trust_anchors: "PEM".into(),
         resources: Resources::default(),
         log: "info".into(),
