@@ -225,6 +225,8 @@ fn published(spot: &Spot<'_>, notes: &mut Notes<'_>) -> Option<SocketAddr> {
         Value::Text(text) => text.parse().ok(),
         _ => None,
     };
+    // One that the kernel chose, nobody would know.
+    let address = address.filter(|address: &SocketAddr| address.port() != 0);
     if address.is_none() {
         notes.expected(spot, "a port of the host such as 8080, or \"0.0.0.0:8080\"");
     }

@@ -46,6 +46,10 @@ pub(crate) fn published(text: &str) -> Result<Published, String> {
         Ok(host_port) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), host_port),
         Err(_) => listen.parse().map_err(|_| wrong())?,
     };
+    // One that the kernel chose, nobody would know.
+    if listen.port() == 0 {
+        return Err(wrong());
+    }
     Ok(Published { listen, port })
 }
 
@@ -95,7 +99,7 @@ mod tests {
         check("8080:80", "127.0.0.1:8080", 80);
         check("0.0.0.0:8080:80", "0.0.0.0:8080", 80);
         check("[::1]:8080:80", "[::1]:8080", 80);
-        for wrong in ["", "80", "a:80", "80:0", "1.2.3.4:80"] {
+        for wrong in ["", "80", "a:80", "80:0", "0:80", "127.0.0.1:0:80", "1.2.3.4:80"] {
             assert!(published(wrong).is_err(), "{wrong}");
         }
     }

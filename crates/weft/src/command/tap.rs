@@ -1,10 +1,12 @@
 //! `weft tap`: calls as they end, and those that last before, as the proxies see them.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::timeout;
 use weft_wire::proto::weft::v1::{Party, Reporter, TapEvent, TapFilter};
 
 use crate::args::{FilterArgs, Format, TapArgs};
@@ -25,7 +27,14 @@ async fn follow(from: &Mesh, args: &TapArgs) -> Result<(), Failure> {
     let mut mesh = client::observe(from).await?;
     let mut events = mesh.tap(filter).await.map_err(refused)?.into_inner();
     let mut left = args.count.unwrap_or(u64::MAX);
-    while let Some(message) = events.message().await.map_err(refused)? {
+    let mut next = match timeout(QUIET, events.message()).await {
+        Ok(first) => first,
+        Err(_) => {
+            print::note(nothing_yet(from));
+            events.message().await
+        }
+    };
+    while let Some(message) = next.map_err(refused)? {
         if message.dropped > 0 {
             print::note(&format!("weft: {} calls came too fast to be shown", message.dropped));
         }
@@ -40,6 +49,7 @@ async fn follow(from: &Mesh, args: &TapArgs) -> Result<(), Failure> {
                 return Ok(());
             }
         }
+        next = events.message().await;
     }
     Err(ended(from))
 }
@@ -203,6 +213,16 @@ pub(super) fn ended(mesh: &Mesh) -> Failure {
     }
 }
 
+/// A name that nobody has is no mistake: whoever has it may come yet.
+fn nothing_yet(mesh: &Mesh) -> &'static str {
+    match mesh {
+        Mesh::Local(_) => "weft: no such call yet; who there is: weft ps",
+        Mesh::Cluster(_) => "weft: no such call yet; who there is: weft stat deploy -A",
+    }
+}
+
+/// A mesh in which nothing was seen for so long may not have what is looked for.
+const QUIET: Duration = Duration::from_secs(5);
 /// A new controller takes its place.
 const AGAIN: &str = "another one takes its place, as in an update: tap again; else see how the mesh is: weft check";
 

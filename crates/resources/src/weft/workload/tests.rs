@@ -106,6 +106,7 @@ fn what_is_not_understood_is_told() {
         ("9000]", "0]", 8, "spec.ports[1]: expected a port of 1 to 65535"),
         ("appProtocol: http,", "appProtocol: htttp,", 8, "spec.ports[0].appProtocol: expected one of http, http2"),
         ("publish: 18080", "publish: localhost", 8, "spec.ports[0].publish: expected a port of the host"),
+        ("publish: 18080", "publish: 0", 8, "spec.ports[0].publish: expected a port of the host"),
         ("name: PAYMENTS", "name: A=B", 7, "spec.env: expected a variable's name"),
         ("name: web,", "name: web.shop,", 3, "metadata.name: expected at most 57"),
         ("name: web,", &format!("name: {},", "x".repeat(58)), 3, "metadata.name: expected at most 57"),
