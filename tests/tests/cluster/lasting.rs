@@ -56,7 +56,7 @@ fn a_controllers_service_that_is_made_again_is_found() {
 const DENY: &str = "
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
-metadata: {name: closed}
+metadata: {name: closed, namespace: NAMESPACE}
 spec:
   selector: {matchLabels: {app: web}}
   action: DENY
