@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
-use nix::unistd::{chdir, geteuid};
+use nix::unistd::{Pid, chdir, geteuid};
 
 use crate::blueprint::{Blueprint, Processes};
 use crate::error::{Failure, Step};
@@ -16,12 +16,13 @@ use crate::scratch::{Scratch, bind};
 use crate::sys::NOTHING;
 use crate::{resolv, root};
 
-/// Arranges all mounts, and the network's settings, which only the namespace's own `/proc` is sure to let be
+/// Arranges all mounts, and the kernel's settings, which only the namespace's own `/proc` is sure to let be
 /// written. Returns what is less than it should be.
 pub(crate) fn arrange(blueprint: &Blueprint<'_>) -> Result<Vec<String>, Failure> {
     own_namespace()?;
     if blueprint.processes == Processes::Own {
         own_proc()?;
+        count_on_from(blueprint.launcher);
     }
     let notes = change_settings();
     let scratch = Scratch::new()?;
@@ -50,6 +51,12 @@ pub(crate) fn own_namespace() -> Result<(), Failure> {
 pub(crate) fn own_proc() -> Result<(), Failure> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, NOTHING).map_err(|errno| Failure::new(Step::Proc, errno, ""))
+}
+
+/// Programs name files after their PID, in folders that they share with others: counted from 2 in each sandbox, two of
+/// them would have the same. Where the kernel can't, they have.
+fn count_on_from(pid: Pid) {
+    let _ = fs::write("/proc/sys/kernel/ns_last_pid", pid.to_string());
 }
 
 fn cover_resolv_conf(blueprint: &Blueprint<'_>, target: &Path, scratch: &Scratch) -> Result<(), Failure> {
