@@ -47,39 +47,4 @@ impl Linger {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpSocket};
-
-    use super::*;
-
-    /// More than the reader's kernel takes, and no more than the writer's does.
-    const MESSAGE: usize = 1 << 20;
-
-    #[tokio::test]
-    async fn the_last_message_arrives_though_its_reader_still_speaks() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let reader = TcpSocket::new_v4().unwrap();
-        reader.set_recv_buffer_size(16 << 10).unwrap();
-        let mut reader = reader.connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut writer = listener.accept().await.unwrap().0;
-        let writing = async move {
-            writer.write_all(&vec![1; MESSAGE]).await.unwrap();
-            let mut end = Linger::new(Duration::from_secs(600));
-            poll_fn(|cx| end.poll(cx, &mut writer)).await;
-        };
-        let reading = async move {
-            let (mut got, mut bytes) = (0, [0; 1024]);
-            loop {
-                reader.write_all(b"more").await.unwrap();
-                match reader.read(&mut bytes).await.unwrap() {
-                    0 => return got,
-                    more => got += more,
-                }
-            }
-        };
-        assert_eq!(tokio::join!(writing, reading).1, MESSAGE);
-    }
-}
+pub(crate) mod tests;

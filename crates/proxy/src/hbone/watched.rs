@@ -83,3 +83,23 @@ impl AsyncWrite for Watched {
         end.get_or_insert_with(|| Linger::new(H2_LINGER)).poll(cx, tunnel).map(Ok)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::linger::tests::{MESSAGE, read_while_speaking};
+    use crate::tls_stream::tests::pair;
+
+    #[tokio::test]
+    async fn what_was_said_last_arrives_though_the_peer_still_speaks() {
+        let (reader, writer) = pair().await;
+        let (mut watched, ..) = Watched::new(Box::new(writer));
+        let writing = async move {
+            watched.write_all(&vec![1; MESSAGE]).await.unwrap();
+            watched.shutdown().await.unwrap();
+        };
+        assert_eq!(tokio::join!(writing, read_while_speaking(reader, b"more")).1, MESSAGE);
+    }
+}

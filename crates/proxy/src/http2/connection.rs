@@ -330,11 +330,11 @@ fn unanswered(error: &h2::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpSocket, TcpStream};
     use tokio::task::{LocalSet, spawn_local};
 
     use super::*;
+    use crate::linger::tests::{MESSAGE, read_while_speaking};
 
     #[tokio::test]
     async fn a_connection_of_very_many_streams_gets_no_more() {
@@ -361,13 +361,12 @@ mod tests {
     /// The last response of a connection, to a client that reads slowly and speaks meanwhile, after the drain has begun.
     #[tokio::test]
     async fn the_last_response_of_a_drain_arrives_whole() {
-        const CONTENT: usize = 1 << 20;
         let serving_and_reading = async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let reader = TcpSocket::new_v4().unwrap();
             reader.set_recv_buffer_size(16 << 10).unwrap();
             let reader = reader.connect(listener.local_addr().unwrap()).await.unwrap().into_std().unwrap();
-            let mut raw = TcpStream::from_std(reader.try_clone().unwrap()).unwrap();
+            let raw = TcpStream::from_std(reader.try_clone().unwrap()).unwrap();
             let side = Side::plain(listener.accept().await.unwrap().0);
             let (drain, go) = (Rc::new(Drain::default()), Rc::new(tokio::sync::Notify::new()));
             let (draining, gone) = (drain.clone(), go.clone());
@@ -377,14 +376,14 @@ mod tests {
                     async move {
                         let mut send = respond.send_response(http::Response::new(()), false).unwrap();
                         go.notified().await;
-                        send.send_data(vec![0; CONTENT].into(), true).unwrap();
+                        send.send_data(vec![0; MESSAGE].into(), true).unwrap();
                         Served::Ended
                     }
                 };
                 Accepted::new(side, Peer::Proxy).await.unwrap().each(&draining, serve).await.unwrap();
             });
             let mut builder = client::Builder::new();
-            builder.initial_window_size(2 * CONTENT as u32).initial_connection_window_size(2 * CONTENT as u32);
+            builder.initial_window_size(2 * MESSAGE as u32).initial_connection_window_size(2 * MESSAGE as u32);
             let handshake = builder.handshake::<_, Bytes>(TcpStream::from_std(reader).unwrap());
             let (mut requests, mut connection) = handshake.await.unwrap();
             let response = requests.send_request(Request::new(()), true).unwrap().0;
@@ -400,16 +399,9 @@ mod tests {
             })
             .await;
             go.notify_one();
-            let (mut got, mut bytes) = (0, [0; 1024]);
-            loop {
-                // RFC 9113, 6.7: a PING, and what it says.
-                raw.write_all(b"\0\0\x08\x06\0\0\0\0\0whatever").await.unwrap();
-                match raw.read(&mut bytes).await.unwrap() {
-                    0 => break,
-                    more => got += more,
-                }
-            }
-            assert!(got > CONTENT, "{got}");
+            // RFC 9113, 6.7: a PING, and what it says.
+            let got = read_while_speaking(raw, b"\0\0\x08\x06\0\0\0\0\0whatever").await;
+            assert!(got > MESSAGE, "{got}");
         };
         LocalSet::new().run_until(serving_and_reading).await;
     }

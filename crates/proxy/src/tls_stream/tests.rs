@@ -28,7 +28,7 @@ fn mesh_tls() -> (SpiffeId, MeshTls) {
     (id, MeshTls::new(Arc::new(credential), &trust).unwrap())
 }
 
-async fn pair() -> (TlsStream, TlsStream) {
+pub(crate) async fn pair() -> (TlsStream, TlsStream) {
     let (id, tls) = mesh_tls();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
