@@ -27,6 +27,7 @@ mod fds;
 pub mod file;
 mod flow;
 mod hbone;
+mod heard_out;
 mod host;
 mod http1;
 mod http2;

@@ -5,10 +5,11 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::heard_out::HeardOut;
 use crate::limits::H2_LINGER;
 use crate::linger::Linger;
 use crate::tls_stream::TlsStream;
@@ -21,7 +22,7 @@ pub(super) type Heard = Rc<Cell<bool>>;
 
 /// A connection whose TLS failure is kept.
 pub(super) struct Watched {
-    tunnel: Box<TlsStream>,
+    tunnel: HeardOut<Box<TlsStream>>,
     ending: Ending,
     heard: Heard,
     end: Option<Linger>,
@@ -31,24 +32,14 @@ impl Watched {
     /// Watches `tunnel`.
     pub(super) fn new(tunnel: Box<TlsStream>) -> (Self, Ending, Heard) {
         let (ending, heard) = (Ending::default(), Heard::default());
+        let tunnel = HeardOut::new(tunnel);
         (Self { tunnel, ending: ending.clone(), heard: heard.clone(), end: None }, ending, heard)
-    }
-
-    /// A peer that refuses says so and closes; writing may find out before reading does. So what
-    /// writing found counts only when all has been read.
-    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [0; 512];
-        let mut read = ReadBuf::new(&mut bytes);
-        while ready!(Pin::new(&mut *self).poll_read(cx, &mut read)).is_ok() && !read.filled().is_empty() {
-            read.clear();
-        }
-        Poll::Ready(())
     }
 }
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.tunnel).poll_read(cx, out);
+        let read = self.tunnel.poll_read(cx, out);
         if read.is_ready() {
             self.heard.set(true);
         }
@@ -63,24 +54,16 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tunnel).poll_write(cx, bytes);
-        if matches!(written, Poll::Ready(Err(_))) {
-            ready!(self.poll_ending(cx));
-        }
-        written
+        self.tunnel.poll_write(cx, bytes).map(Ok)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.tunnel).poll_flush(cx);
-        if matches!(flushed, Poll::Ready(Err(_))) {
-            ready!(self.poll_ending(cx));
-        }
-        flushed
+        self.tunnel.poll_flush(cx).map(Ok)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { tunnel, end, .. } = &mut *self;
-        end.get_or_insert_with(|| Linger::new(H2_LINGER)).poll(cx, tunnel).map(Ok)
+        end.get_or_insert_with(|| Linger::new(H2_LINGER)).poll(cx, &mut tunnel.stream).map(Ok)
     }
 }
 

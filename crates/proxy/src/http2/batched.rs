@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::heard_out::HeardOut;
 use crate::limits::{H2_LINGER, PLAIN_BYTES};
 use crate::linger::Linger;
 use crate::side::Side;
@@ -20,7 +21,7 @@ pub(super) struct Batched(Rc<RefCell<Inner>>);
 pub(super) struct Outlet(Rc<RefCell<Inner>>);
 
 struct Inner {
-    side: Side,
+    side: HeardOut<Side>,
     /// What waits to be sent, of which `sent` bytes went.
     out: Vec<u8>,
     sent: usize,
@@ -30,15 +31,15 @@ struct Inner {
 
 /// Wraps `side`, to which `first` is to be written first.
 pub(super) fn batched(side: Side, first: Vec<u8>) -> (Batched, Outlet) {
-    let inner = Inner { side, out: first, sent: 0, broken: Cell::new(None), end: None };
+    let inner = Inner { side: HeardOut::new(side), out: first, sent: 0, broken: Cell::new(None), end: None };
     let inner = Rc::new(RefCell::new(inner));
     (Batched(inner.clone()), Outlet(inner))
 }
 
 impl Outlet {
     /// Sends what was written. To be called at the end of each turn in which `h2` may have written,
-    /// with the context of the task that polls it.
-    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// with the context of the task that polls it. Reading tells when the peer takes no more.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.borrow_mut().poll_send(cx)
     }
 
@@ -49,46 +50,36 @@ impl Outlet {
 }
 
 impl Inner {
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.sent < self.out.len() {
-            let written = ready!(Pin::new(&mut self.side).poll_write(cx, &self.out[self.sent..]));
-            match self.remember(written)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.sent += written,
-            }
+            self.sent += ready!(self.side.poll_write(cx, &self.out[self.sent..]));
         }
         if self.sent > 0 {
             give_back(std::mem::take(&mut self.out));
             self.sent = 0;
         }
-        let flushed = ready!(Pin::new(&mut self.side).poll_flush(cx));
-        Poll::Ready(self.remember(flushed))
-    }
-
-    /// Keeps the error for [`Outlet::take_broken`] and passes on its kind.
-    fn remember<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        result.map_err(|error| {
-            let kind = error.kind();
-            self.broken.set(Some(error));
-            kind.into()
-        })
+        self.side.poll_flush(cx)
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = ready!(Pin::new(&mut self.side).poll_read(cx, out));
-        Poll::Ready(self.remember(read))
+        let read = ready!(self.side.poll_read(cx, out));
+        Poll::Ready(read.map_err(|error| {
+            let kind = error.kind();
+            self.broken.set(Some(error));
+            kind.into()
+        }))
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<usize> {
         if self.out.len() >= PLAIN_BYTES {
-            ready!(self.poll_send(cx))?;
+            ready!(self.poll_send(cx));
         }
         if self.out.capacity() == 0 {
             self.out = borrow();
         }
         let taken = bytes.len().min(PLAIN_BYTES - self.out.len());
         self.out.extend_from_slice(&bytes[..taken]);
-        Poll::Ready(Ok(taken))
+        Poll::Ready(taken)
     }
 }
 
@@ -100,7 +91,7 @@ impl AsyncRead for Batched {
 
 impl AsyncWrite for Batched {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().poll_write(cx, bytes)
+        self.0.borrow_mut().poll_write(cx, bytes).map(Ok)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -109,10 +100,9 @@ impl AsyncWrite for Batched {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.0.borrow_mut();
-        // A peer that has gone can't be told why; the reason itself is known above.
-        let _gone = ready!(inner.poll_send(cx));
+        ready!(inner.poll_send(cx));
         let Inner { side, end, .. } = &mut *inner;
-        end.get_or_insert_with(|| Linger::new(H2_LINGER)).poll(cx, side).map(Ok)
+        end.get_or_insert_with(|| Linger::new(H2_LINGER)).poll(cx, &mut side.stream).map(Ok)
     }
 }
 

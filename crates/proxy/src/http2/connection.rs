@@ -117,8 +117,8 @@ impl Accepted {
                 self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             }
             let opened = self.connection.poll_accept(cx);
-            if opened.is_pending() && matches!(self.outlet.poll_send(cx), Poll::Ready(Err(_))) {
-                return Poll::Ready(None);
+            if opened.is_pending() {
+                let _full = self.outlet.poll_send(cx);
             }
             opened
         })
@@ -313,8 +313,8 @@ fn drive(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), h2::Error>> {
     let ended = Pin::new(connection).poll(cx);
-    if ended.is_pending() && matches!(outlet.poll_send(cx), Poll::Ready(Err(_))) {
-        return Poll::Ready(Err(Reason::CONNECT_ERROR.into()));
+    if ended.is_pending() {
+        let _full = outlet.poll_send(cx);
     }
     ended
 }
@@ -330,10 +330,12 @@ fn unanswered(error: &h2::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpSocket, TcpStream};
     use tokio::task::{LocalSet, spawn_local};
 
     use super::*;
+    use crate::limits::PLAIN_BYTES;
     use crate::linger::tests::{MESSAGE, read_while_speaking};
 
     #[tokio::test]
@@ -354,6 +356,23 @@ mod tests {
                 drop(lease);
                 assert_eq!(shared.lease().is_some(), is_left);
             }
+        };
+        LocalSet::new().run_until(asking).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_said_before_it_went_is_heard() {
+        let asking = async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let proxy = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let mut program = listener.accept().await.unwrap().0;
+            program.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            program.set_zero_linger().unwrap();
+            drop(program);
+            // So much is written before anything is read.
+            let first = vec![0; PLAIN_BYTES];
+            let error = Shared::new(Stream::Plain(proxy), first, Peer::Program).await.err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
         };
         LocalSet::new().run_until(asking).await;
     }

@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncWrite, ReadBuf};
 use weft_wire::frame::{Event, Frame};
 
 use super::stream::{LaneStream, Slot};
 use super::{Lane, Over, Shared};
+use crate::heard_out::HeardOut;
 use crate::limits::{LANE_BACKLOG_BYTES, LANE_CALLEE_STREAMS};
 use crate::side::{PLAIN, Side};
 use crate::stream::Stream;
@@ -19,7 +20,7 @@ use crate::stream::Stream;
 /// Moves frames for as long as it is polled.
 pub(crate) struct Driver {
     shared: Rc<Shared>,
-    stream: Stream,
+    stream: HeardOut<Stream>,
     role: Role,
     /// What was read ahead of the lane.
     first: Option<Vec<u8>>,
@@ -58,7 +59,7 @@ impl Driver {
     }
 
     fn new(mut side: Side, role: Role) -> Self {
-        let (first, stream) = (Some(side.take()), side.stream);
+        let (first, stream) = (Some(side.take()), HeardOut::new(side.stream));
         let (shared, partial, sending, opened) = (Rc::default(), Vec::new(), Vec::new(), VecDeque::new());
         Self { shared, stream, role, first, partial, sending, sent: 0, gave_way: false, opened }
     }
@@ -91,7 +92,7 @@ impl Driver {
 
     /// The connection, after the lane.
     pub(crate) fn into_side(self) -> Side {
-        Side::new(self.stream)
+        Side::new(self.stream.stream)
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<LaneStream>> {
@@ -129,12 +130,12 @@ impl Driver {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            ready!(self.poll_send(cx))?;
+            ready!(self.poll_send(cx));
         }
         self.gave_way = false;
         if self.shared.retired.get() && self.is_unused() {
             // The peer may be gone; there is nothing left to tell it.
-            let _gone = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+            let _gone = ready!(Pin::new(&mut self.stream.stream).poll_shutdown(cx));
             return Poll::Ready(Ok(None));
         }
         Poll::Pending
@@ -148,7 +149,7 @@ impl Driver {
         while self.opened.is_empty() {
             let read = PLAIN.with_borrow_mut(|plain| {
                 let mut read = ReadBuf::new(plain);
-                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+                ready!(self.stream.poll_read(cx, &mut read))?;
                 Poll::Ready(self.hear_all(read.filled()).map(|()| read.filled().len()))
             });
             if ready!(read)? == 0 {
@@ -158,17 +159,17 @@ impl Driver {
         Poll::Ready(Ok(self.opened.pop_front()))
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             while self.sent < self.sending.len() {
-                self.sent += ready!(Pin::new(&mut self.stream).poll_write(cx, &self.sending[self.sent..]))?;
+                self.sent += ready!(self.stream.poll_write(cx, &self.sending[self.sent..]));
             }
             self.sent = 0;
             // A lane at rest holds no buffer.
             self.sending = self.shared.out.take();
             self.shared.crowd.take().into_iter().for_each(Waker::wake);
             if self.sending.is_empty() {
-                return Pin::new(&mut self.stream).poll_flush(cx);
+                return self.stream.poll_flush(cx);
             }
         }
     }
