@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
+use crate::heard_out::{hides_reset, is_end_to_be_read};
 use crate::metrics::Meter;
 use crate::side::{PLAIN, Side, poll_read};
 use crate::stream::Stream;
@@ -46,8 +47,11 @@ pub(crate) async fn copy(caller: &mut Side, callee: &mut Side, meter: &Meter) ->
     meter.from_callee(receiving.held.len() as u64);
     let (caller, callee) = (&mut caller.stream, &mut callee.stream);
     std::future::poll_fn(|cx| {
-        let sent = sending.poll(cx, (caller, End::Caller), (callee, End::Callee), |n| meter.from_caller(n))?;
-        let received = receiving.poll(cx, (callee, End::Callee), (caller, End::Caller), |n| meter.from_callee(n))?;
+        let sent = sending.poll(cx, (caller, callee), &receiving, |n| meter.from_caller(n)).map_err(of(End::Caller))?;
+        let received =
+            receiving.poll(cx, (callee, caller), &sending, |n| meter.from_callee(n)).map_err(of(End::Callee))?;
+        sending.check_sink(&receiving).map_err(of(End::Callee))?;
+        receiving.check_sink(&sending).map_err(of(End::Caller))?;
         if sent.is_ready() && received.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
     .await
@@ -64,6 +68,10 @@ struct Direction {
     held: Vec<u8>,
     taken: usize,
     state: State,
+    /// The writing side takes no more just now.
+    full: bool,
+    /// How the writing side broke.
+    deaf: Option<io::Error>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -82,39 +90,66 @@ impl From<Vec<u8>> for Direction {
 }
 
 impl Direction {
+    /// Passes on until the source has ended; `back` is the other direction.
+    ///
+    /// # Errors
+    /// The source's.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        (from, source): (&mut Stream, End),
-        (to, sink): (&mut Stream, End),
+        (from, to): (&mut Stream, &mut Stream),
+        back: &Self,
         count: impl Fn(u64),
-    ) -> Result<Poll<()>, (End, io::Error)> {
-        let from_broke = |error| (source, error);
-        let to_broke = |error| (sink, error);
-        loop {
-            if self.state == State::Ended {
-                return Ok(Poll::Ready(()));
+    ) -> Result<Poll<()>, io::Error> {
+        if self.deaf.is_some() {
+            return Ok(Poll::Pending);
+        }
+        match self.poll_pass(cx, (from, to), back, count) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(Fault::From(error))) => Err(error),
+            Poll::Ready(Err(Fault::To(error))) => {
+                self.deaf = Some(error);
+                Ok(Poll::Pending)
             }
+        }
+    }
+
+    /// How the sink broke, after what it said before, often why, has gone `back` as far as it is taken.
+    fn check_sink(&mut self, back: &Self) -> io::Result<()> {
+        let is_heard = back.state == State::Ended || back.full || back.deaf.is_some();
+        self.deaf.take_if(|error| is_heard || !is_end_to_be_read(error)).map_or(Ok(()), Err)
+    }
+
+    fn poll_pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        (from, to): (&mut Stream, &mut Stream),
+        back: &Self,
+        count: impl Fn(u64),
+    ) -> Poll<Result<(), Fault>> {
+        while self.state != State::Ended {
             // Nothing is read before everything went: that is the back-pressure.
-            if self.poll_send_held(cx, to).map_err(to_broke)?.is_pending() {
-                return Ok(Poll::Pending);
-            }
+            let sent = self.poll_send_held(cx, to);
+            self.full = sent.is_pending();
+            ready!(sent).map_err(Fault::To)?;
             if self.state == State::Ending {
-                return match Pin::new(&mut *to).poll_shutdown(cx) {
-                    Poll::Pending => Ok(Poll::Pending),
-                    Poll::Ready(ended) => {
-                        self.state = State::Ended;
-                        already_gone(ended).map_err(to_broke).map(Poll::Ready)
-                    }
-                };
+                let ended = ready!(Pin::new(&mut *to).poll_shutdown(cx));
+                self.state = State::Ended;
+                already_gone(ended).map_err(Fault::To)?;
+            } else if ready!(self.poll_move(cx, from, to, &count))? == 0 {
+                back.check_end()?;
+                self.state = State::Ending;
             }
-            match self.poll_move(cx, from, to, &count) {
-                Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(Moved::Some) => {}
-                Poll::Ready(Moved::End) => self.state = State::Ending,
-                Poll::Ready(Moved::FromBroke(error)) => return Err(from_broke(error)),
-                Poll::Ready(Moved::ToBroke(error)) => return Err(to_broke(error)),
-            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the sink, of which nothing more can be read, has ended and not broken.
+    fn check_end(&self) -> Result<(), Fault> {
+        match &self.deaf {
+            Some(error) if hides_reset(error) => Err(Fault::From(error.kind().into())),
+            _ => Ok(()),
         }
     }
 
@@ -129,39 +164,38 @@ impl Direction {
         Pin::new(to).poll_flush(cx)
     }
 
-    /// One read, and one write of what came.
+    /// One read, and one write of what came. Returns how much that was.
     fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Stream,
         to: &mut Stream,
         count: impl Fn(u64),
-    ) -> Poll<Moved> {
+    ) -> Poll<Result<usize, Fault>> {
         PLAIN.with_borrow_mut(|plain| {
-            let bytes = match ready!(poll_read(cx, from, plain)) {
-                Ok(bytes) => bytes,
-                Err(error) => return Poll::Ready(Moved::FromBroke(error)),
-            };
+            let bytes = ready!(poll_read(cx, from, plain)).map_err(Fault::From)?;
             if bytes.is_empty() {
-                return Poll::Ready(Moved::End);
+                return Poll::Ready(Ok(0));
             }
             count(bytes.len() as u64);
             let taken = match Pin::new(to).poll_write(cx, bytes) {
-                Poll::Ready(Ok(taken)) => taken,
-                Poll::Ready(Err(error)) => return Poll::Ready(Moved::ToBroke(error)),
+                Poll::Ready(taken) => taken.map_err(Fault::To)?,
                 Poll::Pending => 0,
             };
             self.held.extend_from_slice(&bytes[taken..]);
-            Poll::Ready(Moved::Some)
+            Poll::Ready(Ok(bytes.len()))
         })
     }
 }
 
-enum Moved {
-    Some,
-    End,
-    FromBroke(io::Error),
-    ToBroke(io::Error),
+/// Which side of a direction broke.
+enum Fault {
+    From(io::Error),
+    To(io::Error),
+}
+
+fn of(end: End) -> impl Fn(io::Error) -> (End, io::Error) {
+    move |error| (end, error)
 }
 
 /// A socket whose peer has gone can't be told that its half ends; that is no failure.
@@ -169,5 +203,36 @@ fn already_gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, Side) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let program = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (program, Side::plain(listener.accept().await.unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn what_a_callee_said_before_it_went_reaches_its_caller() {
+        let ((mut caller, mut from_caller), (mut callee, mut to_callee)) = (pair().await, pair().await);
+        caller.write_all(b"may I?").await.unwrap();
+        callee.write_all(b"too many clients").await.unwrap();
+        callee.set_zero_linger().unwrap();
+        drop(callee);
+        from_caller.fill().await.unwrap();
+        let broken = copy(&mut from_caller, &mut to_callee, &Meter::detached()).await.unwrap_err();
+        assert_eq!((broken.end, broken.other_had_ended), (End::Callee, false));
+        from_caller.stream.reset();
+        let mut told = [0; 16];
+        caller.read_exact(&mut told).await.unwrap();
+        assert_eq!(&told, b"too many clients");
+        assert_eq!(caller.read(&mut told).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 }

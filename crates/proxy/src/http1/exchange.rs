@@ -14,6 +14,7 @@ use weft_http::rewrite::Hop;
 use super::pass::{Passage, Passing, Stop, pass};
 use super::transfer::{BodyFault, poll_body};
 use crate::drain::Drain;
+use crate::heard_out::hides_reset;
 use crate::request::Request;
 use crate::side::{PLAIN, Side, poll_read};
 use crate::tunnel::Used;
@@ -228,6 +229,9 @@ impl Exchange<'_> {
                 Answer::Body(body, framing) => {
                     let framing = *framing;
                     match ready!(poll_body(cx, body, (self.server, self.client), &self.request.sent)) {
+                        Ok(()) if framing == Framing::UntilClose && self.has_hidden_reset() => {
+                            return Poll::Ready(Err(self.cut_short(&io::ErrorKind::ConnectionReset.into())));
+                        }
                         Ok(()) => self.progress.answer = Answer::Over(framing),
                         Err(BodyFault::To(error)) => return Poll::Ready(Err(self.client_gone(&error))),
                         Err(BodyFault::From(error)) => return Poll::Ready(Err(self.cut_short(&error))),
@@ -357,6 +361,10 @@ impl Exchange<'_> {
             fault.reached = self.nothing_processed();
         }
         fault
+    }
+
+    fn has_hidden_reset(&self) -> bool {
+        self.progress.server_deaf.as_ref().is_some_and(hides_reset)
     }
 
     fn cut_short(&self, error: &io::Error) -> Fault {

@@ -77,6 +77,30 @@ fn a_program_that_dies_amid_its_answer_leaves_no_clean_end() {
     assert_eq!((&line["hop"], &line["status"]), (&"callee".into(), &200.into()));
 }
 
+/// A proxy that still sends may find out by writing: what it reads afterwards is no clean end.
+#[test]
+fn a_program_that_dies_while_its_caller_sends_leaves_no_clean_end() {
+    let (listener, port) = program();
+    let (web, api) = Mesh::new().pair(port);
+    for attempt in 0..20 {
+        let mut caller = web.connect();
+        let path = format!("/{attempt}");
+        write!(caller, "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
+        let mut callee = asked(&listener);
+        head_of(&mut callee);
+        let mut sends = caller.try_clone().unwrap();
+        let sending = thread::spawn(move || while sends.write_all(&[b'x'; 500]).is_ok() {});
+        callee.write_all(b"HTTP/1.1 200 OK\r\n\r\nabc").unwrap();
+        head_of(&mut caller);
+        reset(callee);
+        for proxy in [&api, &web] {
+            let line = proxy.log.wait(|line| line["path"] == path);
+            assert_eq!(line["why"], "reset", "{line}");
+        }
+        sending.join().unwrap();
+    }
+}
+
 #[test]
 fn bad_answers_and_none_are_told() {
     let (listener, port) = program();
