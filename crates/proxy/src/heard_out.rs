@@ -25,7 +25,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HeardOut<S> {
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = out.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, out);
-        let is_heard = read.is_ready() && out.filled().len() == before;
+        let is_heard = matches!(read, Poll::Ready(Ok(()))) && out.filled().len() == before;
         match self.broken.take_if(|error| is_heard || (read.is_pending() && !is_end_to_be_read(error))) {
             Some(error) => Poll::Ready(Err(error)),
             None => read,

@@ -69,7 +69,7 @@ impl AsyncWrite for Watched {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::linger::tests::{MESSAGE, read_while_speaking};
@@ -84,5 +84,17 @@ mod tests {
             watched.shutdown().await.unwrap();
         };
         assert_eq!(tokio::join!(writing, read_while_speaking(reader, b"more")).1, MESSAGE);
+    }
+
+    #[tokio::test]
+    async fn why_tls_ended_is_known_though_a_write_found_the_end() {
+        let (near, far) = pair().await;
+        assert_eq!(far.socket().try_write(b"no record").unwrap(), 9);
+        far.socket().set_zero_linger().unwrap();
+        drop(far);
+        let (mut watched, ending, _heard) = Watched::new(Box::new(near));
+        watched.write_all(b"unheard").await.unwrap();
+        watched.read_u8().await.unwrap_err();
+        assert!(ending.borrow().is_some());
     }
 }
