@@ -117,7 +117,7 @@ impl Direction {
 
     /// How the sink broke, after what it said before, often why, has gone `back` as far as it is taken.
     fn check_sink(&mut self, back: &Self) -> io::Result<()> {
-        let is_heard = back.state == State::Ended || back.full || back.deaf.is_some();
+        let is_heard = back.state != State::Open || back.full || back.deaf.is_some();
         self.deaf.take_if(|error| is_heard || !is_end_to_be_read(error)).map_or(Ok(()), Err)
     }
 
