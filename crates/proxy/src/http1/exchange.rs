@@ -343,7 +343,8 @@ impl Exchange<'_> {
 
     /// The server's side broke before it took anything.
     fn never_sent(&self, error: &io::Error) -> Fault {
-        let failure = Failure { hop: self.callee.place(), cause: Cause::Connect, detail: error.to_string() };
+        let cause = if self.is_used_again() { Cause::IdleRace } else { Cause::Connect };
+        let failure = Failure { hop: self.callee.place(), cause, detail: error.to_string() };
         Fault { failure, reached: Reached::Nothing }
     }
 
@@ -351,8 +352,7 @@ impl Exchange<'_> {
         if let (Callee::Proxy(_), Some(failure)) = (self.callee, error.and_then(refusal)) {
             return Fault { failure, reached: self.nothing_processed() };
         }
-        let again = matches!(self.callee, Callee::Program(Used::Again) | Callee::Proxy(Used::Again));
-        let cause = if again { Cause::IdleRace } else { Cause::Reset };
+        let cause = if self.is_used_again() { Cause::IdleRace } else { Cause::Reset };
         let error = self.progress.server_deaf.as_ref().or(error);
         let detail = error.map_or("ended without an answer".to_owned(), ToString::to_string);
         let mut fault = self.fault(Failure { hop: self.callee.place(), cause, detail });
@@ -361,6 +361,10 @@ impl Exchange<'_> {
             fault.reached = self.nothing_processed();
         }
         fault
+    }
+
+    fn is_used_again(&self) -> bool {
+        matches!(self.callee, Callee::Program(Used::Again) | Callee::Proxy(Used::Again))
     }
 
     fn has_hidden_reset(&self) -> bool {
