@@ -92,7 +92,7 @@ impl TlsStream {
         Ok(Self::new(socket, handshake.finish()?))
     }
 
-    fn new(socket: TcpStream, Agreed { records, alpn, peer, plain, unread }: Agreed) -> Self {
+    fn new(socket: TcpStream, Agreed { records, alpn, peer, unread }: Agreed) -> Self {
         Self {
             socket,
             records,
@@ -101,7 +101,7 @@ impl TlsStream {
             pending: Stash::default(),
             backlog: !unread.is_empty(),
             unread: unread.into(),
-            plain: plain.into(),
+            plain: Stash::default(),
             broken: None,
             close_queued: false,
         }

@@ -6,6 +6,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls_pki_types::CertificateDer;
+use weft_identity::RECORD_HEADER_BYTES;
 
 use super::records::{Kernel, Records};
 use super::stash::Stash;
@@ -15,11 +16,10 @@ pub(super) struct Handshake {
     session: Session,
     /// Ciphertext that was read and not yet used.
     pub(super) unread: Vec<u8>,
+    /// How much of that rustls has been shown.
+    shown: usize,
     /// Ciphertext for the socket.
     pub(super) pending: Stash,
-    /// What the peer sent behind its own last flight.
-    plain: Vec<u8>,
-    peer_closed: bool,
 }
 
 enum Session {
@@ -33,8 +33,6 @@ pub(super) struct Agreed {
     pub alpn: Option<Vec<u8>>,
     /// A client's certificates; a server's are of no use once they are verified.
     pub peer: Vec<CertificateDer<'static>>,
-    /// The first content that came with the handshake's last flight.
-    pub plain: Vec<u8>,
     /// What of `unread` follows the handshake.
     pub unread: Vec<u8>,
 }
@@ -55,7 +53,7 @@ impl Handshake {
     }
 
     fn new(session: Session) -> Self {
-        Self { session, unread: Vec::new(), pending: Stash::default(), plain: Vec::new(), peer_closed: false }
+        Self { session, unread: Vec::new(), shown: 0, pending: Stash::default() }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -71,8 +69,10 @@ impl Handshake {
         loop {
             let (discard, step) = self.advance();
             self.unread.drain(..discard);
+            self.shown -= discard;
             match (step, failed.take()) {
                 (Ok(Step::Again), None) => {}
+                (Ok(Step::NeedsMore), None) if self.show_more() => {}
                 (Ok(Step::NeedsMore), None) => return Ok(()),
                 // The second turn fetches the alert that tells the peer.
                 (Err(error), None) => failed = Some(error),
@@ -82,16 +82,26 @@ impl Handshake {
     }
 
     fn advance(&mut self) -> (usize, Result<Step, Error>) {
-        let Self { session, unread, pending, plain, peer_closed } = self;
-        match session {
-            Session::Client(session) => step(session.process_tls_records(unread), pending, plain, peer_closed),
-            Session::Server(session) => step(session.process_tls_records(unread), pending, plain, peer_closed),
+        let (shown, pending) = (&mut self.unread[..self.shown], &mut self.pending);
+        match &mut self.session {
+            Session::Client(session) => step(session.process_tls_records(shown), pending),
+            Session::Server(session) => step(session.process_tls_records(shown), pending),
         }
+    }
+
+    /// Shows rustls one more record, or as much of one as there is. What follows the handshake it mustn't see: it would
+    /// answer a change of keys that is asked for there only after its keys have gone over. Returns whether there was any.
+    fn show_more(&mut self) -> bool {
+        let before = self.shown;
+        if !self.is_over() {
+            self.shown = next_boundary(&self.unread, before);
+        }
+        self.shown > before
     }
 
     /// Takes the keys over. All that was to be sent must have been.
     pub(super) fn finish(self) -> Result<Agreed, Error> {
-        let Self { session, unread, plain, peer_closed, .. } = self;
+        let Self { session, unread, .. } = self;
         let (alpn, peer) = match &session {
             Session::Client(session) => (session.alpn_protocol(), None),
             Session::Server(session) => (session.alpn_protocol(), session.peer_certificates()),
@@ -107,26 +117,15 @@ impl Handshake {
                 (secrets, Kernel::Server(kernel))
             }
         };
-        let mut records = Records::new(secrets, kernel)?;
-        records.peer_closed = peer_closed;
-        Ok(Agreed { records, alpn, peer, plain, unread })
+        Ok(Agreed { records: Records::new(secrets, kernel)?, alpn, peer, unread })
     }
 }
 
 fn step<D>(
     UnbufferedStatus { discard, state, .. }: UnbufferedStatus<'_, '_, D>,
     pending: &mut Stash,
-    plain: &mut Vec<u8>,
-    peer_closed: &mut bool,
 ) -> (usize, Result<Step, Error>) {
     let step = match state {
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
-            match traffic.next_record() {
-                Some(Ok(record)) => plain.extend_from_slice(record.payload),
-                Some(Err(error)) => break Err(error),
-                None => break Ok(Step::Again),
-            }
-        },
         Ok(ConnectionState::EncodeTlsData(mut data)) => {
             if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
                 // It fits: the size is the one that was asked for.
@@ -138,12 +137,24 @@ fn step<D>(
             data.done();
             Ok(Step::Again)
         }
-        Ok(ConnectionState::PeerClosed) => {
-            *peer_closed = true;
-            Ok(Step::NeedsMore)
-        }
         Ok(_) => Ok(Step::NeedsMore),
         Err(error) => Err(error),
     };
     (discard, step)
+}
+
+/// Where the first record ends that ends behind `shown`, or the end of all when it isn't there yet (RFC 8446, 5.1).
+fn next_boundary(records: &[u8], shown: usize) -> usize {
+    let mut end = 0;
+    while end <= shown {
+        let Some((header, rest)) = records[end..].split_first_chunk::<RECORD_HEADER_BYTES>() else {
+            return records.len();
+        };
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        if rest.len() < length {
+            return records.len();
+        }
+        end += RECORD_HEADER_BYTES + length;
+    }
+    end
 }

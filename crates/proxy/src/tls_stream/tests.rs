@@ -243,6 +243,40 @@ async fn keys_change_when_the_peer_asks() {
     peer.join().unwrap();
 }
 
+/// Everything from a client's last flight on, in one write.
+#[tokio::test]
+async fn keys_change_when_the_peer_asks_at_once() {
+    let (id, tls) = mesh_tls();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let config = tls.client_config(std::slice::from_ref(&id), ALPN);
+    let peer = std::thread::spawn(move || {
+        let mut socket = std::net::TcpStream::connect(at).unwrap();
+        let mut session = rustls::ClientConnection::new(config, server_name()).unwrap();
+        session.write_tls(&mut socket).unwrap();
+        while session.is_handshaking() {
+            session.read_tls(&mut socket).unwrap();
+            session.process_new_packets().unwrap();
+        }
+        session.refresh_traffic_keys().unwrap();
+        session.writer().write_all(b"new").unwrap();
+        let mut flight = Vec::new();
+        while session.wants_write() {
+            session.write_tls(&mut flight).unwrap();
+        }
+        socket.write_all(&flight).unwrap();
+        let mut got = [0; 3];
+        rustls::Stream::new(&mut session, &mut socket).read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"new");
+    });
+    let socket = listener.accept().await.unwrap().0;
+    let mut server = TlsStream::accept(socket, tls.server_config(ALPN)).await.unwrap();
+    let mut got = [0; 3];
+    server.read_exact(&mut got).await.unwrap();
+    server.write_all(&got).await.unwrap();
+    peer.join().unwrap();
+}
+
 #[tokio::test]
 async fn keys_change_when_ours_is_spent() {
     let (mut client, mut server) = pair().await;
