@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-use crate::heard_out::{hides_reset, is_end_to_be_read};
+use crate::heard_out::is_end_to_be_read;
 use crate::metrics::Meter;
 use crate::side::{PLAIN, Side, poll_read};
 use crate::stream::Stream;
@@ -47,9 +47,8 @@ pub(crate) async fn copy(caller: &mut Side, callee: &mut Side, meter: &Meter) ->
     meter.from_callee(receiving.held.len() as u64);
     let (caller, callee) = (&mut caller.stream, &mut callee.stream);
     std::future::poll_fn(|cx| {
-        let sent = sending.poll(cx, (caller, callee), &receiving, |n| meter.from_caller(n)).map_err(of(End::Caller))?;
-        let received =
-            receiving.poll(cx, (callee, caller), &sending, |n| meter.from_callee(n)).map_err(of(End::Callee))?;
+        let sent = sending.poll(cx, caller, callee, |n| meter.from_caller(n)).map_err(of(End::Caller))?;
+        let received = receiving.poll(cx, callee, caller, |n| meter.from_callee(n)).map_err(of(End::Callee))?;
         sending.check_sink(&receiving).map_err(of(End::Callee))?;
         receiving.check_sink(&sending).map_err(of(End::Caller))?;
         if sent.is_ready() && received.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -90,67 +89,51 @@ impl From<Vec<u8>> for Direction {
 }
 
 impl Direction {
-    /// Passes on until the source has ended; `back` is the other direction.
+    /// Passes on until the source has ended, or the sink broke.
     ///
     /// # Errors
     /// The source's.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        (from, to): (&mut Stream, &mut Stream),
-        back: &Self,
+        from: &mut Stream,
+        to: &mut Stream,
         count: impl Fn(u64),
-    ) -> Result<Poll<()>, io::Error> {
+    ) -> Poll<io::Result<()>> {
         if self.deaf.is_some() {
-            return Ok(Poll::Pending);
+            return Poll::Pending;
         }
-        match self.poll_pass(cx, (from, to), back, count) {
-            Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
-            Poll::Ready(Err(Fault::From(error))) => Err(error),
-            Poll::Ready(Err(Fault::To(error))) => {
-                self.deaf = Some(error);
-                Ok(Poll::Pending)
-            }
-        }
-    }
-
-    /// How the sink broke, after what it said before, often why, has gone `back` as far as it is taken.
-    fn check_sink(&mut self, back: &Self) -> io::Result<()> {
-        let is_heard = back.state != State::Open || back.full || back.deaf.is_some();
-        self.deaf.take_if(|error| is_heard || !is_end_to_be_read(error)).map_or(Ok(()), Err)
-    }
-
-    fn poll_pass(
-        &mut self,
-        cx: &mut Context<'_>,
-        (from, to): (&mut Stream, &mut Stream),
-        back: &Self,
-        count: impl Fn(u64),
-    ) -> Poll<Result<(), Fault>> {
         while self.state != State::Ended {
             // Nothing is read before everything went: that is the back-pressure.
             let sent = self.poll_send_held(cx, to);
             self.full = sent.is_pending();
-            ready!(sent).map_err(Fault::To)?;
+            ready!(self.unless_deaf(sent));
             if self.state == State::Ending {
                 let ended = ready!(Pin::new(&mut *to).poll_shutdown(cx));
                 self.state = State::Ended;
-                already_gone(ended).map_err(Fault::To)?;
+                ready!(self.unless_deaf(Poll::Ready(already_gone(ended))));
             } else if ready!(self.poll_move(cx, from, to, &count))? == 0 {
-                back.check_end()?;
                 self.state = State::Ending;
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the sink, of which nothing more can be read, has ended and not broken.
-    fn check_end(&self) -> Result<(), Fault> {
-        match &self.deaf {
-            Some(error) if hides_reset(error) => Err(Fault::From(error.kind().into())),
-            _ => Ok(()),
-        }
+    /// What the sink came to; that it broke is kept, and nothing more is passed on to it.
+    fn unless_deaf<T>(&mut self, result: Poll<io::Result<T>>) -> Poll<T> {
+        ready!(result).map_or_else(
+            |error| {
+                self.deaf = Some(error);
+                Poll::Pending
+            },
+            Poll::Ready,
+        )
+    }
+
+    /// How the sink broke, after what it said before, often why, has gone `back` as far as it is taken.
+    fn check_sink(&mut self, back: &Self) -> io::Result<()> {
+        let is_heard = back.state != State::Open || back.full || back.deaf.is_some();
+        self.deaf.take_if(|error| is_heard || !is_end_to_be_read(error)).map_or(Ok(()), Err)
     }
 
     fn poll_send_held(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<io::Result<()>> {
@@ -171,27 +154,21 @@ impl Direction {
         from: &mut Stream,
         to: &mut Stream,
         count: impl Fn(u64),
-    ) -> Poll<Result<usize, Fault>> {
+    ) -> Poll<io::Result<usize>> {
         PLAIN.with_borrow_mut(|plain| {
-            let bytes = ready!(poll_read(cx, from, plain)).map_err(Fault::From)?;
+            let bytes = ready!(poll_read(cx, from, plain))?;
             if bytes.is_empty() {
                 return Poll::Ready(Ok(0));
             }
             count(bytes.len() as u64);
             let taken = match Pin::new(to).poll_write(cx, bytes) {
-                Poll::Ready(taken) => taken.map_err(Fault::To)?,
                 Poll::Pending => 0,
+                written => ready!(self.unless_deaf(written)),
             };
             self.held.extend_from_slice(&bytes[taken..]);
             Poll::Ready(Ok(bytes.len()))
         })
     }
-}
-
-/// Which side of a direction broke.
-enum Fault {
-    From(io::Error),
-    To(io::Error),
 }
 
 fn of(end: End) -> impl Fn(io::Error) -> (End, io::Error) {

@@ -1,5 +1,5 @@
-//! A byte stream whose peer is heard out. Writing to a peer that has gone fails while what it said before it went, often
-//! why, still waits to be read.
+//! A byte stream whose peer is heard out. Writing to a peer that has gone fails while what it said before it went,
+//! often why, still waits to be read.
 
 use std::io;
 use std::pin::Pin;
@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Writing never fails: after it did, what is written is dropped, and reading fails in its place when all was read. For
-/// those who read whenever they write.
+/// Writing never fails: after it did, what is written is dropped, and reading comes to the end in its place. For those
+/// who read whenever they write.
 pub(crate) struct HeardOut<S> {
     /// The stream itself.
     pub stream: S,
@@ -23,10 +23,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HeardOut<S> {
 
     /// As [`AsyncRead`] has it.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = out.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, out);
-        let is_heard = matches!(read, Poll::Ready(Ok(()))) && out.filled().len() == before;
-        match self.broken.take_if(|error| is_heard || (read.is_pending() && !is_end_to_be_read(error))) {
+        match self.broken.take_if(|error| read.is_pending() && !is_end_to_be_read(error)) {
             Some(error) => Poll::Ready(Err(error)),
             None => read,
         }
@@ -67,12 +65,6 @@ pub(crate) fn is_end_to_be_read(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut)
 }
 
-/// Whether a write told of a reset. The system tells of it once: reading finds no fault then at the end of what came, though
-/// it wasn't said to be the end. (After an end that was said, a write fails otherwise.)
-pub(crate) fn hides_reset(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ConnectionReset
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
@@ -81,12 +73,13 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::plain::PlainSocket;
 
     #[tokio::test]
     async fn last_words_are_read_before_the_end() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut near = HeardOut::new(listener.accept().await.unwrap().0);
+        let mut near = HeardOut::new(PlainSocket::from(listener.accept().await.unwrap().0));
         peer.write_all(b"too many").await.unwrap();
         peer.set_zero_linger().unwrap();
         drop(peer);

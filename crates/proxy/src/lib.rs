@@ -39,6 +39,7 @@ mod live;
 pub mod metrics;
 mod original;
 mod outbound;
+mod plain;
 pub mod pod;
 mod random;
 mod range;

@@ -32,7 +32,7 @@ impl Side {
 
     /// A plain socket's side.
     pub(crate) fn plain(socket: TcpStream) -> Self {
-        Self::new(Stream::Plain(socket))
+        Self::new(Stream::Plain(socket.into()))
     }
 
     /// What was read and not yet used.

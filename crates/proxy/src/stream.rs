@@ -5,16 +5,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::hbone::HboneStream;
 use crate::lane::LaneStream;
+use crate::plain::PlainSocket;
 use crate::tls_stream::TlsStream;
 
 /// One end of a connection that is copied.
 pub(crate) enum Stream {
     /// Bytes as they are.
-    Plain(TcpStream),
+    Plain(PlainSocket),
     /// A connection of the mesh protocol's own, after its head.
     Tls(Box<TlsStream>),
     /// A stream of a lane.
@@ -28,7 +28,7 @@ impl Stream {
     pub(crate) fn reset(self) {
         // Each fails only when the socket is gone already.
         let _gone = match self {
-            Self::Plain(socket) => socket.set_zero_linger(),
+            Self::Plain(plain) => plain.socket().set_zero_linger(),
             Self::Tls(stream) => stream.socket().set_zero_linger(),
             Self::Lane(stream) => {
                 drop(stream);
@@ -45,9 +45,9 @@ impl Stream {
     /// hasn't asked for `TCP_NODELAY`, sends the second one only then, and on a connection that is used again
     /// Linux puts it off for 40 ms.
     pub(crate) fn acknowledge(&self) {
-        if let Self::Plain(socket) = self {
+        if let Self::Plain(plain) = self {
             // It fails only when the socket is gone already.
-            let _gone = socket.set_quickack(true);
+            let _gone = plain.socket().set_quickack(true);
         }
     }
 
@@ -56,8 +56,8 @@ impl Stream {
     /// causes no refusal, and one that aborts no clean end. Known at once of a peer on this machine
     /// (Linux: EPIPE once a reset follows a FIN); `false` is no proof of anything.
     pub(crate) fn had_ended_before(&self) -> bool {
-        let Self::Plain(socket) = self else { return false };
-        matches!(socket.take_error(), Ok(Some(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+        let Self::Plain(plain) = self else { return false };
+        matches!(plain.socket().take_error(), Ok(Some(error)) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -104,14 +104,14 @@ impl AsyncWrite for Stream {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
     async fn pair() -> (Stream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Stream::Plain(near), listener.accept().await.unwrap().0)
+        (Stream::Plain(near.into()), listener.accept().await.unwrap().0)
     }
 
     #[tokio::test]

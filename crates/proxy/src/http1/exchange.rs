@@ -14,7 +14,6 @@ use weft_http::rewrite::Hop;
 use super::pass::{Passage, Passing, Stop, pass};
 use super::transfer::{BodyFault, poll_body};
 use crate::drain::Drain;
-use crate::heard_out::hides_reset;
 use crate::request::Request;
 use crate::side::{PLAIN, Side, poll_read};
 use crate::tunnel::Used;
@@ -229,9 +228,6 @@ impl Exchange<'_> {
                 Answer::Body(body, framing) => {
                     let framing = *framing;
                     match ready!(poll_body(cx, body, (self.server, self.client), &self.request.sent)) {
-                        Ok(()) if framing == Framing::UntilClose && self.has_hidden_reset() => {
-                            return Poll::Ready(Err(self.cut_short(&io::ErrorKind::ConnectionReset.into())));
-                        }
                         Ok(()) => self.progress.answer = Answer::Over(framing),
                         Err(BodyFault::To(error)) => return Poll::Ready(Err(self.client_gone(&error))),
                         Err(BodyFault::From(error)) => return Poll::Ready(Err(self.cut_short(&error))),
@@ -365,10 +361,6 @@ impl Exchange<'_> {
 
     fn is_used_again(&self) -> bool {
         matches!(self.callee, Callee::Program(Used::Again) | Callee::Proxy(Used::Again))
-    }
-
-    fn has_hidden_reset(&self) -> bool {
-        self.progress.server_deaf.as_ref().is_some_and(hides_reset)
     }
 
     fn cut_short(&self, error: &io::Error) -> Fault {

@@ -303,9 +303,9 @@ impl Caller {
             && !closes
             && self.bond == Bond::None
             && program.bytes().is_empty()
-            && let Stream::Plain(socket) = program.stream
+            && let Stream::Plain(plain) = program.stream
         {
-            asking.data.programs.give_back(asking.ends.0.ip(), asking.ends.1.port(), socket);
+            asking.data.programs.give_back(asking.ends.0.ip(), asking.ends.1.port(), plain.into_socket());
             asking.data.sweep.notify_one();
         }
         request.end(None);

@@ -348,7 +348,7 @@ mod tests {
                 let mut connection = server::handshake(socket).await.unwrap();
                 while let Some(Ok(_stream)) = connection.accept().await {}
             });
-            let shared = Shared::new(Stream::Plain(program), Vec::new(), Peer::Program).await.unwrap();
+            let shared = Shared::new(Stream::Plain(program.into()), Vec::new(), Peer::Program).await.unwrap();
             shared.opened.set(H2_STREAMS_PER_CONNECTION - 2);
             for is_left in [true, false] {
                 let lease = shared.lease().unwrap();
@@ -371,7 +371,7 @@ mod tests {
             drop(program);
             // So much is written before anything is read.
             let first = vec![0; PLAIN_BYTES];
-            let error = Shared::new(Stream::Plain(proxy), first, Peer::Program).await.err().unwrap();
+            let error = Shared::new(Stream::Plain(proxy.into()), first, Peer::Program).await.err().unwrap();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
         };
         LocalSet::new().run_until(asking).await;

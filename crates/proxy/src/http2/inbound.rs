@@ -200,7 +200,7 @@ impl Connection {
         let connecting = data.sockets.connect(&data.addresses, self.facts.destination, self.facts.source_ip);
         let program = connecting.await.map_err(|error| at(Cause::Connect, error))?;
         data.sweep.notify_one();
-        Shared::new(Stream::Plain(program), Vec::new(), Peer::Program).await.map_err(|error| {
+        Shared::new(Stream::Plain(program.into()), Vec::new(), Peer::Program).await.map_err(|error| {
             let cause = match error.kind() {
                 std::io::ErrorKind::InvalidData => Cause::Protocol,
                 _ => Cause::Connect,

@@ -26,7 +26,7 @@ async fn sockets() -> (TcpStream, TcpStream) {
 /// A lane whose caller's side is driven in the background.
 async fn lane() -> (Lane, LaneStream, Driver) {
     let (caller, callee) = sockets().await;
-    let (lane, first, driver) = Driver::calling(Stream::Plain(caller), Vec::new());
+    let (lane, first, driver) = Driver::calling(Stream::Plain(caller.into()), Vec::new());
     spawn_local(driver.run());
     (lane, first, Driver::accepting(Side::plain(callee)))
 }
@@ -187,7 +187,7 @@ fn a_lane_that_retires_serves_those_that_are_open_and_ends_in_order() {
 fn a_broken_connection_breaks_all_streams() {
     run(async {
         let (caller, callee) = sockets().await;
-        let (lane, mut first, driver) = Driver::calling(Stream::Plain(caller), Vec::new());
+        let (lane, mut first, driver) = Driver::calling(Stream::Plain(caller.into()), Vec::new());
         spawn_local(driver.run());
         first.write_all(b"x").await.unwrap();
         callee.readable().await.unwrap();

@@ -89,8 +89,9 @@ impl Handshake {
         }
     }
 
-    /// Shows rustls one more record, or as much of one as there is. What follows the handshake it mustn't see: it would
-    /// answer a change of keys that is asked for there only after its keys have gone over. Returns whether there was any.
+    /// Shows rustls one more record, or as much of one as there is. What follows the handshake it mustn't see: it
+    /// would answer a change of keys that is asked for there only after its keys have gone over. Returns whether
+    /// there was any.
     fn show_more(&mut self) -> bool {
         let before = self.shown;
         if !self.is_over() {

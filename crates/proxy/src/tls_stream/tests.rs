@@ -206,15 +206,24 @@ async fn a_client_that_expects_somebody_else_refuses() {
 async fn with_rustls(
     talk: impl FnOnce(&mut rustls::Stream<'_, rustls::ClientConnection, std::net::TcpStream>) + Send + 'static,
 ) -> (TlsStream, std::thread::JoinHandle<()>) {
+    with_session(|mut session, mut socket| {
+        session.complete_io(&mut socket).unwrap();
+        talk(&mut rustls::Stream::new(&mut session, &mut socket));
+    })
+    .await
+}
+
+/// The same, where the other end shakes hands by itself.
+async fn with_session(
+    talk: impl FnOnce(rustls::ClientConnection, std::net::TcpStream) + Send + 'static,
+) -> (TlsStream, std::thread::JoinHandle<()>) {
     let (id, tls) = mesh_tls();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let config = tls.client_config(std::slice::from_ref(&id), ALPN);
     let peer = std::thread::spawn(move || {
-        let mut socket = std::net::TcpStream::connect(at).unwrap();
-        let mut session = rustls::ClientConnection::new(config, server_name()).unwrap();
-        session.complete_io(&mut socket).unwrap();
-        talk(&mut rustls::Stream::new(&mut session, &mut socket));
+        let socket = std::net::TcpStream::connect(at).unwrap();
+        talk(rustls::ClientConnection::new(config, server_name()).unwrap(), socket);
     });
     let socket = listener.accept().await.unwrap().0;
     (TlsStream::accept(socket, tls.server_config(ALPN)).await.unwrap(), peer)
@@ -246,13 +255,7 @@ async fn keys_change_when_the_peer_asks() {
 /// Everything from a client's last flight on, in one write.
 #[tokio::test]
 async fn keys_change_when_the_peer_asks_at_once() {
-    let (id, tls) = mesh_tls();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = listener.local_addr().unwrap();
-    let config = tls.client_config(std::slice::from_ref(&id), ALPN);
-    let peer = std::thread::spawn(move || {
-        let mut socket = std::net::TcpStream::connect(at).unwrap();
-        let mut session = rustls::ClientConnection::new(config, server_name()).unwrap();
+    let (mut server, peer) = with_session(|mut session, mut socket| {
         session.write_tls(&mut socket).unwrap();
         while session.is_handshaking() {
             session.read_tls(&mut socket).unwrap();
@@ -268,9 +271,8 @@ async fn keys_change_when_the_peer_asks_at_once() {
         let mut got = [0; 3];
         rustls::Stream::new(&mut session, &mut socket).read_exact(&mut got).unwrap();
         assert_eq!(&got, b"new");
-    });
-    let socket = listener.accept().await.unwrap().0;
-    let mut server = TlsStream::accept(socket, tls.server_config(ALPN)).await.unwrap();
+    })
+    .await;
     let mut got = [0; 3];
     server.read_exact(&mut got).await.unwrap();
     server.write_all(&got).await.unwrap();

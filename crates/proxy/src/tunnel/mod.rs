@@ -46,7 +46,7 @@ pub(crate) async fn open(data: &Rc<Data>, endpoint: &Endpoint, asked: Asked<'_>)
         }
         Tunnel::Plain => {
             let socket = dial::tcp(asked.head.destination, TUNNEL_CONNECT).await?;
-            Ok(Stream::Plain(socket))
+            Ok(Stream::Plain(socket.into()))
         }
     }
 }
